@@ -2,13 +2,20 @@
 
 pub mod limits;
 
+mod apply;
+mod codec;
 mod command;
+mod domain;
 mod error;
+mod hash;
 mod id;
 mod money;
 mod quantity;
 mod reject;
 mod reply;
+mod route;
+mod shard;
+mod state;
 mod time;
 
 pub use command::{

@@ -1,0 +1,453 @@
+//! `buy` and `reserve`: an order is made.
+
+use crate::apply::basket::{
+    Planned, Resolved, Shortage, check_limits, check_shape, check_total, forget_plan, movement_of,
+    plan, resolve, total,
+};
+use crate::apply::{Applied, Context, Scratch, fingerprint, refuse};
+use crate::codec::{FLAG_CROSS, FLAG_PRICED, FLAG_TOTAL, Kind, Put, begin, end};
+use crate::command::{Buy, Fill, Line, Reserve};
+use crate::domain::bucket::{Bucket, CellNo, Movement};
+use crate::domain::order::{Detail, NewOrder, Order, OrderLine, Part};
+use crate::id::{CustomerId, Key, OrderId};
+use crate::limits::{HARD_CAP_MS_MAX, TTL_MS_MAX};
+use crate::money::{Currency, Money};
+use crate::reject::Reject;
+use crate::reply::{Grants, OrderReceipt, OrderStatus, Receipt, Refusal};
+use crate::state::{Known, State};
+use crate::time::Timestamp;
+
+/// Time between two samples of the refusals of one SKU, in milliseconds.
+const SAMPLE_MS: u64 = 1_000;
+
+/// What `buy` and `reserve` have in common.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Basket<'a> {
+    pub(crate) key: Key,
+    pub(crate) customer: CustomerId,
+    pub(crate) lines: &'a [Line],
+    pub(crate) fill: Fill,
+    pub(crate) expected_total: Option<Money>,
+    /// Time to live and hard cap of a reservation, in milliseconds.
+    pub(crate) times: Option<(u64, u64)>,
+    pub(crate) fingerprint: u32,
+}
+
+impl<'a> Basket<'a> {
+    pub(crate) fn of_buy(buy: &'a Buy) -> Self {
+        Self {
+            key: buy.key,
+            customer: buy.customer,
+            lines: buy.lines.as_slice(),
+            fill: buy.fill,
+            expected_total: buy.expected_total,
+            times: None,
+            fingerprint: fingerprint::of_buy(buy),
+        }
+    }
+
+    pub(crate) fn of_reserve(reserve: &'a Reserve) -> Self {
+        Self {
+            key: reserve.key,
+            customer: reserve.customer,
+            lines: reserve.lines.as_slice(),
+            fill: reserve.fill,
+            expected_total: reserve.expected_total,
+            times: Some((reserve.ttl_ms, reserve.hard_cap_ms)),
+            fingerprint: fingerprint::of_reserve(reserve),
+        }
+    }
+
+    fn held_in(&self) -> Bucket {
+        if self.times.is_some() { Bucket::Reserved } else { Bucket::Committed }
+    }
+
+    fn status(&self) -> OrderStatus {
+        if self.times.is_some() { OrderStatus::Reserved } else { OrderStatus::Placed }
+    }
+
+    /// Returns deadline and hard deadline from a point in time; zeros for `buy`.
+    fn deadlines(&self, now: Timestamp) -> (Timestamp, Timestamp) {
+        let at = |ms| Timestamp::from_millis(now.millis() + ms);
+        self.times.map_or((Timestamp::ZERO, Timestamp::ZERO), |(ttl, cap)| (at(ttl), at(cap)))
+    }
+}
+
+/// Places an order in one step.
+pub(crate) fn buy(state: &mut State, ctx: &mut Context<'_>, buy: &Buy) -> Applied {
+    make(state, ctx, &Basket::of_buy(buy))
+}
+
+/// Reserves a basket.
+pub(crate) fn reserve(state: &mut State, ctx: &mut Context<'_>, reserve: &Reserve) -> Applied {
+    make(state, ctx, &Basket::of_reserve(reserve))
+}
+
+fn make(state: &mut State, ctx: &mut Context<'_>, basket: &Basket<'_>) -> Applied {
+    let mut scratch = std::mem::take(&mut state.scratch);
+    let outcome = make_with(state, ctx, basket, &mut scratch);
+    state.scratch = scratch;
+    outcome.unwrap_or_else(Applied::Refused)
+}
+
+fn make_with(
+    state: &mut State,
+    ctx: &mut Context<'_>,
+    basket: &Basket<'_>,
+    scratch: &mut Scratch,
+) -> Result<Applied, Refusal> {
+    let resolved = match check(state, basket, scratch)? {
+        Checked::Repeated(receipt) => return Ok(Applied::Repeated(receipt)),
+        Checked::New(resolved) => resolved,
+    };
+    if !resolved.local {
+        return Ok(Applied::Basket);
+    }
+    check_limits(state, &scratch.wants, basket.customer.0)?;
+    if let Err(shortage) = plan(state, scratch, basket.lines, basket.fill) {
+        return refuse_shortage(state, ctx, basket, &shortage);
+    }
+    let granted = (basket.fill != Fill::All).then_some(scratch.granted.as_slice());
+    let total = match total(state, basket.lines, granted) {
+        Ok(total) if state.has_room() => total,
+        Ok(_) => {
+            forget_plan(state, scratch);
+            return Err(refuse(Reject::CapacityReached, 0, 0, 0));
+        }
+        Err(refusal) => {
+            forget_plan(state, scratch);
+            return Err(refusal);
+        }
+    };
+
+    // The basket is accepted: nothing below may fail.
+    Ok(Applied::Done(Receipt::Order(accept(state, ctx, basket, &resolved, scratch, total))))
+}
+
+pub(crate) enum Checked {
+    /// The order is there already.
+    Repeated(Receipt),
+    /// The basket may be planned.
+    New(Resolved),
+}
+
+/// Checks a basket up to its price; its wants are left in the scratch.
+pub(crate) fn check(
+    state: &State,
+    basket: &Basket<'_>,
+    scratch: &mut Scratch,
+) -> Result<Checked, Refusal> {
+    check_shape(basket.lines, basket.fill)?;
+    if let Some((ttl, cap)) = basket.times {
+        if ttl == 0 || ttl > TTL_MS_MAX || cap < ttl || cap > HARD_CAP_MS_MAX {
+            return Err(refuse(Reject::TtlInvalid, 0, ttl, TTL_MS_MAX));
+        }
+    }
+    match state.lookup(basket.key.bits()) {
+        None => (),
+        Some(Known::Order(slot)) if state.orders.get(slot).fingerprint == basket.fingerprint => {
+            return Ok(Checked::Repeated(Receipt::Order(receipt(state, slot))));
+        }
+        Some(_) => return Err(refuse(Reject::IdempotencyKeyReused, 0, 0, 0)),
+    }
+    let resolved = resolve(state, scratch, basket.lines, basket.customer.0)?;
+    let total = total(state, basket.lines, None)?;
+    check_total(&resolved, total, basket.expected_total)?;
+    Ok(Checked::New(resolved))
+}
+
+fn refuse_shortage(
+    state: &mut State,
+    ctx: &mut Context<'_>,
+    basket: &Basket<'_>,
+    shortage: &Shortage,
+) -> Result<Applied, Refusal> {
+    match *shortage {
+        Shortage::SoldOut { want, asked, available, tentative } => {
+            let sku = state.catalogue.get_mut(want.sku);
+            if ctx.now.millis() >= sku.sampled_ms + SAMPLE_MS {
+                sku.sampled_ms = ctx.now.millis();
+                let out = &mut ctx.section.bytes;
+                let at = begin(out, Kind::Refused, 0);
+                out.put_u16(want.line);
+                out.put_u16(Reject::SoldOut.number());
+                out.put_u128(basket.key.bits());
+                out.put_u64(basket.customer.0);
+                out.put_u32(want.sku);
+                out.put_u32(want.location);
+                out.put_u64(asked);
+                out.put_u64(available);
+                out.put_u64(tentative);
+                end(out, at);
+                ctx.section.count += 1;
+            }
+            Err(refuse(Reject::SoldOut, want.line.into(), asked, available))
+        }
+        Shortage::PartialOnly { asked, found } => {
+            Err(refuse(Reject::PartialOnly, 0, asked, found))
+        }
+        Shortage::TooMany => Err(refuse(Reject::CapacityReached, 0, 0, 0)),
+        // Units are tentative here: the flow of baskets waits for them.
+        Shortage::Contended { .. } => Ok(Applied::Basket),
+    }
+}
+
+fn accept(
+    state: &mut State,
+    ctx: &mut Context<'_>,
+    basket: &Basket<'_>,
+    resolved: &Resolved,
+    scratch: &mut Scratch,
+    total: i64,
+) -> OrderReceipt {
+    let out = &mut ctx.section.bytes;
+    let facts = Header { total, currency: resolved.currency, cross: false, now: ctx.now };
+    let at = begin_record(out, basket, &facts, scratch.plan.len(), 0);
+    put_lines(state, out, basket.lines);
+    let to = basket.held_in();
+    for planned in &scratch.plan {
+        out.put_movement(&movement_of(state, planned, Bucket::Available, to));
+    }
+    end(out, at);
+    for planned in &scratch.plan {
+        let movement = movement_of(state, planned, Bucket::Available, to);
+        state.cells.get_mut(planned.cell).planned -= u64::from(planned.units);
+        state.carry_out(&movement, ctx.section).expect("planned units are available");
+        state.count_limit_of(basket.customer.0, &movement).expect("the limit was checked");
+    }
+    let new = new_order(basket, resolved.currency, total, ctx);
+    let mut order = Order::new(&new);
+    let hard = basket.deadlines(ctx.now).1;
+    match simple_place(state, basket, scratch, new.deadline, hard) {
+        Some((cell, units)) => order.set_simple(cell, units),
+        None => {
+            let parts = scratch.plan.iter().map(|p| part(state, p, to)).collect();
+            let detail = detail(state, basket, &scratch.granted, parts, new.deadline, hard);
+            order.set_detail(state.details.insert(Some(Box::new(detail))).expect("room"));
+        }
+    }
+    scratch.plan.clear();
+    finish(state, ctx, order, &new)
+}
+
+/// Enters a new order; its record has been written.
+fn finish(state: &mut State, ctx: &mut Context<'_>, order: Order, new: &NewOrder) -> OrderReceipt {
+    let slot = state.add_order(order);
+    if !ctx.section.is_exact() {
+        ctx.section.created.push(slot);
+        ctx.section.touched.insert(slot, new.created_seq);
+    }
+    if new.status == OrderStatus::Reserved {
+        state.calendar.add(new.deadline.millis(), slot);
+    }
+    ctx.section.count += 1;
+    receipt(state, slot)
+}
+
+fn new_order(
+    basket: &Basket<'_>,
+    currency: Currency,
+    total: i64,
+    ctx: &Context<'_>,
+) -> NewOrder {
+    NewOrder {
+        id: OrderId::from(basket.key),
+        customer: basket.customer,
+        status: basket.status(),
+        total,
+        currency,
+        fingerprint: basket.fingerprint,
+        created_seq: ctx.section.seq(),
+        deadline: basket.deadlines(ctx.now).0,
+    }
+}
+
+/// Returns cell and units of an order that needs no detail.
+fn simple_place(
+    state: &State,
+    basket: &Basket<'_>,
+    scratch: &Scratch,
+    deadline: Timestamp,
+    hard: Timestamp,
+) -> Option<(CellNo, u32)> {
+    let ([line], [planned]) = (basket.lines, scratch.plan.as_slice()) else { return None };
+    let whole = planned.units == line.quantity.units();
+    let plain = state.catalogue.index_of(line.sku) == Some(planned.sku);
+    if whole && plain && deadline == hard {
+        Some((CellNo::new(state.shard, planned.cell), planned.units))
+    } else {
+        None
+    }
+}
+
+fn part(state: &State, planned: &Planned, to: Bucket) -> Part {
+    let reserved = if to == Bucket::Reserved { planned.units } else { 0 };
+    Part {
+        line: planned.line,
+        sku: planned.sku,
+        cell: CellNo::new(state.shard, planned.cell),
+        reserved,
+        committed: planned.units - reserved,
+    }
+}
+
+fn detail(
+    state: &State,
+    basket: &Basket<'_>,
+    granted: &[u32],
+    parts: Vec<Part>,
+    deadline: Timestamp,
+    hard: Timestamp,
+) -> Detail {
+    let line = |(line, granted): (&Line, &u32)| OrderLine {
+        sku: state.catalogue.index_of(line.sku).expect("the line was resolved"),
+        asked: line.quantity.units(),
+        granted: *granted,
+        cancelled: line.quantity.units() - granted,
+        ..OrderLine::default()
+    };
+    Detail {
+        lines: basket.lines.iter().zip(granted).map(line).collect(),
+        parts,
+        hard_deadline: hard.millis(),
+        first_deadline: deadline.millis(),
+    }
+}
+
+/// What stands in the fixed part of an order's record besides the basket.
+pub(crate) struct Header {
+    pub(crate) total: i64,
+    pub(crate) currency: Currency,
+    pub(crate) cross: bool,
+    pub(crate) now: Timestamp,
+}
+
+fn begin_record(
+    out: &mut Vec<u8>,
+    basket: &Basket<'_>,
+    header: &Header,
+    movements: usize,
+    instructions: usize,
+) -> usize {
+    let mut flags = 0;
+    if basket.lines[0].price.is_some() {
+        flags |= FLAG_PRICED;
+    }
+    if header.cross {
+        flags |= FLAG_CROSS;
+    }
+    if basket.expected_total.is_some() {
+        flags |= FLAG_TOTAL;
+    }
+    let kind = if basket.times.is_some() { Kind::Reserve } else { Kind::Buy };
+    let at = begin(out, kind, flags);
+    out.put_u16(basket.lines.len() as u16);
+    out.put_u16(movements as u16);
+    out.put_u128(basket.key.bits());
+    out.put_u64(basket.customer.0);
+    out.put_u64(header.total as u64);
+    out.put_u16(header.currency.number());
+    let (fill, least) = match basket.fill {
+        Fill::All => (0, None),
+        Fill::Min(units) => (1, Some(units)),
+        Fill::Partial => (2, None),
+    };
+    out.put_u8(fill);
+    out.put_u8(0);
+    out.put_u16(instructions as u16);
+    out.put_u16(0);
+    if basket.times.is_some() {
+        let (deadline, hard) = basket.deadlines(header.now);
+        out.put_u64(deadline.millis());
+        out.put_u64(hard.millis());
+    }
+    if let Some(units) = least {
+        out.put_u32(units);
+    }
+    at
+}
+
+fn put_lines(state: &State, out: &mut Vec<u8>, lines: &[Line]) {
+    for line in lines {
+        let index = state.catalogue.index_of(line.sku).expect("the line was resolved");
+        out.put_u32(index);
+        out.put_u32(line.quantity.units());
+        out.put_u32(line.location.0);
+        if let Some(price) = line.price {
+            out.put_u64(price.unit as u64);
+            out.put_u64(price.discount as u64);
+        }
+    }
+}
+
+/// What a basket over several shards got: facts, whether live or replayed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CrossFacts {
+    pub(crate) total: i64,
+    pub(crate) currency: Currency,
+    pub(crate) granted: Vec<u32>,
+    /// Movements of this shard's cells, T -> C, R or A.
+    pub(crate) movements: Vec<Movement>,
+    /// Movements that peers will carry out.
+    pub(crate) instructions: Vec<Movement>,
+    /// SKU of each cell that units stay in.
+    pub(crate) parts: Vec<Part>,
+}
+
+/// Makes the order of a basket over several shards, all of whose units are tentative.
+///
+/// # Errors
+///
+/// Returns the movement that could not be carried out: a broken invariant, or damage in a replay.
+pub(crate) fn accept_cross(
+    state: &mut State,
+    ctx: &mut Context<'_>,
+    basket: &Basket<'_>,
+    facts: CrossFacts,
+) -> Result<OrderReceipt, crate::domain::stock::Imbalance> {
+    let out = &mut ctx.section.bytes;
+    let header =
+        Header { total: facts.total, currency: facts.currency, cross: true, now: ctx.now };
+    let (movements, instructions) = (&facts.movements, &facts.instructions);
+    let at = begin_record(out, basket, &header, movements.len(), instructions.len());
+    put_lines(state, out, basket.lines);
+    for movement in movements.iter().chain(instructions) {
+        out.put_movement(movement);
+    }
+    end(out, at);
+    for movement in movements {
+        state.carry_out(movement, ctx.section)?;
+        state.count_limit_of(basket.customer.0, movement)?;
+    }
+    state.taken.remove(&basket.key.bits());
+    super::cross::instruct(state, ctx, basket.key.bits(), basket.customer.0, instructions);
+    let new = new_order(basket, facts.currency, facts.total, ctx);
+    let mut order = Order::new(&new);
+    let hard = basket.deadlines(ctx.now).1;
+    let detail = detail(state, basket, &facts.granted, facts.parts, new.deadline, hard);
+    order.set_detail(state.details.insert(Some(Box::new(detail))).expect("room for a detail"));
+    Ok(finish(state, ctx, order, &new))
+}
+
+/// Returns the receipt that the command that made an order was given.
+pub(crate) fn receipt(state: &State, slot: u32) -> OrderReceipt {
+    let order = state.orders.get(slot);
+    let mut receipt = OrderReceipt {
+        order: order.id(),
+        status: if order.was_reserved() { OrderStatus::Reserved } else { OrderStatus::Placed },
+        seq: order.created_seq(),
+        total: Money::trusted(order.total(), order.currency()),
+        deadline: if order.was_reserved() { order.deadline() } else { Timestamp::ZERO },
+        grants: Grants::Full,
+    };
+    if let Some(detail) = order.detail() {
+        let detail = state.detail(detail);
+        if order.was_reserved() {
+            receipt.deadline = Timestamp::from_millis(detail.first_deadline);
+        }
+        if detail.lines.iter().any(|l| l.granted != l.asked) {
+            receipt.grants = Grants::ByLine(detail.lines.iter().map(|l| l.granted).collect());
+        }
+    }
+    receipt
+}

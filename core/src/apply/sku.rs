@@ -1,0 +1,202 @@
+//! The catalogue: SKUs are defined, and change their price or limit.
+
+use crate::apply::{Applied, Context, Instruction, fingerprint, refuse, repeated};
+use crate::codec::{FLAG_COPY, Kind, Put, begin, end};
+use crate::command::{DefineSku, Placement, SkuKind};
+use crate::domain::answered::Answered;
+use crate::domain::catalogue::Sku;
+use crate::domain::stock::Level;
+use crate::id::SkuId;
+use crate::limits::{KIT_COMPONENTS_MAX, SKUS_MAX};
+use crate::quantity::Quantity;
+use crate::reject::Reject;
+use crate::reply::{Receipt, Refusal, StockReceipt};
+use crate::state::State;
+
+/// Journal code of a placement.
+pub(crate) fn placement_code(placement: Placement) -> u64 {
+    match placement {
+        Placement::BySku => 0,
+        Placement::ByLocation => 1,
+        Placement::Group(group) => group,
+    }
+}
+
+/// Defines or changes a SKU; shard 0 decides, the others follow it by `copy`.
+pub(crate) fn define(
+    state: &mut State,
+    ctx: &mut Context<'_>,
+    define: &DefineSku,
+) -> Result<Applied, Refusal> {
+    let id = check_shape(define)?;
+    let fingerprint = fingerprint::of_define(define);
+    if let Some(answer) = repeated(state, define.key, fingerprint)? {
+        return Ok(answer);
+    }
+    let components = find_components(state, define)?;
+    let index = match state.catalogue.index_of(id) {
+        Some(index) => {
+            check_same(state.catalogue.get(index), define, &components)?;
+            Some(index)
+        }
+        None if state.catalogue.skus.len() >= SKUS_MAX => {
+            return Err(refuse(Reject::CapacityReached, 0, SKUS_MAX as u64, SKUS_MAX as u64));
+        }
+        None => None,
+    };
+    if !state.has_room() {
+        return Err(refuse(Reject::CapacityReached, 0, 0, 0));
+    }
+
+    // The definition is accepted: nothing below may fail.
+    let seq = ctx.section.seq();
+    let version = enter(state, ctx, define, id, index, components, 0);
+    for peer in 1..state.shard_count {
+        ctx.messages.push((peer, Instruction::Define(Box::new(define.clone()))));
+    }
+    let answer = Answered {
+        key: define.key.bits(),
+        order: 0,
+        seq,
+        deadline: 0,
+        fingerprint,
+        version,
+        status: Answered::STOCK,
+    };
+    state.add_answer(answer, ctx.section);
+    Ok(Applied::Done(Receipt::Stock(StockReceipt { key: define.key, seq, version })))
+}
+
+/// Follows a definition that shard 0 has accepted; `false` if it does not fit this shard.
+pub(crate) fn copy(state: &mut State, ctx: &mut Context<'_>, define: &DefineSku) -> bool {
+    let Ok(id) = check_shape(define) else { return false };
+    let Ok(components) = find_components(state, define) else { return false };
+    let index = state.catalogue.index_of(id);
+    enter(state, ctx, define, id, index, components, FLAG_COPY);
+    true
+}
+
+fn check_shape(define: &DefineSku) -> Result<SkuId, Refusal> {
+    let invalid = refuse(Reject::DefinitionInvalid, 0, 0, 0);
+    if define.price.minor() < 0 {
+        return Err(refuse(Reject::AmountInvalid, 0, define.price.minor().unsigned_abs(), 0));
+    }
+    let id = SkuId::from_code(&define.code).map_err(|_| invalid)?;
+    let kit = define.kind == SkuKind::Kit;
+    let count = define.components.len();
+    if kit == define.components.is_empty() || count > KIT_COMPONENTS_MAX {
+        return Err(invalid);
+    }
+    if define.limit == Some(Quantity::ZERO) {
+        return Err(invalid);
+    }
+    // Limits are counted where the SKU's cells are: a kit has none, and cells by location are
+    // spread.
+    let spread = kit || define.placement == Placement::ByLocation;
+    if define.limit.is_some() && spread {
+        return Err(invalid);
+    }
+    if matches!(define.placement, Placement::Group(group) if group < 2) {
+        return Err(invalid);
+    }
+    for (at, (sku, units)) in define.components.iter().enumerate() {
+        let twice = define.components[..at].iter().any(|(other, _)| other == sku);
+        if twice || *units == Quantity::ZERO || *sku == id {
+            return Err(refuse(Reject::DefinitionInvalid, at, 0, 0));
+        }
+    }
+    Ok(id)
+}
+
+fn find_components(state: &State, define: &DefineSku) -> Result<Box<[(u32, u32)]>, Refusal> {
+    let find = |(at, (sku, units)): (usize, &(SkuId, Quantity))| {
+        let index = super::sku_index(state, *sku, at)?;
+        let component = state.catalogue.get(index);
+        if component.is_kit() {
+            return Err(refuse(Reject::KitMismatch, at, 0, 0));
+        }
+        if component.currency != define.price.currency() {
+            return Err(refuse(Reject::CurrencyMismatch, at, 0, 0));
+        }
+        Ok((index, units.units()))
+    };
+    define.components.iter().enumerate().map(find).collect()
+}
+
+fn check_same(sku: &Sku, define: &DefineSku, components: &[(u32, u32)]) -> Result<(), Refusal> {
+    if *sku.code != *define.code {
+        return Err(refuse(Reject::SkuCodeTaken, 0, 0, 0));
+    }
+    let same = sku.kind == define.kind
+        && sku.placement == define.placement
+        && sku.currency == define.price.currency()
+        && *sku.components == *components
+        // Units bought without a limit were not counted: one can't begin later, or end.
+        && (sku.limit > 0) == define.limit.is_some();
+    if same { Ok(()) } else { Err(refuse(Reject::SkuFixed, 0, 0, 0)) }
+}
+
+/// Writes the record and enters the SKU; returns its version.
+fn enter(
+    state: &mut State,
+    ctx: &mut Context<'_>,
+    define: &DefineSku,
+    id: SkuId,
+    index: Option<u32>,
+    components: Box<[(u32, u32)]>,
+    flags: u8,
+) -> u32 {
+    let limit = define.limit.map_or(0, Quantity::units);
+    let index = match index {
+        Some(index) => {
+            let sku = state.catalogue.get_mut(index);
+            sku.price = define.price.minor();
+            sku.limit = limit;
+            sku.version += 1;
+            sku.key = define.key;
+            index
+        }
+        None => {
+            state.catalogue.push(Sku {
+                id,
+                code: define.code.as_str().into(),
+                kind: define.kind,
+                placement: define.placement,
+                currency: define.price.currency(),
+                price: define.price.minor(),
+                limit,
+                version: 1,
+                key: define.key,
+                components,
+                cells: Vec::new(),
+                level: Level::default(),
+                sampled_ms: 0,
+            });
+            state.catalogue.skus.len() as u32 - 1
+        }
+    };
+    let sku = state.catalogue.get(index);
+    let out = &mut ctx.section.bytes;
+    let at = begin(out, Kind::DefineSku, flags);
+    out.put_u32(index);
+    out.put_u128(sku.key.bits());
+    out.put_u64(id.bits());
+    out.put_u64(sku.price as u64);
+    out.put_u64(placement_code(sku.placement));
+    out.put_u32(sku.limit);
+    out.put_u32(sku.version);
+    out.put_u16(sku.currency.number());
+    out.put_u8(sku.kind as u8);
+    out.put_u8(sku.code.len() as u8);
+    out.put_u16(sku.components.len() as u16);
+    out.put_u16(0);
+    out.extend_from_slice(sku.code.as_bytes());
+    for (component, units) in &sku.components {
+        out.put_u32(*component);
+        out.put_u32(*units);
+    }
+    end(out, at);
+    ctx.section.count += 1;
+    ctx.section.defined.push(index);
+    sku.version
+}

@@ -1,0 +1,418 @@
+//! Stock that arrives, is counted, set aside, moved.
+
+use crate::apply::{
+    Applied, Context, Instruction, existing_cell, fingerprint, named, refuse, repeated, sku_index,
+};
+use crate::codec::{Kind, Put, begin, end};
+use crate::command::{Adjust, Import, Quarantine, Receive, TransferIn, TransferOut};
+use crate::domain::answered::Answered;
+use crate::domain::bucket::{Bucket, CellNo, Movement};
+use crate::id::{Key, LocationId, LotId, SkuId};
+use crate::limits::{CELLS_PER_SHARD_MAX, IMPORT_LINES_MAX};
+use crate::quantity::Quantity;
+use crate::reject::Reject;
+use crate::reply::{Receipt, Refusal, StockReceipt};
+use crate::route;
+use crate::state::{State, Transfer};
+
+/// SKU index of an import of several SKUs.
+const SEVERAL: u32 = u32::MAX;
+/// Most units that one bucket of a cell may count.
+const LEVEL_MAX: u64 = 1 << 53;
+
+/// A STOCK record in the making.
+struct StockChange {
+    operation: u8,
+    reason: u8,
+    key: Key,
+    fingerprint: u32,
+    sku: u32,
+    /// Available units that a count expected, or the location that a transfer goes to.
+    expected: u64,
+    /// Key of the transfer that arrives.
+    transfer: Option<Key>,
+    /// Cells that are touched, each once, with their movement if there is one.
+    cells: Vec<u32>,
+    movements: Vec<Movement>,
+    /// What a peer shall do, and the cell that it is to choose.
+    instruction: Option<(Movement, (u32, u32, u32))>,
+}
+
+type Outcome = Result<Applied, Refusal>;
+
+fn positive(quantity: Quantity, line: usize) -> Result<u32, Refusal> {
+    if quantity == Quantity::ZERO {
+        return Err(refuse(Reject::QuantityInvalid, line, 0, Quantity::MAX.units().into()));
+    }
+    Ok(quantity.units())
+}
+
+/// Returns the cell of a SKU with stock, making it if need be.
+fn cell_for(
+    state: &mut State,
+    sku: SkuId,
+    location: LocationId,
+    lot: LotId,
+    line: usize,
+) -> Result<(u32, u32), Refusal> {
+    let index = sku_index(state, sku, line)?;
+    let location = named(location)?;
+    if state.catalogue.get(index).is_kit() {
+        return Err(refuse(Reject::KitMismatch, line, 0, 0));
+    }
+    if let Some(cell) = state.find_cell(index, location, lot.0) {
+        return Ok((index, cell));
+    }
+    let full = refuse(Reject::CapacityReached, line, 0, CELLS_PER_SHARD_MAX as u64);
+    state.add_cell(index, location, lot.0).map(|cell| (index, cell)).ok_or(full)
+}
+
+/// Checks that a SKU's units may grow by some.
+fn check_growth(state: &State, sku: u32, units: u64, line: usize) -> Result<(), Refusal> {
+    let level = &state.catalogue.get(sku).level;
+    let on_hand = level.available + level.reserved + level.committed + level.unavailable_total();
+    let sum = on_hand + level.tentative + level.in_transit + level.shipped;
+    if sum + units > LEVEL_MAX {
+        return Err(refuse(Reject::QuantityInvalid, line, units, LEVEL_MAX - sum));
+    }
+    Ok(())
+}
+
+/// Takes in units from a supplier.
+pub(crate) fn receive(state: &mut State, ctx: &mut Context<'_>, receive: &Receive) -> Outcome {
+    let units = positive(receive.quantity, 0)?;
+    let fingerprint = fingerprint::of_receive(receive);
+    if let Some(answer) = repeated(state, receive.key, fingerprint)? {
+        return Ok(answer);
+    }
+    let index = sku_index(state, receive.sku, 0)?;
+    check_growth(state, index, units.into(), 0)?;
+    check_room(state)?;
+    let (sku, cell) = cell_for(state, receive.sku, receive.location, receive.lot, 0)?;
+    let change = StockChange {
+        operation: 1,
+        reason: 0,
+        key: receive.key,
+        fingerprint,
+        sku,
+        expected: 0,
+        cells: vec![cell],
+        movements: vec![movement(state, cell, units, Bucket::Supplier, Bucket::Available)],
+        transfer: None,
+        instruction: None,
+    };
+    Ok(carry_out(state, ctx, &change))
+}
+
+/// Sets the available units of a cell after a count.
+pub(crate) fn adjust(state: &mut State, ctx: &mut Context<'_>, adjust: &Adjust) -> Outcome {
+    let most = u64::from(Quantity::MAX.units());
+    if adjust.available > LEVEL_MAX || adjust.available.abs_diff(adjust.expected) > most {
+        return Err(refuse(Reject::QuantityInvalid, 0, adjust.available, adjust.expected + most));
+    }
+    let fingerprint = fingerprint::of_adjust(adjust);
+    if let Some(answer) = repeated(state, adjust.key, fingerprint)? {
+        return Ok(answer);
+    }
+    let (sku, cell) = existing_cell(state, adjust.sku, adjust.location, adjust.lot)?;
+    let found = state.cells.get(cell).level.available;
+    if found != adjust.expected {
+        return Err(refuse(Reject::StaleCount, 0, adjust.expected, found));
+    }
+    check_growth(state, sku, adjust.available.saturating_sub(found), 0)?;
+    check_room(state)?;
+    let units = adjust.available.abs_diff(found) as u32;
+    let (from, to) = if adjust.available > found {
+        (Bucket::Adjust, Bucket::Available)
+    } else {
+        (Bucket::Available, Bucket::Adjust)
+    };
+    let movements =
+        if units == 0 { Vec::new() } else { vec![movement(state, cell, units, from, to)] };
+    let change = StockChange {
+        operation: 2,
+        reason: 0,
+        key: adjust.key,
+        fingerprint,
+        sku,
+        expected: adjust.expected,
+        cells: vec![cell],
+        movements,
+        transfer: None,
+        instruction: None,
+    };
+    Ok(carry_out(state, ctx, &change))
+}
+
+/// Sets units aside, or brings them back.
+pub(crate) fn quarantine(
+    state: &mut State,
+    ctx: &mut Context<'_>,
+    quarantine: &Quarantine,
+) -> Outcome {
+    let units = positive(quarantine.quantity, 0)?;
+    let fingerprint = fingerprint::of_quarantine(quarantine);
+    if let Some(answer) = repeated(state, quarantine.key, fingerprint)? {
+        return Ok(answer);
+    }
+    let (sku, cell) =
+        existing_cell(state, quarantine.sku, quarantine.location, quarantine.lot)?;
+    let aside = Bucket::from_code(quarantine.reason as u8).expect("a reason is a bucket");
+    let (from, to) =
+        if quarantine.back { (aside, Bucket::Available) } else { (Bucket::Available, aside) };
+    let found = state.cells.get(cell).level.of(from);
+    if found < u64::from(units) {
+        return Err(refuse(Reject::StockShort, 0, units.into(), found));
+    }
+    check_room(state)?;
+    let change = StockChange {
+        operation: if quarantine.back { 4 } else { 3 },
+        reason: quarantine.reason as u8,
+        key: quarantine.key,
+        fingerprint,
+        sku,
+        expected: 0,
+        cells: vec![cell],
+        movements: vec![movement(state, cell, units, from, to)],
+        transfer: None,
+        instruction: None,
+    };
+    Ok(carry_out(state, ctx, &change))
+}
+
+/// Sends units to another location.
+pub(crate) fn transfer_out(
+    state: &mut State,
+    ctx: &mut Context<'_>,
+    transfer: &TransferOut,
+) -> Outcome {
+    let units = positive(transfer.quantity, 0)?;
+    let fingerprint = fingerprint::of_transfer_out(transfer);
+    if let Some(answer) = repeated(state, transfer.key, fingerprint)? {
+        return Ok(answer);
+    }
+    sku_index(state, transfer.sku, 0)?;
+    let to = named(transfer.to)?;
+    if transfer.to == transfer.from {
+        return Err(refuse(Reject::LocationInvalid, 0, 0, 0));
+    }
+    let (sku, cell) = existing_cell(state, transfer.sku, transfer.from, transfer.lot)?;
+    let found = state.cells.get(cell).level.available;
+    if found < u64::from(units) {
+        return Err(refuse(Reject::StockShort, 0, units.into(), found));
+    }
+    check_room(state)?;
+    let entry = Transfer { sku, from_cell: cell, to, left: units };
+    state.transfers.insert(transfer.key.bits(), entry);
+    let change = StockChange {
+        operation: 5,
+        reason: 0,
+        key: transfer.key,
+        fingerprint,
+        sku,
+        expected: to.into(),
+        cells: vec![cell],
+        movements: vec![movement(state, cell, units, Bucket::Available, Bucket::InTransit)],
+        transfer: None,
+        instruction: None,
+    };
+    Ok(carry_out(state, ctx, &change))
+}
+
+/// Takes in units of a transfer.
+pub(crate) fn transfer_in(
+    state: &mut State,
+    ctx: &mut Context<'_>,
+    arrival: &TransferIn,
+) -> Outcome {
+    let units = positive(arrival.quantity, 0)?;
+    let fingerprint = fingerprint::of_transfer_in(arrival);
+    if let Some(answer) = repeated(state, arrival.key, fingerprint)? {
+        return Ok(answer);
+    }
+    let sku = sku_index(state, arrival.sku, 0)?;
+    let from = named(arrival.from)?;
+    let known = state.transfers.get(&arrival.transfer.bits()).copied();
+    let matches = |t: &Transfer| t.sku == sku && state.cells.get(t.from_cell).location == from;
+    let known = known.filter(matches);
+    let left = known.map_or(0, |t| t.left);
+    let Some(transfer) = known.filter(|t| t.left >= units) else {
+        return Err(refuse(Reject::TransferUnknown, 0, units.into(), left.into()));
+    };
+    check_room(state)?;
+    let entry = state.catalogue.get(sku);
+    let to = LocationId(transfer.to);
+    let peer = route::cell_shard(entry.placement, entry.id, to, state.shard_count);
+    let lot = state.cells.get(transfer.from_cell).lot;
+    let source = transfer.from_cell;
+    let mut cells = vec![source];
+    let mut movements = vec![movement(state, source, units, Bucket::InTransit, Bucket::Link)];
+    let mut instruction = None;
+    if peer == state.shard {
+        let id = state.catalogue.get(sku).id;
+        let (_, cell) = cell_for(state, id, to, LotId(lot), 0)?;
+        cells.push(cell);
+        movements.push(movement(state, cell, units, Bucket::Link, Bucket::Available));
+    } else {
+        let mut arriving = movement(state, source, units, Bucket::Link, Bucket::Available);
+        arriving.cell = CellNo::chosen_by(peer);
+        instruction = Some((arriving, (sku, transfer.to, lot)));
+    }
+    let key = arrival.transfer.bits();
+    if transfer.left == units {
+        state.transfers.remove(&key);
+    } else if let Some(entry) = state.transfers.get_mut(&key) {
+        entry.left -= units;
+    }
+    let change = StockChange {
+        operation: 6,
+        reason: 0,
+        key: arrival.key,
+        fingerprint,
+        sku,
+        expected: 0,
+        cells,
+        movements,
+        transfer: Some(arrival.transfer),
+        instruction,
+    };
+    Ok(carry_out(state, ctx, &change))
+}
+
+/// Takes in the opening stock of many cells.
+pub(crate) fn import(state: &mut State, ctx: &mut Context<'_>, import: &Import) -> Outcome {
+    let count = import.lines.len();
+    if count == 0 || count > IMPORT_LINES_MAX {
+        return Err(refuse(Reject::LineCount, 0, count as u64, IMPORT_LINES_MAX as u64));
+    }
+    for (at, line) in import.lines.iter().enumerate() {
+        positive(line.quantity, at)?;
+    }
+    let fingerprint = fingerprint::of_import(import);
+    if let Some(answer) = repeated(state, import.key, fingerprint)? {
+        return Ok(answer);
+    }
+    let mut most = 0_u64;
+    for (at, line) in import.lines.iter().enumerate() {
+        let index = sku_index(state, line.sku, at)?;
+        named(line.location)?;
+        let sku = state.catalogue.get(index);
+        if sku.is_kit() {
+            return Err(refuse(Reject::KitMismatch, at, 0, 0));
+        }
+        let shard = route::cell_shard(sku.placement, sku.id, line.location, state.shard_count);
+        if shard != state.shard {
+            return Err(refuse(Reject::LocationInvalid, at, 0, 0));
+        }
+        most += u64::from(line.quantity.units());
+        check_growth(state, index, most, at)?;
+    }
+    check_room(state)?;
+    if state.cells.high() as usize + count > CELLS_PER_SHARD_MAX {
+        return Err(refuse(Reject::CapacityReached, 0, count as u64, CELLS_PER_SHARD_MAX as u64));
+    }
+
+    // The import is accepted: nothing below may fail.
+    let mut cells: Vec<u32> = Vec::with_capacity(count);
+    let mut movements = Vec::with_capacity(count);
+    for (at, line) in import.lines.iter().enumerate() {
+        let (_, cell) = cell_for(state, line.sku, line.location, line.lot, at)?;
+        cells.push(cell);
+        let units = line.quantity.units();
+        movements.push(movement(state, cell, units, Bucket::Supplier, Bucket::Available));
+    }
+    // A cell stands once among the entries, where it was named first.
+    let mut seen = crate::hash::fold_map();
+    cells.retain(|cell| seen.insert(*cell, ()).is_none());
+    let change = StockChange {
+        operation: 7,
+        reason: 0,
+        key: import.key,
+        fingerprint,
+        sku: SEVERAL,
+        expected: 0,
+        cells,
+        movements,
+        transfer: None,
+        instruction: None,
+    };
+    Ok(carry_out(state, ctx, &change))
+}
+
+fn check_room(state: &State) -> Result<(), Refusal> {
+    if state.has_room() && (state.cells.high() as usize) < CELLS_PER_SHARD_MAX {
+        Ok(())
+    } else {
+        Err(refuse(Reject::CapacityReached, 0, 0, CELLS_PER_SHARD_MAX as u64))
+    }
+}
+
+fn movement(state: &State, cell: u32, quantity: u32, from: Bucket, to: Bucket) -> Movement {
+    Movement { cell: CellNo::new(state.shard, cell), quantity, from, to, line: 0 }
+}
+
+/// Appends a cell entry to a record.
+pub(crate) fn put_cell_entry(
+    out: &mut Vec<u8>,
+    number: CellNo,
+    sku: u32,
+    location: u32,
+    lot: u32,
+    version: u32,
+) {
+    for word in [number.0, sku, location, lot, version] {
+        out.put_u32(word);
+    }
+}
+
+fn carry_out(state: &mut State, ctx: &mut Context<'_>, change: &StockChange) -> Applied {
+    let seq = ctx.section.seq();
+    let out = &mut ctx.section.bytes;
+    let at = begin(out, Kind::Stock, 0);
+    out.put_u16(change.cells.len() as u16);
+    out.put_u16(change.movements.len() as u16);
+    out.put_u128(change.key.bits());
+    out.put_u32(change.sku);
+    out.put_u8(change.operation);
+    out.put_u8(change.reason);
+    out.put_u16(change.instruction.iter().len() as u16);
+    out.put_u64(change.expected);
+    if let Some(transfer) = change.transfer {
+        out.put_u128(transfer.bits());
+    }
+    for index in &change.cells {
+        let cell = state.cells.get_mut(*index);
+        cell.version += 1;
+        let number = CellNo::new(state.shard, *index);
+        put_cell_entry(out, number, cell.sku(), cell.location, cell.lot, cell.version);
+    }
+    for movement in &change.movements {
+        out.put_movement(movement);
+    }
+    if let Some((movement, _)) = &change.instruction {
+        out.put_movement(movement);
+    }
+    end(out, at);
+    for movement in &change.movements {
+        state.carry_out(movement, ctx.section).expect("the units were checked");
+    }
+    if let Some((movement, arrives)) = &change.instruction {
+        let peer = movement.cell.shard();
+        let key = change.key.bits();
+        let mut settle = super::cross::next_settle(state, peer, key, 0, vec![*movement]);
+        settle.arrives = Some(*arrives);
+        ctx.messages.push((peer, Instruction::Settle(settle)));
+    }
+    let answer = Answered {
+        key: change.key.bits(),
+        order: 0,
+        seq,
+        deadline: 0,
+        fingerprint: change.fingerprint,
+        version: 0,
+        status: Answered::STOCK,
+    };
+    state.add_answer(answer, ctx.section);
+    ctx.section.count += 1;
+    Applied::Done(Receipt::Stock(StockReceipt { key: change.key, seq, version: 0 }))
+}

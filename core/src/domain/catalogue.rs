@@ -1,0 +1,70 @@
+//! The SKUs of an engine, the same in every shard.
+
+use crate::command::{Placement, SkuKind};
+use crate::domain::stock::Level;
+use crate::hash::{FoldMap, fold_map};
+use crate::id::{Key, SkuId};
+use crate::money::Currency;
+
+/// One SKU, with the sum of its cells in this shard.
+#[derive(Clone, Debug)]
+pub(crate) struct Sku {
+    pub(crate) id: SkuId,
+    pub(crate) code: Box<str>,
+    pub(crate) kind: SkuKind,
+    pub(crate) placement: Placement,
+    pub(crate) currency: Currency,
+    pub(crate) price: i64,
+    /// Most units for one customer; 0 for no limit.
+    pub(crate) limit: u32,
+    pub(crate) version: u32,
+    /// Key of the last definition.
+    pub(crate) key: Key,
+    pub(crate) components: Box<[(u32, u32)]>,
+    /// Indexes of this shard's cells, oldest first.
+    pub(crate) cells: Vec<u32>,
+    /// Sum of this shard's cells.
+    pub(crate) level: Level,
+    /// Time of the last refusal that was journaled as a sample.
+    pub(crate) sampled_ms: u64,
+}
+
+impl Sku {
+    pub(crate) fn is_kit(&self) -> bool {
+        self.kind == SkuKind::Kit
+    }
+}
+
+/// All SKUs, by index and by id.
+#[derive(Debug)]
+pub(crate) struct Catalogue {
+    pub(crate) skus: Vec<Sku>,
+    by_id: FoldMap<u64, u32>,
+}
+
+impl Catalogue {
+    pub(crate) fn new() -> Self {
+        Self { skus: Vec::new(), by_id: fold_map() }
+    }
+
+    #[inline]
+    pub(crate) fn index_of(&self, id: SkuId) -> Option<u32> {
+        self.by_id.get(&id.bits()).copied()
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, index: u32) -> &Sku {
+        &self.skus[index as usize]
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, index: u32) -> &mut Sku {
+        &mut self.skus[index as usize]
+    }
+
+    pub(crate) fn push(&mut self, sku: Sku) {
+        let index = self.skus.len() as u32;
+        self.by_id.insert(sku.id.bits(), index);
+        self.skus.push(sku);
+    }
+}
