@@ -42,6 +42,52 @@ pub enum Command {
     Tick,
 }
 
+impl Command {
+    /// Returns the idempotency key; `Tick` has none.
+    pub fn key(&self) -> Option<Key> {
+        Some(match self {
+            Self::DefineSku(define) => define.key,
+            Self::Receive(receive) => receive.key,
+            Self::Adjust(adjust) => adjust.key,
+            Self::Quarantine(quarantine) => quarantine.key,
+            Self::TransferOut(transfer) => transfer.key,
+            Self::TransferIn(transfer) => transfer.key,
+            Self::Import(import) => import.key,
+            Self::Reserve(reserve) => reserve.key,
+            Self::Extend(extend) => extend.key,
+            Self::Release(release) => release.key,
+            Self::Place(place) => place.key,
+            Self::Buy(buy) => buy.key,
+            Self::Cancel(cancel) => cancel.key,
+            Self::Ship(ship) => ship.key,
+            Self::Short(short) => short.key,
+            Self::Tick => return None,
+        })
+    }
+
+    /// Returns the order that a command changes; `None` for one that makes an order or none.
+    pub fn order(&self) -> Option<OrderId> {
+        match self {
+            Self::Extend(extend) => Some(extend.order),
+            Self::Release(release) => Some(release.order),
+            Self::Place(place) => Some(place.order),
+            Self::Cancel(cancel) => Some(cancel.order),
+            Self::Ship(ship) => Some(ship.order),
+            Self::Short(short) => Some(short.order),
+            Self::DefineSku(_)
+            | Self::Receive(_)
+            | Self::Adjust(_)
+            | Self::Quarantine(_)
+            | Self::TransferOut(_)
+            | Self::TransferIn(_)
+            | Self::Import(_)
+            | Self::Reserve(_)
+            | Self::Buy(_)
+            | Self::Tick => None,
+        }
+    }
+}
+
 /// Which commands may need which shard: what must be in one place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Placement {

@@ -10,6 +10,7 @@ mod error;
 mod hash;
 mod id;
 mod money;
+mod order_flow;
 mod quantity;
 mod reject;
 mod reply;
@@ -17,6 +18,7 @@ mod route;
 mod shard;
 mod state;
 mod time;
+mod view;
 
 pub use command::{
     Adjust, Buy, Cancel, Command, DefineSku, Extend, Fill, Import, ImportLine, Line, LinePrice,

@@ -35,6 +35,8 @@ pub(crate) struct Context<'a> {
     pub(crate) section: &'a mut Section,
     /// What peers shall do; sent once the section has its place in the journal.
     pub(crate) messages: &'a mut Vec<(u16, Instruction)>,
+    /// Replay only: SKUs of the peers' cells in a record's instructions, in their order.
+    pub(crate) peer_skus: &'a [u32],
 }
 
 /// What a shard tells a peer to do; it can't fail there.

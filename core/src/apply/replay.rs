@@ -309,7 +309,7 @@ fn order(
         Command::Buy(buy) => Basket::of_buy(buy),
         _ => return Err(ReplayError::Malformed),
     };
-    let facts = cross_facts(state, &basket, total, movements, instructions)?;
+    let facts = cross_facts(state, ctx.peer_skus, &basket, total, movements, instructions)?;
     accept_cross(state, ctx, &basket, facts)?;
     Ok(())
 }
@@ -356,6 +356,7 @@ fn order_lines(
 /// Reads off a cross-shard order's movements what each line was granted, and out of which cells.
 fn cross_facts(
     state: &State,
+    peer_skus: &[u32],
     basket: &Basket<'_>,
     total: Money,
     movements: Vec<Movement>,
@@ -363,18 +364,14 @@ fn cross_facts(
 ) -> Replayed<CrossFacts> {
     let own = state.taken.get(&basket.key.bits());
     let mut parts: Vec<Part> = Vec::new();
-    for movement in movements.iter().chain(&instructions) {
+    let peers = instructions.iter().zip(peer_skus).map(|(m, sku)| (m, Some(*sku)));
+    for (movement, peer_sku) in movements.iter().map(|m| (m, None)).chain(peers) {
         if movement.to == Bucket::Available {
             continue;
         }
-        let line = basket.lines.get(usize::from(movement.line)).ok_or(ReplayError::Malformed)?;
-        let sku = if movement.cell.shard() == state.shard {
-            let same = |p: &&TakenPart| p.cell == movement.cell && p.line == movement.line;
-            own.and_then(|t| t.parts.iter().find(same)).map(|p| p.sku)
-        } else {
-            // The peer's cells are not known here; the line's SKU is, unless it is a kit.
-            state.catalogue.index_of(line.sku)
-        };
+        let same = |p: &&TakenPart| p.cell == movement.cell && p.line == movement.line;
+        let own_sku = || own.and_then(|t| t.parts.iter().find(same)).map(|p| p.sku);
+        let sku = peer_sku.or_else(own_sku);
         let reserved = if movement.to == Bucket::Reserved { movement.quantity } else { 0 };
         parts.push(Part {
             line: movement.line,
@@ -530,6 +527,22 @@ pub(crate) fn evict_oldest(
     }
     ctx.section.count += 1;
     Some(())
+}
+
+/// Returns the cells of peers that the instructions of a cross-shard order name, in their order.
+pub(crate) fn peer_cells(kind: Kind, flags: u8, record: &[u8]) -> Replayed<Vec<Movement>> {
+    let mut list = Vec::new();
+    if !matches!(kind, Kind::Buy | Kind::Reserve) || flags & FLAG_CROSS == 0 {
+        return Ok(list);
+    }
+    let mut reader = Reader::new(&record[4..]);
+    reader.take(2 + 2 + 16 + 8 + 8 + 2 + 2)?;
+    let count = usize::from(reader.u16()?);
+    // Instructions stand last.
+    let skip = record.len().checked_sub(count * crate::codec::MOVEMENT_BYTES);
+    let tail = record.get(skip.ok_or(ReplayError::Malformed)?..).ok_or(ReplayError::Malformed)?;
+    Reader::new(tail).movements(count as u16, &mut list)?;
+    Ok(list)
 }
 
 /// Returns whether an instruction is what a peer's record says.

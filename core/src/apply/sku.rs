@@ -171,6 +171,7 @@ fn enter(
                 cells: Vec::new(),
                 level: Level::default(),
                 sampled_ms: 0,
+                touched_step: 0,
             });
             state.catalogue.skus.len() as u32 - 1
         }

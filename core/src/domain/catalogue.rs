@@ -27,6 +27,8 @@ pub(crate) struct Sku {
     pub(crate) level: Level,
     /// Time of the last refusal that was journaled as a sample.
     pub(crate) sampled_ms: u64,
+    /// Number of the last section that changed the level.
+    pub(crate) touched_step: u64,
 }
 
 impl Sku {

@@ -25,8 +25,10 @@ pub(crate) struct Section {
     pub(crate) touched: FoldMap<u32, u64>,
     /// Answers recorded here, by slot.
     pub(crate) answered: Vec<u32>,
-    /// SKUs whose stock changed here; may repeat.
+    /// SKUs whose stock changed here, each once.
     pub(crate) skus: Vec<u32>,
+    /// Number of this section, by which a SKU knows that it stands in the list.
+    pub(crate) step: u64,
     /// SKUs that were defined or changed here.
     pub(crate) defined: Vec<u32>,
 }
@@ -42,6 +44,7 @@ impl Section {
             touched: fold_map(),
             answered: Vec::new(),
             skus: Vec::new(),
+            step: 0,
             defined: Vec::new(),
         }
     }
@@ -56,6 +59,7 @@ impl Section {
         self.touched.clear();
         self.answered.clear();
         self.skus.clear();
+        self.step += 1;
         self.defined.clear();
     }
 

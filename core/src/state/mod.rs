@@ -250,8 +250,12 @@ impl State {
         let cell = self.cells.get_mut(index);
         cell.level.carry_out(movement)?;
         let sku = cell.sku();
-        self.catalogue.get_mut(sku).level.carry_out(movement)?;
-        section.skus.push(sku);
+        let entry = self.catalogue.get_mut(sku);
+        entry.level.carry_out(movement)?;
+        if entry.touched_step != section.step {
+            entry.touched_step = section.step;
+            section.skus.push(sku);
+        }
         Ok(())
     }
 

@@ -1,0 +1,440 @@
+//! One shard without its thread: inputs in, a section of records and answers out.
+//!
+//! The engine runs it on a thread of its own, the simulation steps it by hand; both call
+//! `begin`, then feed inputs, then `end` with the position that the journal gave the section.
+
+use std::sync::Arc;
+
+use crate::apply::cross::{settle_facts, undo};
+use crate::apply::expire::expire_due;
+use crate::apply::replay::evict_oldest;
+use crate::apply::{Applied, Context, Instruction, apply, refuse, sku};
+use crate::command::Command;
+use crate::domain::stock::Level;
+use crate::id::OrderId;
+use crate::order_flow::{Flow, FlowMessage};
+use crate::reject::Reject;
+use crate::reply::{Ack, Receipt, Refusal, Reply};
+use crate::shard::completion::{Completion, Ready};
+use crate::shard::section::{PROVISIONAL, Section, resolve};
+use crate::state::{Known, State};
+use crate::time::Timestamp;
+use crate::view::{OrderView, SkuView};
+
+/// A batch of commands on its way through a shard.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) commands: Vec<Command>,
+    pub(crate) ack: Ack,
+    pub(crate) done: Arc<Completion>,
+    /// Positions of the commands in the batch that was submitted; `None` if it is all of it.
+    pub(crate) positions: Option<Vec<u32>>,
+}
+
+/// What shards send each other.
+#[derive(Debug)]
+pub(crate) enum PeerMessage {
+    /// A step of a basket over several shards.
+    Flow(FlowMessage),
+    /// Something that can't fail here.
+    Instruct(Instruction),
+}
+
+/// Where an answer goes: the open job, and the position in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ReplyTo {
+    job: u32,
+    at: u32,
+}
+
+#[derive(Debug)]
+struct OpenJob {
+    replies: Vec<Option<Reply>>,
+    left: u32,
+    ack: Ack,
+    done: Arc<Completion>,
+    positions: Option<Vec<u32>>,
+}
+
+/// Tells whether a key may belong to something that has left memory for the archive.
+pub(crate) trait Archived: Send + Sync + std::fmt::Debug {
+    /// Returns `false` only if the key is certainly not in the archive.
+    fn may_hold(&self, key: u128) -> bool;
+}
+
+/// What a shard has done since `begin`.
+#[derive(Debug, Default)]
+pub(crate) struct Ended {
+    pub(crate) outbound: Vec<(u16, PeerMessage)>,
+    pub(crate) ready: Vec<Ready>,
+    /// Stock of the SKUs that changed.
+    pub(crate) levels: Vec<(u32, Level)>,
+    /// SKUs that were defined or changed.
+    pub(crate) defined: Vec<Arc<SkuView>>,
+    /// Commands whose keys must be looked up in the archive first.
+    pub(crate) look_up: Vec<(Command, ReplyTo)>,
+    /// Keys that left memory.
+    pub(crate) evicted: Vec<u128>,
+    /// Keys with their outcome: whether the engine knows them now.
+    pub(crate) keys: Vec<(u128, bool)>,
+}
+
+/// Counts of one shard, since the engine was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) accepted: u64,
+    pub(crate) repeated: u64,
+    pub(crate) refused: u64,
+    pub(crate) expired: u64,
+    pub(crate) baskets: u64,
+    pub(crate) cross_baskets: u64,
+}
+
+/// One shard.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) state: State,
+    pub(crate) section: Section,
+    messages: Vec<(u16, Instruction)>,
+    flow: Flow<ReplyTo>,
+    jobs: Vec<Option<OpenJob>>,
+    free_jobs: Vec<u32>,
+    now: Timestamp,
+    ready: Vec<OpenJob>,
+    views: Vec<(Option<OrderView>, Arc<Completion>)>,
+    look_up: Vec<(Command, ReplyTo)>,
+    evicted: Vec<u128>,
+    keys: Vec<(u128, bool)>,
+    archived: Option<Arc<dyn Archived>>,
+    pub(crate) counts: Counts,
+    /// Number of records by kind is kept by the journal; refusals by reject are kept here.
+    pub(crate) refusals: [u64; Reject::ALL.len()],
+}
+
+impl Core {
+    pub(crate) fn new(state: State, wait_ms: u64, archived: Option<Arc<dyn Archived>>) -> Self {
+        Self {
+            state,
+            section: Section::new(),
+            messages: Vec::new(),
+            flow: Flow::new(wait_ms),
+            jobs: Vec::new(),
+            free_jobs: Vec::new(),
+            now: Timestamp::ZERO,
+            ready: Vec::new(),
+            views: Vec::new(),
+            look_up: Vec::new(),
+            evicted: Vec::new(),
+            keys: Vec::new(),
+            archived,
+            counts: Counts::default(),
+            refusals: [0; Reject::ALL.len()],
+        }
+    }
+
+    /// Starts a section: time passes, what is due expires.
+    ///
+    /// `base` is the seq of its first record, or [`PROVISIONAL`] if that is not known yet.
+    pub(crate) fn begin(&mut self, base: u64, clock: Timestamp) {
+        self.section.restart(base);
+        let mut ctx = Context {
+            now: clock,
+            section: &mut self.section,
+            messages: &mut self.messages,
+            peer_skus: &[],
+        };
+        expire_due(&mut self.state, &mut ctx, clock);
+        self.now = ctx.now;
+        self.counts.expired += u64::from(self.section.count);
+    }
+
+    fn with<R>(
+        &mut self,
+        run: impl FnOnce(&mut State, &mut Context<'_>, &mut Flow<ReplyTo>) -> R,
+    ) -> R {
+        let mut ctx = Context {
+            now: self.now,
+            section: &mut self.section,
+            messages: &mut self.messages,
+            peer_skus: &[],
+        };
+        run(&mut self.state, &mut ctx, &mut self.flow)
+    }
+
+    /// Carries out what a peer says.
+    pub(crate) fn receive(&mut self, message: PeerMessage) {
+        match message {
+            PeerMessage::Flow(message) => {
+                self.with(|state, ctx, flow| flow.receive(state, ctx, message));
+            }
+            PeerMessage::Instruct(Instruction::Settle(settle)) => {
+                let carried = self.with(|state, ctx, _| settle_facts(state, ctx, &settle));
+                carried.expect("an instruction can't fail");
+            }
+            PeerMessage::Instruct(Instruction::Define(define)) => {
+                let fits = self.with(|state, ctx, _| sku::copy(state, ctx, &define));
+                assert!(fits, "every shard has the same catalogue");
+            }
+        }
+    }
+
+    /// Gives back what a basket had taken that a crash has ended.
+    pub(crate) fn undo(&mut self, order: u128) {
+        self.with(|state, ctx, _| undo(state, ctx, order));
+    }
+
+    /// Lets settled orders leave memory that are in the archive for good.
+    pub(crate) fn evict(&mut self, count: u32) {
+        let mut gone = std::mem::take(&mut self.evicted);
+        let done = self.with(|state, ctx, _| evict_oldest(state, ctx, count, |k| gone.push(k)));
+        self.evicted = gone;
+        done.expect("only what is settled is evicted");
+    }
+
+    /// Reads an order; the answer leaves when everything that it shows is durable.
+    pub(crate) fn view(&mut self, order: OrderId, done: Arc<Completion>) {
+        let slot = self.state.order_slot(order.bits());
+        self.views.push((slot.map(|slot| OrderView::new(&self.state, slot)), done));
+    }
+
+    /// Carries a batch of commands out.
+    pub(crate) fn submit(&mut self, job: Job) {
+        let count = job.commands.len();
+        let mut replies = Vec::new();
+        replies.resize_with(count, || None);
+        let open = OpenJob {
+            replies,
+            left: count as u32,
+            ack: job.ack,
+            done: job.done,
+            positions: job.positions,
+        };
+        let slot = match self.free_jobs.pop() {
+            Some(slot) => {
+                self.jobs[slot as usize] = Some(open);
+                slot
+            }
+            None => {
+                self.jobs.push(Some(open));
+                self.jobs.len() as u32 - 1
+            }
+        };
+        self.touch_ahead(&job.commands);
+        for (at, command) in job.commands.into_iter().enumerate() {
+            self.command(command, ReplyTo { job: slot, at: at as u32 }, false);
+        }
+        if count == 0 {
+            self.close_job(slot);
+        }
+    }
+
+    /// Brings the table entries that a batch will need into the cache together.
+    fn touch_ahead(&self, commands: &[Command]) {
+        let mut sum = 0_u32;
+        for command in commands {
+            if let Some(key) = command.key() {
+                let tag = self.state.key_tag(key.bits());
+                sum ^= self.state.index.touch(tag).stored_tag();
+            }
+        }
+        std::hint::black_box(sum);
+    }
+
+    /// Carries one command out; `checked` says that the archive does not know its keys.
+    pub(crate) fn command(&mut self, command: Command, reply_to: ReplyTo, checked: bool) {
+        if !checked && self.must_look_up(&command) {
+            self.look_up.push((command, reply_to));
+            return;
+        }
+        let multi = self.state.shard_count > 1;
+        let key = command.key().map(crate::id::Key::bits);
+        let command = match key {
+            Some(key) if multi => match self.flow.join(command, key, reply_to) {
+                Some(command) => command,
+                None => return,
+            },
+            _ => command,
+        };
+        let outcome = self.with(|state, ctx, _| apply(state, ctx, &command));
+        match outcome {
+            Applied::Basket => {
+                self.counts.cross_baskets += 1;
+                self.with(|state, ctx, flow| flow.start(state, ctx, command, reply_to));
+                self.flow_answers();
+            }
+            outcome => self.answer(reply_to, key, outcome),
+        }
+    }
+
+    fn must_look_up(&self, command: &Command) -> bool {
+        let Some(archived) = &self.archived else { return false };
+        let unknown = |key: u128| archived.may_hold(key) && self.state.lookup(key).is_none();
+        command.key().is_some_and(|k| unknown(k.bits()))
+            || command.order().is_some_and(|o| unknown(o.bits()))
+    }
+
+    /// Answers a command with what the archive knows of it.
+    pub(crate) fn answer_archived(
+        &mut self,
+        command: &Command,
+        reply_to: ReplyTo,
+        outcome: Result<Receipt, Refusal>,
+    ) {
+        let key = command.key().map(crate::id::Key::bits);
+        let applied = match outcome {
+            Ok(receipt) => Applied::Repeated(receipt),
+            Err(refusal) => Applied::Refused(refusal),
+        };
+        self.answer(reply_to, key, applied);
+    }
+
+    fn flow_answers(&mut self) {
+        while !self.flow.answers.is_empty() || !self.flow.again.is_empty() {
+            for (key, reply_to, outcome) in std::mem::take(&mut self.flow.answers) {
+                self.answer(reply_to, Some(key), outcome);
+            }
+            for (command, reply_to) in std::mem::take(&mut self.flow.again) {
+                self.command(command, reply_to, true);
+            }
+        }
+    }
+
+    fn answer(&mut self, reply_to: ReplyTo, key: Option<u128>, outcome: Applied) {
+        let latest = self.section.base() + u64::from(self.section.count) - 1;
+        let (outcome, replayed, seq) = match outcome {
+            Applied::Done(receipt) => {
+                self.counts.accepted += 1;
+                (Ok(receipt), false, latest)
+            }
+            Applied::Repeated(receipt) => {
+                self.counts.repeated += 1;
+                (Ok(receipt), true, latest)
+            }
+            Applied::Refused(refusal) => {
+                self.counts.refused += 1;
+                if let Some(at) = Reject::ALL.iter().position(|r| *r == refusal.reject) {
+                    self.refusals[at] += 1;
+                }
+                (Err(refusal), false, latest)
+            }
+            Applied::Basket => unreachable!("a basket is answered by the flow"),
+        };
+        let slot = reply_to.job as usize;
+        let job = self.jobs[slot].as_mut().expect("a job is open until it is answered");
+        if let Some(key) = key.filter(|_| self.state.shard_count > 1) {
+            self.keys.push((key, outcome.is_ok()));
+        }
+        let reply = Reply { outcome, replayed, seq, ack: job.ack };
+        let place = &mut job.replies[reply_to.at as usize];
+        assert!(place.is_none(), "a command is answered once");
+        *place = Some(reply);
+        job.left -= 1;
+        if job.left == 0 {
+            self.close_job(reply_to.job);
+        }
+    }
+
+    fn close_job(&mut self, slot: u32) {
+        let job = self.jobs[slot as usize].take().expect("the job is open");
+        self.free_jobs.push(slot);
+        self.ready.push(job);
+    }
+
+    /// Lets parts that wait for tentative units try again, and collects the flow's answers.
+    pub(crate) fn retry(&mut self) {
+        if self.flow.has_waiting() {
+            self.with(|state, ctx, flow| flow.retry_parked(state, ctx));
+        }
+        self.flow_answers();
+    }
+
+    /// Returns whether no basket is in flight here and none of another shard waits here.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.flow.is_idle() && self.state.taken.is_empty()
+    }
+
+    /// Returns whether a deadline may end something here.
+    pub(crate) fn has_waiting(&self) -> bool {
+        self.flow.has_waiting()
+    }
+
+    /// Returns the time that the section is stamped with.
+    pub(crate) fn section_time(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Ends the section, whose first record got the seq `base`.
+    pub(crate) fn end(&mut self, base: u64) -> Ended {
+        let mut section = std::mem::replace(&mut self.section, Section::new());
+        self.state.settle_seqs(&mut section, base);
+        let instructions = self.messages.drain(..);
+        let mut outbound: Vec<(u16, PeerMessage)> =
+            instructions.map(|(peer, i)| (peer, PeerMessage::Instruct(i))).collect();
+        // Behind the instructions: what a flow message allows must find them carried out.
+        let flow = self.flow.outbox.drain(..);
+        outbound.extend(flow.map(|(peer, m)| (peer, PeerMessage::Flow(m))));
+        let exact = section.is_exact();
+        let ready = self.ready.drain(..).map(|job| close(job, base, exact));
+        let mut ready: Vec<Ready> = ready.collect();
+        for (mut view, done) in self.views.drain(..) {
+            if let Some(view) = &mut view {
+                view.created_seq = resolve(view.created_seq, base);
+                view.seq = resolve(view.seq, base);
+            }
+            ready.push(Ready::View(view, done));
+        }
+        let level = |sku: &u32| (*sku, self.state.catalogue.get(*sku).level);
+        let defined = section.defined.iter();
+        let ended = Ended {
+            outbound,
+            ready,
+            levels: section.skus.iter().map(level).collect(),
+            defined: defined.map(|s| Arc::new(SkuView::new(&self.state, *s))).collect(),
+            look_up: std::mem::take(&mut self.look_up),
+            evicted: std::mem::take(&mut self.evicted),
+            keys: std::mem::take(&mut self.keys),
+        };
+        self.section = section;
+        ended
+    }
+
+    /// Returns what a settled entry is, to be archived.
+    pub(crate) fn settled(&self, at: usize) -> Option<Known> {
+        self.state.settled_entry(at)
+    }
+}
+
+/// Turns an answered job into what the reply gate passes on.
+fn close(job: OpenJob, base: u64, exact: bool) -> Ready {
+    let reply = |reply: Option<Reply>| {
+        let mut reply = reply.expect("every command of a closed job is answered");
+        if !exact {
+            // A refusal before the first record reflects the journal up to it.
+            reply.seq = if reply.seq == PROVISIONAL - 1 { base - 1 } else { resolve(reply.seq, base) };
+            if let Ok(receipt) = &mut reply.outcome {
+                resolve_receipt(receipt, base);
+            }
+        }
+        reply
+    };
+    let replies = job.replies.into_iter().map(reply).collect();
+    Ready::Replies { replies, ack: job.ack, done: job.done, positions: job.positions }
+}
+
+fn resolve_receipt(receipt: &mut Receipt, base: u64) {
+    match receipt {
+        Receipt::Order(order) => order.seq = resolve(order.seq, base),
+        Receipt::Change(change) => change.seq = resolve(change.seq, base),
+        Receipt::Stock(stock) => stock.seq = resolve(stock.seq, base),
+        Receipt::Tick => (),
+    }
+}
+
+/// Makes the refusal for a command about an order that the archive knows as settled.
+pub(crate) fn settled_refusal(status: crate::reply::OrderStatus, was_reserved: bool) -> Refusal {
+    use crate::reply::OrderStatus;
+    let expired = status == OrderStatus::Expired
+        || (status == OrderStatus::Cancelled && was_reserved);
+    let reject = if expired { Reject::ReservationExpired } else { Reject::StateConflict };
+    refuse(reject, 0, 0, status as u64)
+}
