@@ -429,4 +429,3 @@ pub struct Short {
     /// Version that the caller has seen.
     pub expected_version: Option<u32>,
 }
-

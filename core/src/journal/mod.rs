@@ -1,0 +1,19 @@
+//! The journal: segmented files of group commits, the truth of an engine.
+//!
+//! The format is `docs/JOURNAL_FORMAT.md` up to sections; what stands in a record is not known
+//! here. One [`JournalWriter`] appends; a [`JournalReader`] replays at start; a [`FrameIndex`]
+//! reads back what is durable while the writer goes on.
+
+pub(crate) mod buffer;
+pub(crate) mod frame;
+pub(crate) mod index;
+pub(crate) mod reader;
+pub(crate) mod segment;
+pub(crate) mod spare;
+mod window;
+pub(crate) mod writer;
+
+#[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
+mod tests;
