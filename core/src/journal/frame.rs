@@ -250,8 +250,8 @@ impl<'a> Frame<'a> {
             at: 0,
             base: self.offset + FRAME_HEADER_BYTES as u64,
             seq: self.header.first_seq,
-            sections_left: self.header.section_count,
-            records_left: self.header.record_count,
+            section_count: self.header.section_count,
+            record_count: self.header.record_count,
             over: false,
         }
     }
@@ -281,16 +281,17 @@ pub(crate) struct Sections<'a> {
     at: usize,
     base: u64,
     seq: u64,
-    sections_left: u16,
-    records_left: u32,
+    /// Sections and records that are still to come.
+    section_count: u16,
+    record_count: u32,
     over: bool,
 }
 
 impl<'a> Sections<'a> {
     fn next_section(&mut self) -> Result<Option<Section<'a>>, &'static str> {
         let rest = &self.payload[self.at..];
-        if self.sections_left == 0 {
-            return match (rest.is_empty(), self.records_left) {
+        if self.section_count == 0 {
+            return match (rest.is_empty(), self.record_count) {
                 (true, 0) => Ok(None),
                 (false, _) => Err("bytes follow the last section"),
                 (true, _) => Err("the sections hold fewer records than the frame says"),
@@ -310,7 +311,7 @@ impl<'a> Sections<'a> {
         if record_count == 0 || record_bytes == 0 {
             return Err("the section holds no record");
         }
-        let Some(records_left) = self.records_left.checked_sub(record_count) else {
+        let Some(records_to_come) = self.record_count.checked_sub(record_count) else {
             return Err("the sections hold more records than the frame says");
         };
         let section = Section {
@@ -321,8 +322,8 @@ impl<'a> Sections<'a> {
             offset: self.base + (self.at + SECTION_HEADER_BYTES) as u64,
             records: &rest[..record_bytes],
         };
-        self.records_left = records_left;
-        self.sections_left -= 1;
+        self.record_count = records_to_come;
+        self.section_count -= 1;
         self.seq += u64::from(record_count);
         self.at += SECTION_HEADER_BYTES + record_bytes;
         Ok(Some(section))

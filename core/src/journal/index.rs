@@ -99,19 +99,17 @@ impl FrameIndex {
     ) -> Result<FrameReader, Error> {
         let entry = {
             let entries = self.entries.read();
-            // Empty frames share the seq of the next record: the first of equals is wanted.
+            // Of frames with the same seq all but the last are empty.
             let behind = entries.list.partition_point(|entry| entry.chain.seq <= seq);
-            match behind.checked_sub(1) {
-                Some(at) => entries.list[at],
-                None => {
-                    let first = entries.list.first().map_or(1, |entry| entry.chain.seq);
-                    return Err(Error::new(
-                        ErrorKind::Mismatch,
-                        format!("seq {seq} is no longer in the journal, the first left is {first}"),
-                        "start at the first seq that is left, or from a snapshot",
-                    ));
-                }
-            }
+            let Some(at) = behind.checked_sub(1) else {
+                let first = entries.list.first().map_or(1, |entry| entry.chain.seq);
+                return Err(Error::new(
+                    ErrorKind::Mismatch,
+                    format!("seq {seq} is no longer in the journal, the first left is {first}"),
+                    "start at the first seq that is left, or from a snapshot",
+                ));
+            };
+            entries.list[at]
         };
         Ok(FrameReader {
             index: self.clone(),

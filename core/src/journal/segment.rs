@@ -173,7 +173,7 @@ pub(crate) fn spare_path(dir: &Path, id: u64) -> PathBuf {
 
 /// Returns whether a name is that of a spare segment.
 pub(crate) fn is_spare_name(name: &str) -> bool {
-    name.ends_with(".spare")
+    name.strip_suffix(".spare").is_some()
 }
 
 /// Returns the numbers of the segments in a directory, ascending and without a gap.

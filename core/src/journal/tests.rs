@@ -10,7 +10,7 @@ use super::segment::{EngineId, SEGMENT_HEADER_BYTES, segment_path};
 use super::writer::JournalWriter;
 use crate::error::{Error, ErrorKind};
 use crate::sim::{FaultStorage, Random};
-use crate::storage::{DiskStorage, Storage};
+use crate::storage::{Access, DiskStorage, Storage};
 
 pub(super) const ENGINE: EngineId = EngineId(*b"engine of a test");
 
@@ -71,6 +71,7 @@ pub(super) fn read(
         for section in frame.sections() {
             let section = section?;
             assert_eq!(section.first_seq, seq);
+            assert!(frame.offset + 152 <= section.offset);
             seq += u64::from(section.record_count);
             sections.push((
                 section.shard,
@@ -95,11 +96,17 @@ pub(super) fn read(
 fn write_journal(storage: &Arc<dyn Storage>, dir: &Path, seed: u64) -> Vec<Vec<TestSection>> {
     let mut random = Random::new(seed);
     let mut writer = JournalWriter::create(storage.clone(), dir, 16 << 10, ENGINE).unwrap();
+    let path = dir.join("probe");
+    let through = storage.create(&path, Access::WriteThrough).unwrap().writes_through();
+    storage.remove(&path).unwrap();
+    assert_eq!(writer.writes_through(), through);
     let mut groups = Vec::new();
     for number in 0..12 {
         let group = random_group(&mut random, 6_000);
         append(&mut writer, &group).unwrap();
         groups.push(group);
+        let at_least = groups.iter().flatten().map(|section| section.3.len() as u64).sum();
+        assert!(writer.written_bytes() > at_least && writer.written_bytes() % 4_096 == 0);
         if number == 5 {
             writer.mark_idle().unwrap();
             writer.mark_idle().unwrap();
@@ -155,8 +162,7 @@ fn groups_are_read_back_from_everywhere() {
 
         for (index, frame) in frames.iter().enumerate() {
             let bytes = {
-                let file =
-                    storage.open(&segment_path(&dir, frame.segment), crate::storage::Access::Read);
+                let file = storage.open(&segment_path(&dir, frame.segment), Access::Read);
                 let payload: usize = frame.sections.iter().map(|s| s.3.len() + 24).sum();
                 let mut bytes = vec![0; FRAME_HEADER_BYTES + payload];
                 file.unwrap().read_at(frame.offset, &mut bytes).unwrap();
@@ -224,7 +230,7 @@ fn a_group_is_bounded_by_its_segment() {
     let mut group = GroupBuffer::new(8_192);
     let room = 4_096 - FRAME_HEADER_BYTES - 24;
     assert!(!group.push_section(0, 1, 1, &vec![1; room + 1]));
-    assert!(group.is_empty() && group.len() == 0);
+    assert_eq!((group.is_empty(), group.len()), (true, 0));
     assert!(group.push_section(0, 1, 1, &vec![1; room - 40]));
     assert!(group.has_room(16) && !group.has_room(17));
     group.begin_section(1, 2);
@@ -237,7 +243,7 @@ fn a_group_is_bounded_by_its_segment() {
     group.clear();
     group.begin_section(1, 2);
     group.end_section();
-    assert!(group.is_empty() && group.len() == 0);
+    assert_eq!((group.is_empty(), group.len()), (true, 0));
     let large = GroupBuffer::new(1 << 30);
     assert!(large.has_room((16 << 20) - 24) && !large.has_room((16 << 20) - 23));
 }

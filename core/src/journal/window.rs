@@ -90,10 +90,6 @@ impl Window {
         self.number
     }
 
-    pub(super) fn size(&self) -> u64 {
-        self.size
-    }
-
     /// Returns bytes that [`bytes`](Self::bytes) has loaded last.
     pub(super) fn loaded(&self, offset: u64, len: usize) -> &[u8] {
         let at = (offset - self.start) as usize;

@@ -176,6 +176,7 @@ impl StorageFile for DiskFile {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 mod tests {
     use super::*;
 
