@@ -475,4 +475,3 @@ pub struct Short {
     /// Version that the caller has seen.
     pub expected_version: Option<u32>,
 }
-

@@ -9,6 +9,7 @@ mod domain;
 mod error;
 mod hash;
 mod id;
+mod journal;
 mod money;
 mod order_flow;
 mod quantity;
@@ -16,7 +17,10 @@ mod reject;
 mod reply;
 mod route;
 mod shard;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 mod state;
+pub mod storage;
 mod time;
 mod view;
 
@@ -30,6 +34,7 @@ pub use id::{
     CustomerId, IdError, KEY_TEXT_CHARS, Key, LocationId, LotId, OrderId, SKU_CODE_BYTES_MAX,
     SkuId, check_code,
 };
+pub use journal::reader::TornTail;
 pub use money::{Currency, CurrencyError, Money};
 pub use quantity::Quantity;
 pub use reject::Reject;

@@ -1,0 +1,102 @@
+//! Segments made ahead of need, and segments that are needed no more.
+//!
+//! Both jobs touch only files that the writer does not: they may run on another thread.
+
+use std::path::PathBuf;
+
+use super::buffer::AlignedBuffer;
+use super::segment::{segment_path, spare_path};
+use crate::error::Error;
+use crate::storage::{Access, Storage, StorageFile};
+
+/// Bytes that one write of zeros has at most.
+const FILL_BYTES: usize = 1 << 20;
+
+/// A segment that should be made ahead of need.
+#[derive(Debug)]
+pub(crate) struct SpareRequest {
+    pub(super) dir: PathBuf,
+    pub(super) id: u64,
+    pub(super) segment_bytes: u32,
+}
+
+/// A file full of zeros that becomes the next segment.
+pub(crate) struct Spare {
+    pub(super) path: PathBuf,
+    pub(super) bytes: u32,
+    pub(super) file: Box<dyn StorageFile>,
+}
+
+impl SpareRequest {
+    /// Makes the file; may run on any thread.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::Io`](crate::ErrorKind::Io), such as a full disk; the journal itself is
+    /// untouched, what was made is removed, and the request may be made again later.
+    pub(crate) fn run(&self, storage: &dyn Storage) -> Result<Spare, Error> {
+        let path = spare_path(&self.dir, self.id);
+        let made = self.fill(storage, &path);
+        if made.is_err() {
+            // Best effort: the next start removes every spare that is left.
+            let _ = storage.remove(&path);
+        }
+        made
+    }
+
+    fn fill(&self, storage: &dyn Storage, path: &std::path::Path) -> Result<Spare, Error> {
+        let failed = |e| Error::io("spare journal segment cannot be made", path, e);
+        let file = storage.create(path, Access::WriteThrough).map_err(failed)?;
+        zero(&*file, 0, u64::from(self.segment_bytes)).map_err(failed)?;
+        file.sync().map_err(failed)?;
+        Ok(Spare { path: path.to_owned(), bytes: self.segment_bytes, file })
+    }
+}
+
+/// Writes zeros to a part of a file that starts and ends at multiples of the alignment.
+pub(super) fn zero(file: &dyn StorageFile, from: u64, to: u64) -> std::io::Result<()> {
+    let mut zeros = AlignedBuffer::new(FILL_BYTES);
+    zeros.resize(FILL_BYTES);
+    let mut at = from;
+    while at < to {
+        let bytes = (to - at).min(FILL_BYTES as u64);
+        file.write_all_at(at, &zeros.as_slice()[..bytes as usize])?;
+        at += bytes;
+    }
+    Ok(())
+}
+
+/// Segments that the writer has let go of.
+#[derive(Debug)]
+#[must_use = "the segments are removed by run"]
+pub(crate) struct Removal {
+    pub(super) dir: PathBuf,
+    /// Numbers, ascending.
+    pub(super) segments: Vec<u64>,
+}
+
+impl Removal {
+    /// Returns whether there is nothing to remove.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    /// Removes the files, oldest first, so that a cut leaves no gap; may run on any thread.
+    ///
+    /// Returns how many were removed.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::Io`](crate::ErrorKind::Io); the segments that are left stay until the
+    /// journal is opened again.
+    pub(crate) fn run(&self, storage: &dyn Storage) -> Result<usize, Error> {
+        for &number in &self.segments {
+            let path = segment_path(&self.dir, number);
+            storage
+                .remove(&path)
+                .and_then(|()| storage.sync_dir(&self.dir))
+                .map_err(|e| Error::io("journal segment cannot be removed", &path, e))?;
+        }
+        Ok(self.segments.len())
+    }
+}
