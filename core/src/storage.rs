@@ -8,8 +8,10 @@ use std::io;
 use std::path::Path;
 
 mod disk;
+mod memory;
 
 pub use disk::{DiskStorage, WriteMode};
+pub use memory::MemoryStorage;
 
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

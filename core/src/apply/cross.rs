@@ -209,6 +209,9 @@ pub(crate) fn settle_facts(
         let number = CellNo::new(state.shard, cell);
         let slot = state.cells.get_mut(cell);
         slot.version += 1;
+        if slot.version == 1 {
+            ctx.section.cells.push(cell);
+        }
         entry = Some((number, sku, location, lot, slot.version));
         movements.iter_mut().for_each(|m| m.cell = number);
     }

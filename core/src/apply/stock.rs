@@ -383,6 +383,9 @@ fn carry_out(state: &mut State, ctx: &mut Context<'_>, change: &StockChange) -> 
     for index in &change.cells {
         let cell = state.cells.get_mut(*index);
         cell.version += 1;
+        if cell.version == 1 {
+            ctx.section.cells.push(*index);
+        }
         let number = CellNo::new(state.shard, *index);
         put_cell_entry(out, number, cell.sku(), cell.location, cell.lot, cell.version);
     }

@@ -71,12 +71,22 @@ pub(crate) struct Ended {
     pub(crate) levels: Vec<(u32, Level)>,
     /// SKUs that were defined or changed.
     pub(crate) defined: Vec<Arc<SkuView>>,
+    /// Cells that were made: index, SKU index, location, lot.
+    pub(crate) cells: Vec<(u32, CellName)>,
     /// Commands whose keys must be looked up in the archive first.
     pub(crate) look_up: Vec<(Command, ReplyTo)>,
     /// Keys that left memory.
     pub(crate) evicted: Vec<u128>,
     /// Keys with their outcome: whether the engine knows them now.
     pub(crate) keys: Vec<(u128, bool)>,
+}
+
+/// What a cell is of: SKU index, location, lot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CellName {
+    pub(crate) sku: u32,
+    pub(crate) location: u32,
+    pub(crate) lot: u32,
 }
 
 /// Counts of one shard, since the engine was opened.
@@ -146,6 +156,13 @@ impl Core {
         expire_due(&mut self.state, &mut ctx, clock);
         self.now = ctx.now;
         self.counts.expired += u64::from(self.section.count);
+    }
+
+    /// Starts a section at a time, leaving what is due for the next one.
+    pub(crate) fn begin_without_expiry(&mut self, base: u64, now: Timestamp) {
+        self.section.restart(base);
+        self.state.now = now;
+        self.now = now;
     }
 
     fn with<R>(
@@ -358,6 +375,11 @@ impl Core {
         self.flow.has_waiting()
     }
 
+    /// Returns whether answers wait to leave.
+    pub(crate) fn has_answers(&self) -> bool {
+        !self.ready.is_empty() || !self.views.is_empty() || !self.flow.outbox.is_empty()
+    }
+
     /// Returns the time that the section is stamped with.
     pub(crate) fn section_time(&self) -> Timestamp {
         self.now
@@ -389,6 +411,7 @@ impl Core {
             outbound,
             ready,
             levels: section.skus.iter().map(level).collect(),
+            cells: section.cells.iter().map(|c| (*c, self.cell_name(*c))).collect(),
             defined: defined.map(|s| Arc::new(SkuView::new(&self.state, *s))).collect(),
             look_up: std::mem::take(&mut self.look_up),
             evicted: std::mem::take(&mut self.evicted),
@@ -396,6 +419,12 @@ impl Core {
         };
         self.section = section;
         ended
+    }
+
+    /// Returns what a cell is of.
+    pub(crate) fn cell_name(&self, index: u32) -> CellName {
+        let cell = self.state.cells.get(index);
+        CellName { sku: cell.sku(), location: cell.location, lot: cell.lot }
     }
 
     /// Returns what a settled entry is, to be archived.

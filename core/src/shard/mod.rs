@@ -2,4 +2,8 @@
 
 pub(crate) mod completion;
 pub(crate) mod core;
+pub(crate) mod gate;
+pub(crate) mod published;
 pub(crate) mod section;
+pub(crate) mod stripes;
+pub(crate) mod worker;

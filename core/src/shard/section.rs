@@ -31,6 +31,8 @@ pub(crate) struct Section {
     pub(crate) step: u64,
     /// SKUs that were defined or changed here.
     pub(crate) defined: Vec<u32>,
+    /// Cells that were made here.
+    pub(crate) cells: Vec<u32>,
 }
 
 impl Section {
@@ -46,6 +48,7 @@ impl Section {
             skus: Vec::new(),
             step: 0,
             defined: Vec::new(),
+            cells: Vec::new(),
         }
     }
 
@@ -61,6 +64,7 @@ impl Section {
         self.skus.clear();
         self.step += 1;
         self.defined.clear();
+        self.cells.clear();
     }
 
     /// Returns the seq of the record that is being written.

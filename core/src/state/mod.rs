@@ -222,6 +222,22 @@ impl State {
         self.index.insert(IndexEntry::new(tag, reference)).expect("room in the index");
     }
 
+    /// Passes every key in memory on, orders first.
+    pub(crate) fn for_each_key(&self, mut visit: impl FnMut(u128)) {
+        for slot in 0..self.orders.high() {
+            let order = self.orders.get(slot);
+            if !order.is_free() {
+                visit(order.id().bits());
+            }
+        }
+        for slot in 0..self.answered.high() {
+            let answer = self.answered.get(slot);
+            if answer.status != 0 {
+                visit(answer.key);
+            }
+        }
+    }
+
     /// Returns what a reference in the settled queue stands for.
     pub(crate) fn settled_entry(&self, at: usize) -> Option<Known> {
         self.settled.get(at).map(|reference| known(*reference))

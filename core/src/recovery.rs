@@ -1,0 +1,237 @@
+//! Opening: the newest checkpoint, then the journal behind it, record by record.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::apply::expire::pass_time;
+use crate::apply::replay::{ReplayError, peer_cells, replay, settles};
+use crate::apply::{Context, Instruction};
+use crate::codec::{FLAG_COPY, Kind, next_record};
+use crate::error::Error;
+use crate::journal::frame::Frame;
+use crate::journal::reader::{JournalReader, Start, Tail, TornTail};
+use crate::shard::section::Section;
+use crate::state::State;
+use crate::storage::Storage;
+use crate::time::Timestamp;
+
+const REPLAY_HELP: &str = "run `onhand verify` on the data directory; restore the journal from a \
+                           backup, or report the position: the engine does not guess";
+
+/// What opening an engine found and did.
+#[derive(Clone, Debug, Default)]
+pub struct OpenReport {
+    /// Whether the engine was made just now.
+    pub created: bool,
+    /// Position of the checkpoint that was used.
+    pub checkpoint: Option<u64>,
+    /// Records that were carried out again behind it.
+    pub commands_replayed: u64,
+    /// Position of the last record.
+    pub durable_seq: u64,
+    /// What was being written when the machine stopped; nothing in it was acknowledged.
+    pub torn_tail: Option<TornTail>,
+    /// Whether the engine had been closed.
+    pub clean: bool,
+    /// Orders that are reserved or placed.
+    pub live_orders: u64,
+    /// Baskets in flight between shards that were given back.
+    pub undone_baskets: u64,
+    /// Time that it took.
+    pub elapsed: Duration,
+    /// What an operator should know: parts of the store that were set aside, and the like.
+    pub notes: Vec<String>,
+}
+
+/// Instructions that the journal shows given and not carried out, by home and peer.
+pub(crate) type Open = BTreeMap<(u16, u16), VecDeque<Instruction>>;
+
+/// The states of all shards, as the journal leaves them.
+pub(crate) struct Recovered {
+    pub(crate) states: Vec<State>,
+    pub(crate) open: Open,
+    pub(crate) tail: Tail,
+    pub(crate) replayed: u64,
+}
+
+/// Carries the records of a journal out on the states of all shards.
+#[derive(Debug)]
+pub(crate) struct Replayer {
+    states: Vec<State>,
+    open: Open,
+    section: Section,
+    messages: Vec<(u16, Instruction)>,
+    replayed: u64,
+}
+
+impl Replayer {
+    pub(crate) fn new(states: Vec<State>) -> Self {
+        Self {
+            states,
+            open: Open::new(),
+            section: Section::new(),
+            messages: Vec::new(),
+            replayed: 0,
+        }
+    }
+
+    fn frame(&mut self, frame: &Frame<'_>) -> Result<(), Error> {
+        for section in frame.sections() {
+            let section = section?;
+            let shard = section.shard;
+            if usize::from(shard) >= self.states.len() {
+                let what = format!("section of shard {shard} in a journal of fewer shards");
+                return Err(Error::damaged(what, frame.path, REPLAY_HELP));
+            }
+            let now = Timestamp::from_millis(section.time);
+            pass_time(&mut self.states[usize::from(shard)], now);
+            let mut rest = section.records;
+            let mut seq = section.first_seq;
+            loop {
+                let next = next_record(&mut rest);
+                let bad = |why: &str| {
+                    let at = section.offset;
+                    let what = format!("record {seq} {why}, in the section at offset {at}");
+                    Error::damaged(what, frame.path, REPLAY_HELP)
+                };
+                match next {
+                    Err(_) => return Err(bad("is no record")),
+                    Ok(None) => break,
+                    Ok(Some((kind, flags, record))) => {
+                        self.record(shard, now, seq, kind, flags, record)
+                            .map_err(|error| bad(explain(error)))?;
+                    }
+                }
+                seq += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn record(
+        &mut self,
+        shard: u16,
+        now: Timestamp,
+        seq: u64,
+        kind: Kind,
+        flags: u8,
+        record: &[u8],
+    ) -> Result<(), ReplayError> {
+        let peer_skus = self.peer_skus(shard, kind, flags, record)?;
+        self.section.restart(seq);
+        let mut ctx = Context {
+            now,
+            section: &mut self.section,
+            messages: &mut self.messages,
+            peer_skus: &peer_skus,
+        };
+        replay(&mut self.states[usize::from(shard)], &mut ctx, kind, flags, record)?;
+        self.close_instruction(shard, kind, flags, record)?;
+        for (peer, instruction) in self.messages.drain(..) {
+            self.open.entry((shard, peer)).or_default().push_back(instruction);
+        }
+        self.replayed += 1;
+        Ok(())
+    }
+
+    fn peer_skus(
+        &self,
+        shard: u16,
+        kind: Kind,
+        flags: u8,
+        record: &[u8],
+    ) -> Result<Vec<u32>, ReplayError> {
+        if self.states.len() == 1 {
+            return Ok(Vec::new());
+        }
+        let cells = peer_cells(kind, flags, record)?;
+        let sku = |m: &crate::domain::bucket::Movement| {
+            let state = self.states.get(usize::from(m.cell.shard()));
+            let state = state.filter(|s| s.shard != shard && m.cell.index() < s.cells.high());
+            state.map(|s| s.cells.get(m.cell.index()).sku()).ok_or(ReplayError::Contradiction)
+        };
+        cells.iter().map(sku).collect()
+    }
+
+    /// Takes the instruction that a record carries out off the open ones.
+    fn close_instruction(
+        &mut self,
+        shard: u16,
+        kind: Kind,
+        flags: u8,
+        record: &[u8],
+    ) -> Result<(), ReplayError> {
+        let home = match kind {
+            Kind::DefineSku if flags & FLAG_COPY != 0 => 0,
+            Kind::Settle if record[24..32] != [0; 8] => u16::from_le_bytes([record[40], record[41]]),
+            _ => return Ok(()),
+        };
+        let open = self.open.get_mut(&(home, shard)).and_then(VecDeque::pop_front);
+        match open {
+            Some(instruction) if settles(&instruction, kind, record) => Ok(()),
+            _ => Err(ReplayError::Contradiction),
+        }
+    }
+}
+
+fn explain(error: ReplayError) -> &'static str {
+    match error {
+        ReplayError::Malformed => "is malformed",
+        ReplayError::Contradiction => "contradicts the records before it",
+        ReplayError::Different => "comes out different when it is carried out again",
+    }
+}
+
+/// Reads a journal from a position on and carries it out.
+///
+/// # Errors
+///
+/// Returns damage with file and offset; nothing has been changed on disk.
+pub(crate) fn recover(
+    storage: Arc<dyn Storage>,
+    journal: &Path,
+    start: Start,
+    states: Vec<State>,
+) -> Result<Option<Recovered>, Error> {
+    let Some(mut reader) = JournalReader::open(storage, journal, start)? else {
+        return Ok(None);
+    };
+    let mut replayer = Replayer::new(states);
+    while let Some(frame) = reader.next_frame()? {
+        replayer.frame(&frame)?;
+    }
+    let tail = reader.finish()?;
+    let Replayer { states, open, replayed, .. } = replayer;
+    Ok(Some(Recovered { states, open, tail, replayed }))
+}
+
+/// Returns the directory of the journal within a data directory.
+pub(crate) fn journal_dir(dir: &Path) -> PathBuf {
+    dir.join("journal")
+}
+
+/// Returns the number of shards that the journal of a data directory was made with.
+///
+/// # Errors
+///
+/// Returns damage at the journal's start.
+pub(crate) fn shard_count_of(
+    storage: Arc<dyn Storage>,
+    journal: &Path,
+) -> Result<Option<u16>, Error> {
+    let Some(mut reader) = JournalReader::open(storage, journal, Start::Oldest)? else {
+        return Ok(None);
+    };
+    while let Some(frame) = reader.next_frame()? {
+        for section in frame.sections() {
+            let mut rest = section?.records;
+            if let Ok(Some((Kind::Open, _, record))) = next_record(&mut rest) {
+                return Ok(Some(u16::from_le_bytes([record[4], record[5]])));
+            }
+        }
+        return Ok(None);
+    }
+    Ok(None)
+}

@@ -1,0 +1,238 @@
+//! The thread of a shard: drain what has arrived, apply it as one batch, hand it over, park.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::Thread;
+use std::time::Duration;
+
+use crossbeam::queue::{ArrayQueue, SegQueue};
+use parking_lot::Mutex;
+
+use crate::error::Error;
+use crate::id::OrderId;
+use crate::shard::completion::Completion;
+use crate::shard::core::{Core, Counts, Job, PeerMessage};
+use crate::shard::gate::Gate;
+use crate::shard::stripes::Stripes;
+use crate::time::Clock;
+
+/// Bytes of records from which on a section takes no further job.
+const SECTION_BYTES_SOFT: usize = 256 << 10;
+/// Messages in a peer's queue from which on a shard takes no new jobs: the peer must catch up.
+const PEER_QUEUE_MAX: usize = 65_536;
+/// Times that a worker looks for work again before it sleeps.
+const SPINS: u32 = 200;
+/// Longest sleep with nothing to do: reservations expire at most this late.
+const SLEEP: Duration = Duration::from_millis(5);
+/// Sleep while baskets wait for each other.
+const SHORT_SLEEP: Duration = Duration::from_micros(200);
+
+/// What a shard is asked to do.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// Carry commands out.
+    Job(Job),
+    /// Read an order.
+    View(OrderId, Arc<Completion>),
+    /// Let settled orders leave memory that are in the archive for good.
+    Evict(u32),
+}
+
+/// A shard as others see it: its queues, and how to wake it.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    pub(crate) inputs: ArrayQueue<Input>,
+    pub(crate) peers: SegQueue<PeerMessage>,
+    /// Commands in the queue.
+    pub(crate) queued: AtomicUsize,
+    sleeping: AtomicBool,
+    thread: Mutex<Option<Thread>>,
+    /// Counts as of the last section.
+    pub(crate) counts: Mutex<ShardCounts>,
+}
+
+/// What a shard tells of itself.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ShardCounts {
+    pub(crate) counts: Counts,
+    pub(crate) refusals: Vec<u64>,
+    pub(crate) live_orders: u64,
+    pub(crate) settled: u64,
+    pub(crate) evicted: u64,
+    pub(crate) memory_bytes: usize,
+}
+
+impl Handle {
+    pub(crate) fn new(jobs_max: usize) -> Self {
+        Self {
+            inputs: ArrayQueue::new(jobs_max),
+            peers: SegQueue::new(),
+            queued: AtomicUsize::new(0),
+            sleeping: AtomicBool::new(false),
+            thread: Mutex::new(None),
+            counts: Mutex::new(ShardCounts::default()),
+        }
+    }
+
+    /// Wakes the shard if it sleeps.
+    #[inline]
+    pub(crate) fn wake(&self) {
+        // The queue was written before; the sleeper sets its flag before it looks again.
+        std::sync::atomic::fence(Ordering::SeqCst);
+        if self.sleeping.load(Ordering::Relaxed) && self.sleeping.swap(false, Ordering::SeqCst) {
+            if let Some(thread) = &*self.thread.lock() {
+                thread.unpark();
+            }
+        }
+    }
+}
+
+/// What a worker shares with the rest of the engine.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) handles: Arc<Vec<Handle>>,
+    pub(crate) stripes: Arc<Stripes>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) closing: Arc<AtomicBool>,
+}
+
+/// A shard and its thread's loop.
+pub(crate) struct Worker {
+    pub(crate) core: Core,
+    pub(crate) around: Surroundings,
+    steps: u64,
+}
+
+impl Worker {
+    pub(crate) fn new(core: Core, around: Surroundings) -> Self {
+        Self { core, around, steps: 0 }
+    }
+
+    fn handle(&self) -> &Handle {
+        &self.around.handles[usize::from(self.core.state.shard)]
+    }
+
+    /// Runs until the engine closes and nothing is left to do.
+    ///
+    /// # Errors
+    ///
+    /// Returns why the engine has stopped.
+    pub(crate) fn run(&mut self) -> Result<(), Error> {
+        *self.handle().thread.lock() = Some(std::thread::current());
+        let mut idle = 0;
+        loop {
+            if self.step()? {
+                idle = 0;
+                continue;
+            }
+            if self.around.closing.load(Ordering::SeqCst) && self.all_at_rest() {
+                return Ok(());
+            }
+            idle += 1;
+            if idle < SPINS && !self.core.has_waiting() {
+                std::hint::spin_loop();
+                if idle % 16 == 0 {
+                    std::thread::yield_now();
+                }
+                continue;
+            }
+            self.sleep();
+        }
+    }
+
+    fn all_at_rest(&self) -> bool {
+        let empty = |h: &Handle| h.inputs.is_empty() && h.peers.is_empty();
+        self.core.is_at_rest() && self.around.handles.iter().all(empty)
+    }
+
+    fn sleep(&self) {
+        let handle = self.handle();
+        handle.sleeping.store(true, Ordering::SeqCst);
+        std::sync::atomic::fence(Ordering::SeqCst);
+        if handle.inputs.is_empty() && handle.peers.is_empty() {
+            let span = if self.core.has_waiting() { SHORT_SLEEP } else { SLEEP };
+            std::thread::park_timeout(span);
+        }
+        handle.sleeping.store(false, Ordering::SeqCst);
+    }
+
+    /// Takes what has arrived, applies it, hands it over; returns whether there was anything.
+    ///
+    /// # Errors
+    ///
+    /// Returns why the engine has stopped.
+    pub(crate) fn step(&mut self) -> Result<bool, Error> {
+        let clock = self.around.clock.now();
+        let base = self.around.gate.base(self.core.state.shard_count);
+        self.core.begin(base, clock);
+        let handles = self.around.handles.clone();
+        let handle = &handles[usize::from(self.core.state.shard)];
+        let mut busy = self.core.section.count > 0;
+        while let Some(message) = handle.peers.pop() {
+            self.core.receive(message);
+            busy = true;
+        }
+        self.core.retry();
+        let peers_keep_up = handles.iter().all(|h| h.peers.len() < PEER_QUEUE_MAX);
+        while peers_keep_up && self.core.section.bytes.len() < SECTION_BYTES_SOFT {
+            let Some(input) = handle.inputs.pop() else { break };
+            busy = true;
+            self.take(handle, input);
+        }
+        if !busy {
+            // Commands answered by the flow alone still have to leave.
+            if !self.core.has_answers() {
+                return Ok(false);
+            }
+        }
+        self.hand_over()?;
+        Ok(true)
+    }
+
+    fn take(&mut self, handle: &Handle, input: Input) {
+        match input {
+            Input::Job(job) => {
+                handle.queued.fetch_sub(job.commands.len(), Ordering::Relaxed);
+                self.core.submit(job);
+            }
+            Input::View(order, done) => self.core.view(order, done),
+            Input::Evict(count) => self.core.evict(count),
+        }
+    }
+
+    fn hand_over(&mut self) -> Result<(), Error> {
+        let ended = self.around.gate.hand_over(&mut self.core)?;
+        for (peer, message) in ended.outbound {
+            let handle = &self.around.handles[usize::from(peer)];
+            handle.peers.push(message);
+            handle.wake();
+        }
+        for (key, known) in ended.keys {
+            self.around.stripes.ended(key, known);
+        }
+        if self.core.state.shard_count > 1 {
+            ended.evicted.into_iter().for_each(|key| self.around.stripes.forget(key));
+        }
+        self.steps += 1;
+        if self.steps % 64 == 1 || ended.ready.is_empty() {
+            self.tell();
+        }
+        Ok(())
+    }
+
+    /// Leaves the shard's counts where others can read them.
+    pub(crate) fn tell(&self) {
+        let state = &self.core.state;
+        let mut counts = self.handle().counts.lock();
+        counts.counts = self.core.counts;
+        counts.refusals.clear();
+        counts.refusals.extend_from_slice(&self.core.refusals);
+        counts.live_orders = state.live_orders;
+        counts.settled = state.settled.len() as u64;
+        counts.evicted = state.evicted;
+        if self.steps % 1_024 == 1 {
+            counts.memory_bytes = state.memory_bytes();
+        }
+    }
+}
