@@ -195,6 +195,33 @@ fn a_full_disk_is_no_end() {
     assert_eq!(read(&storage, &dir(), Start::Origin).unwrap().unwrap().0.len(), 2);
 }
 
+/// A segment that was started in part stops the writer, even for groups that the old one could
+/// take: which of the two the next frame belongs to is unknown.
+#[test]
+fn a_failed_roll_stops_the_writer() {
+    let mut failures = 0;
+    for operation in 1..=8 {
+        let disk = FaultStorage::new(operation, false);
+        let storage: Arc<dyn Storage> = Arc::new(disk.clone());
+        let mut writer =
+            JournalWriter::create(storage.clone(), &dir(), SEGMENT_BYTES, ENGINE).unwrap();
+        append(&mut writer, &[(0, 1, 1, vec![9; 6_000])]).unwrap();
+        let spare = writer.wants_spare().unwrap().run(&*storage).unwrap();
+        writer.give_spare(spare);
+        disk.fail_at(disk.operation_count() + operation, Fault::Io);
+        if append(&mut writer, &[(0, 1, 1, vec![9; 6_000])]).is_err() {
+            failures += 1;
+            let small = append(&mut writer, &[(0, 1, 1, vec![9; 60])]);
+            assert_eq!(small.err().unwrap().kind(), ErrorKind::Stopped);
+        }
+        disk.clear_faults();
+        disk.crash();
+        let (frames, _) = read(&storage, &dir(), Start::Origin).unwrap().unwrap();
+        assert!((1..=2).contains(&frames.len()));
+    }
+    assert_eq!(failures, 6, "header, sync, rename, sync of the directory, frame, sync");
+}
+
 /// Removing segments may stop anywhere and leaves no gap.
 #[test]
 fn removal_may_stop_anywhere() {
