@@ -43,7 +43,7 @@ pub(super) fn random_group(random: &mut Random, bytes_max: u64) -> Vec<TestSecti
 }
 
 pub(super) fn append(writer: &mut JournalWriter, sections: &[TestSection]) -> Result<(), Error> {
-    let mut group = GroupBuffer::new(64 << 10);
+    let mut group = GroupBuffer::with_capacity(64 << 10, 1);
     for (shard, time, count, records) in sections {
         assert!(group.push_section(*shard, *time, *count, records));
     }

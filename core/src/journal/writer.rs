@@ -58,7 +58,6 @@ pub(crate) struct JournalWriter {
     /// Whether a request is out.
     spare_asked: bool,
     spare_id: u64,
-    marks: GroupBuffer,
     index: Arc<FrameIndex>,
     written_bytes: u64,
     poisoned: bool,
@@ -99,7 +98,6 @@ impl JournalWriter {
             spare: None,
             spare_asked: false,
             spare_id: 1,
-            marks: GroupBuffer::new(segment_bytes),
             index,
             written_bytes: 0,
             poisoned: false,
@@ -149,7 +147,6 @@ impl JournalWriter {
             spare: None,
             spare_asked: false,
             spare_id: 1,
-            marks: GroupBuffer::new(segment_bytes),
             index: tail.index,
             written_bytes: 0,
             poisoned: false,
@@ -240,10 +237,8 @@ impl JournalWriter {
     }
 
     fn mark(&mut self, flag: u16) -> Result<FramePosition, Error> {
-        let mut group = std::mem::replace(&mut self.marks, GroupBuffer::new(self.segment_bytes));
-        let position = self.append(&mut group, flag);
-        self.marks = group;
-        position
+        let mut group = GroupBuffer::with_capacity(self.segment_bytes, padded(0));
+        self.append(&mut group, flag)
     }
 
     fn append(&mut self, group: &mut GroupBuffer, flags: u16) -> Result<FramePosition, Error> {
