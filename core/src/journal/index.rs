@@ -103,11 +103,7 @@ impl FrameIndex {
             let behind = entries.list.partition_point(|entry| entry.chain.seq <= seq);
             let Some(at) = behind.checked_sub(1) else {
                 let first = entries.list.first().map_or(1, |entry| entry.chain.seq);
-                return Err(Error::new(
-                    ErrorKind::Mismatch,
-                    format!("seq {seq} is no longer in the journal, the first left is {first}"),
-                    "start at the first seq that is left, or from a snapshot",
-                ));
+                return Err(gone(seq, first));
             };
             entries.list[at]
         };
@@ -122,6 +118,14 @@ impl FrameIndex {
             left: 0,
         })
     }
+}
+
+fn gone(seq: u64, first: u64) -> Error {
+    Error::new(
+        ErrorKind::Mismatch,
+        format!("seq {seq} is no longer in the journal, the first left is {first}"),
+        "start at the first seq that is left, or from a snapshot",
+    )
 }
 
 fn position(list: &[Entry], segment: u64, offset: u64) -> usize {
@@ -147,8 +151,8 @@ impl FrameReader {
     ///
     /// # Errors
     ///
-    /// Returns [`ErrorKind::Damaged`] with file and offset, or [`ErrorKind::Io`] if the segment
-    /// was removed meanwhile.
+    /// Returns [`ErrorKind::Damaged`] with file and offset, or [`ErrorKind::Mismatch`] if the
+    /// segment was removed meanwhile.
     pub(crate) fn next_frame(&mut self) -> Result<Option<Frame<'_>>, Error> {
         let (header, offset) = loop {
             if self.durable_seq < self.chain.seq || self.durable_seq < self.seq {
@@ -202,6 +206,10 @@ impl FrameReader {
             .storage
             .exists(&path)
             .map_err(|e| Error::io("journal segment cannot be looked up", &path, e))?;
+        let first_left = index.first_seq().unwrap_or(1);
+        if !there && self.chain.seq < first_left {
+            return Err(gone(self.chain.seq, first_left));
+        }
         if !there && self.left != 0 {
             return Err(lost(self.segment - 1, self.left));
         }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::buffer::{AlignedBuffer, GroupBuffer};
-use super::frame::{FLAG_CLOSED, FLAG_IDLE, FRAME_HEADER_BYTES, frame_hash};
+use super::frame::{Chain, FLAG_CLOSED, FLAG_IDLE, FRAME_HEADER_BYTES};
 use super::reader::{JournalReader, Start, Tail};
 use super::segment::{EngineId, SEGMENT_HEADER_BYTES, segment_path};
 use super::writer::JournalWriter;
@@ -122,6 +122,16 @@ fn write_journal(storage: &Arc<dyn Storage>, dir: &Path, seed: u64) -> Vec<Vec<T
     groups
 }
 
+/// Returns the chain before each frame and behind the last.
+fn chains(storage: &Arc<dyn Storage>, dir: &Path) -> Vec<Chain> {
+    let mut reader = JournalReader::open(storage.clone(), dir, Start::Origin).unwrap().unwrap();
+    let mut chains = vec![reader.chain()];
+    while reader.next_frame().unwrap().is_some() {
+        chains.push(reader.chain());
+    }
+    chains
+}
+
 fn kind(result: Result<Option<(Vec<TestFrame>, Tail)>, Error>) -> ErrorKind {
     match result {
         Ok(_) => panic!("the journal was accepted"),
@@ -160,26 +170,19 @@ fn groups_are_read_back_from_everywhere() {
         assert!(tail.segment > 3, "{}", tail.segment);
         assert_eq!(tail.chain.epoch, frames.len() as u64 + 1);
 
+        let chains = chains(&storage, &dir);
         for (index, frame) in frames.iter().enumerate() {
-            let bytes = {
-                let file = storage.open(&segment_path(&dir, frame.segment), Access::Read);
-                let payload: usize = frame.sections.iter().map(|s| s.3.len() + 24).sum();
-                let mut bytes = vec![0; FRAME_HEADER_BYTES + payload];
-                file.unwrap().read_at(frame.offset, &mut bytes).unwrap();
-                bytes
-            };
-            let records: u64 = frame.sections.iter().map(|s| u64::from(s.2)).sum();
-            let (epoch, next_seq) = (frame.epoch, frame.first_seq + records);
-            let hash = frame_hash(&bytes);
-            let start = Start::After { epoch, next_seq, hash };
-            let (rest, _) = read(&storage, &dir, start).unwrap().unwrap();
-            assert_eq!(rest, frames[index + 1..]);
+            assert_eq!(chains[index].epoch, frame.epoch);
+            let (rest, _) = read(&storage, &dir, Start::At(chains[index])).unwrap().unwrap();
+            assert_eq!(rest, frames[index..]);
             for wrong in [
-                Start::After { epoch, next_seq: next_seq + 1, hash },
-                Start::After { epoch, next_seq, hash: [1; 32] },
-                Start::After { epoch: epoch + 100, next_seq, hash },
+                Chain { seq: frame.first_seq + 1, ..chains[index] },
+                Chain { hash: [1; 32], ..chains[index] },
+                Chain { epoch: frame.epoch + 100, ..chains[index] },
+                Chain { epoch: u64::MAX, ..chains[index] },
             ] {
-                assert_eq!(kind(read(&storage, &dir, wrong)), ErrorKind::Damaged);
+                let error = read(&storage, &dir, Start::At(wrong)).err().unwrap();
+                assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
             }
         }
     }
@@ -585,6 +588,7 @@ fn the_index_finds_every_seq() {
     let (frames, tail) = read(&storage, &dir(), Start::Origin).unwrap().unwrap();
     let mut writer = JournalWriter::resume(storage.clone(), &dir(), 16 << 10, tail).unwrap();
     let index = writer.index().clone();
+    let mut late = index.read_frames_from(1, writer.durable_seq()).unwrap();
     let end = writer.durable_seq();
     let with_records: Vec<&TestFrame> = frames.iter().filter(|f| f.flags == 0).collect();
     assert_eq!(index.first_seq(), Some(1));
@@ -626,6 +630,7 @@ fn the_index_finds_every_seq() {
     let error = index.read_frames_from(third.first_seq - 1, end).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Mismatch);
     assert!(index.read_frames_from(third.first_seq, end).unwrap().next_frame().unwrap().is_some());
+    assert_eq!(late.next_frame().err().unwrap().kind(), ErrorKind::Mismatch);
     assert!(writer.remove_before(u64::MAX).run(&*storage).is_ok());
     let (rest, _) = read(&storage, &dir(), Start::Oldest).unwrap().unwrap();
     assert_eq!(rest.last().unwrap().epoch, writer.chain().epoch - 1);
