@@ -226,3 +226,30 @@ impl FrameReader {
         Ok(window)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::FaultStorage;
+
+    /// However long the journal grows, the index stays within its bound and keeps the first
+    /// frame.
+    #[test]
+    fn the_index_is_bounded() {
+        let storage = Arc::new(FaultStorage::new(1, true));
+        let index = FrameIndex::new(storage, Path::new("/d"), EngineId([0; 16]));
+        let count = 4 * INDEX_ENTRIES_MAX as u64;
+        for number in 0..count {
+            let chain = Chain { epoch: number + 1, seq: number + 1, hash: [0; 32] };
+            index.note(&chain, 1, 4_096 + number * SPAN_BYTES);
+        }
+        let entries = index.entries.read();
+        let len = entries.list.len();
+        assert!((INDEX_ENTRIES_MAX / 4..INDEX_ENTRIES_MAX).contains(&len), "{len}");
+        assert!(entries.list.is_sorted_by_key(|entry| entry.offset));
+        assert_eq!(entries.list[0].chain.seq, 1);
+        assert!(count - INDEX_ENTRIES_MAX as u64 <= entries.list[len - 1].chain.seq);
+        drop(entries);
+        assert_eq!(index.first_seq(), Some(1));
+    }
+}
