@@ -221,13 +221,7 @@ impl<T: Copy> Flow<T> {
         }
     }
 
-    fn answer_part(
-        &mut self,
-        state: &mut State,
-        ctx: &mut Context<'_>,
-        part: &Part,
-        vote: Vote,
-    ) {
+    fn answer_part(&mut self, state: &mut State, ctx: &mut Context<'_>, part: &Part, vote: Vote) {
         if part.home == state.shard {
             self.vote(state, ctx, state.shard, part.order, vote);
         } else {
@@ -298,13 +292,7 @@ impl<T: Copy> Flow<T> {
         }
     }
 
-    fn give_up(
-        &mut self,
-        state: &mut State,
-        ctx: &mut Context<'_>,
-        order: u128,
-        refusal: Refusal,
-    ) {
+    fn give_up(&mut self, state: &mut State, ctx: &mut Context<'_>, order: u128, refusal: Refusal) {
         self.give_back(state, ctx, order);
         if let Some(flight) = self.flights.remove(&order) {
             self.finish(flight, Applied::Refused(refusal));

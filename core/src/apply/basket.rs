@@ -93,7 +93,13 @@ pub(crate) fn resolve(
         }
         let asked = line.quantity.units();
         if !sku.is_kit() {
-            let want = Want { line: at as u16, sku: index, location: line.location.0, per: 1, units: asked };
+            let want = Want {
+                line: at as u16,
+                sku: index,
+                location: line.location.0,
+                per: 1,
+                units: asked,
+            };
             check_location(sku.placement, line.location, at)?;
             local &= push_want(state, scratch, want, customer, &mut unnamed);
             continue;
@@ -103,7 +109,13 @@ pub(crate) fn resolve(
             let Some(units) = units else {
                 return Err(refuse(Reject::QuantityInvalid, at, asked.into(), (*per).into()));
             };
-            let want = Want { line: at as u16, sku: *component, location: line.location.0, per: *per, units };
+            let want = Want {
+                line: at as u16,
+                sku: *component,
+                location: line.location.0,
+                per: *per,
+                units,
+            };
             check_location(state.catalogue.get(*component).placement, line.location, at)?;
             local &= push_want(state, scratch, want, customer, &mut unnamed);
         }
@@ -315,9 +327,7 @@ fn check_fill(state: &State, wants: &[Want], granted: &[u32], fill: Fill) -> Res
 }
 
 fn shortage(state: &State, wants: &[Want], want: &Want) -> Shortage {
-    let same = |w: &&Want| {
-        w.sku == want.sku && (want.location == 0 || w.location == want.location)
-    };
+    let same = |w: &&Want| w.sku == want.sku && (want.location == 0 || w.location == want.location);
     let asked: u64 = wants.iter().filter(same).map(|w| u64::from(w.units)).sum();
     let (available, tentative) = usable(state, want);
     if asked > available + tentative {

@@ -340,11 +340,7 @@ fn units_of(
 }
 
 /// Calls with each SKU with stock of a line, and its units for one unit of the line.
-pub(crate) fn for_each_component(
-    state: &State,
-    line: &OrderLine,
-    mut visit: impl FnMut(u32, u32),
-) {
+pub(crate) fn for_each_component(state: &State, line: &OrderLine, mut visit: impl FnMut(u32, u32)) {
     let sku = state.catalogue.get(line.sku);
     if sku.is_kit() {
         sku.components.iter().for_each(|(component, per)| visit(*component, *per));

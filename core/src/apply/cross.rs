@@ -83,7 +83,9 @@ pub(crate) fn take(state: &mut State, ctx: &mut Context<'_>, part: &Part) -> Vot
     let vote = match planned {
         Ok(()) => Vote::Taken(record_take(state, ctx, part, &mut scratch)),
         Err(Shortage::Contended { .. }) => Vote::Contended,
-        Err(_) if part.fill != Fill::All => Vote::Taken(record_take(state, ctx, part, &mut scratch)),
+        Err(_) if part.fill != Fill::All => {
+            Vote::Taken(record_take(state, ctx, part, &mut scratch))
+        }
         Err(Shortage::SoldOut { want, asked, available, .. }) => Vote::No(super::refuse(
             crate::reject::Reject::SoldOut,
             want.line.into(),

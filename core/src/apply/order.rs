@@ -183,9 +183,7 @@ fn refuse_shortage(
             }
             Err(refuse(Reject::SoldOut, want.line.into(), asked, available))
         }
-        Shortage::PartialOnly { asked, found } => {
-            Err(refuse(Reject::PartialOnly, 0, asked, found))
-        }
+        Shortage::PartialOnly { asked, found } => Err(refuse(Reject::PartialOnly, 0, asked, found)),
         Shortage::TooMany => Err(refuse(Reject::CapacityReached, 0, 0, 0)),
         // Units are tentative here: the flow of baskets waits for them.
         Shortage::Contended { .. } => Ok(Applied::Basket),
@@ -244,12 +242,7 @@ fn finish(state: &mut State, ctx: &mut Context<'_>, order: Order, new: &NewOrder
     receipt(state, slot)
 }
 
-fn new_order(
-    basket: &Basket<'_>,
-    currency: Currency,
-    total: i64,
-    ctx: &Context<'_>,
-) -> NewOrder {
+fn new_order(basket: &Basket<'_>, currency: Currency, total: i64, ctx: &Context<'_>) -> NewOrder {
     NewOrder {
         id: OrderId::from(basket.key),
         customer: basket.customer,
@@ -406,8 +399,7 @@ pub(crate) fn accept_cross(
     facts: CrossFacts,
 ) -> Result<OrderReceipt, crate::domain::stock::Imbalance> {
     let out = &mut ctx.section.bytes;
-    let header =
-        Header { total: facts.total, currency: facts.currency, cross: true, now: ctx.now };
+    let header = Header { total: facts.total, currency: facts.currency, cross: true, now: ctx.now };
     let (movements, instructions) = (&facts.movements, &facts.instructions);
     let at = begin_record(out, basket, &header, movements.len(), instructions.len());
     put_lines(state, out, basket.lines);

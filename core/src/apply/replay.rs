@@ -293,7 +293,15 @@ fn order(
     let expected_total = expected_total(state, flags, &lines, total)?;
     let command = if kind == Kind::Reserve {
         let (ttl_ms, hard_cap_ms) = times;
-        Command::Reserve(Reserve { key, customer, lines, fill, ttl_ms, hard_cap_ms, expected_total })
+        Command::Reserve(Reserve {
+            key,
+            customer,
+            lines,
+            fill,
+            ttl_ms,
+            hard_cap_ms,
+            expected_total,
+        })
     } else {
         Command::Buy(Buy { key, customer, lines, fill, expected_total })
     };

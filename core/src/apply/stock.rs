@@ -155,8 +155,7 @@ pub(crate) fn quarantine(
     if let Some(answer) = repeated(state, quarantine.key, fingerprint)? {
         return Ok(answer);
     }
-    let (sku, cell) =
-        existing_cell(state, quarantine.sku, quarantine.location, quarantine.lot)?;
+    let (sku, cell) = existing_cell(state, quarantine.sku, quarantine.location, quarantine.lot)?;
     let aside = Bucket::from_code(quarantine.reason as u8).expect("a reason is a bucket");
     let (from, to) =
         if quarantine.back { (aside, Bucket::Available) } else { (Bucket::Available, aside) };

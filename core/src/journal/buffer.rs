@@ -4,6 +4,9 @@ use super::frame::{FRAME_HEADER_BYTES, PAYLOAD_BYTES_MAX, SECTION_HEADER_BYTES};
 use super::segment::SEGMENT_HEADER_BYTES;
 use crate::storage::ALIGN_BYTES;
 
+/// Memory of a new group in bytes; it grows when a group needs more.
+const GROUP_BYTES: usize = 256 << 10;
+
 /// A byte buffer whose first byte lies at a multiple of [`ALIGN_BYTES`] in memory.
 ///
 /// It grows like a `Vec` and keeps its memory when it is cleared.
@@ -85,8 +88,13 @@ pub(crate) struct GroupBuffer {
 impl GroupBuffer {
     /// Makes an empty group for a journal whose segments have `segment_bytes`.
     pub(crate) fn new(segment_bytes: u32) -> Self {
+        Self::with_capacity(segment_bytes, GROUP_BYTES)
+    }
+
+    /// Makes an empty group with memory for so many bytes at first.
+    pub(super) fn with_capacity(segment_bytes: u32, bytes: usize) -> Self {
         let room = segment_bytes as usize - SEGMENT_HEADER_BYTES - FRAME_HEADER_BYTES;
-        let mut buffer = AlignedBuffer::new(256 << 10);
+        let mut buffer = AlignedBuffer::new(bytes);
         buffer.resize(FRAME_HEADER_BYTES);
         Self {
             buffer,

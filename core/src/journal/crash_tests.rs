@@ -13,12 +13,17 @@ use crate::storage::Storage;
 const FAULTS: [Fault; 5] = [Fault::Io, Fault::Full, Fault::Short, Fault::Sync, Fault::Crash];
 const SEGMENT_BYTES: u32 = 16 << 10;
 
+/// A group and the epoch of its frame.
+type Numbered = (u64, Vec<TestSection>);
+
 /// What a client knows of a journal.
 #[derive(Default)]
 struct Known {
-    acknowledged: Vec<Vec<TestSection>>,
+    acknowledged: Vec<Numbered>,
     /// The group whose append has failed.
-    in_doubt: Option<Vec<TestSection>>,
+    in_doubt: Option<Numbered>,
+    /// Frames before this epoch may have been removed.
+    removed_before: u64,
 }
 
 impl Known {
@@ -27,40 +32,43 @@ impl Known {
         storage
             .create_dir_all(&dir())
             .map_err(|e| Error::io("directory cannot be made", &dir(), e))?;
-        let Some((frames, tail)) = read(storage, &dir(), Start::Origin)? else {
+        let Some((frames, tail)) = read(storage, &dir(), Start::Oldest)? else {
             assert!(self.acknowledged.is_empty(), "the journal is gone");
             return JournalWriter::create(storage.clone(), &dir(), SEGMENT_BYTES, ENGINE);
         };
-        let mut found = frames.into_iter().filter(|f| f.flags == 0).map(|f| f.sections);
-        for group in &self.acknowledged {
+        let first_epoch = frames.first().map_or(tail.chain.epoch, |frame| frame.epoch);
+        assert!(first_epoch <= self.removed_before.max(1), "too much was removed");
+        let mut found = frames.into_iter().filter(|f| f.flags == 0).map(|f| (f.epoch, f.sections));
+        for group in self.acknowledged.iter().filter(|group| first_epoch <= group.0) {
             assert_eq!(found.next().as_ref(), Some(group), "an acknowledged group is lost");
         }
+        let mut taken = None;
         if let Some(group) = found.next() {
             assert_eq!(Some(&group), self.in_doubt.as_ref(), "a group is invented");
-            self.acknowledged.push(group);
+            taken = self.in_doubt.take();
         }
         assert_eq!(found.next(), None, "a group is invented");
-        // If opening fails from here on, the group may be there or not: it was never promised.
-        let taken = self.in_doubt.take();
-        let writer = JournalWriter::resume(storage.clone(), &dir(), SEGMENT_BYTES, tail);
-        if writer.is_err()
-            && let Some(group) = taken
-        {
-            if self.acknowledged.last() == Some(&group) {
-                self.acknowledged.pop();
+        // Until the writer is there the group may be found or not: it was never promised.
+        match JournalWriter::resume(storage.clone(), &dir(), SEGMENT_BYTES, tail) {
+            Ok(writer) => {
+                self.acknowledged.extend(taken);
+                self.in_doubt = None;
+                Ok(writer)
             }
-            self.in_doubt = Some(group);
+            Err(error) => {
+                self.in_doubt = self.in_doubt.take().or(taken);
+                Err(error)
+            }
         }
-        writer
     }
 
     fn append(&mut self, writer: &mut JournalWriter, random: &mut Random) -> Result<(), Error> {
-        let group = random_group(random, 9_000);
-        let appended = append(writer, &group);
+        let group = (writer.chain().epoch, random_group(random, 9_000));
+        let appended = append(writer, &group.1);
         match &appended {
             Ok(()) => self.acknowledged.push(group),
             Err(_) if writer.is_stopped() => {
-                assert_eq!(append(writer, &group).err().unwrap().kind(), ErrorKind::Stopped);
+                assert_eq!(append(writer, &group.1).err().unwrap().kind(), ErrorKind::Stopped);
                 assert_eq!(writer.mark_idle().err().unwrap().kind(), ErrorKind::Stopped);
                 assert!(writer.wants_spare().is_none());
                 self.in_doubt = Some(group);
@@ -71,7 +79,7 @@ impl Known {
         appended
     }
 
-    /// Opens, appends with spares and marks, removes nothing, and closes.
+    /// Opens, appends with spares, marks and removals, and closes or not.
     fn session(&mut self, storage: &Arc<dyn Storage>, random: &mut Random) -> Result<(), Error> {
         let mut writer = self.open(storage)?;
         for _ in 0..=random.below(6) {
@@ -86,6 +94,11 @@ impl Known {
             self.append(&mut writer, random)?;
             if random.percent(15) {
                 writer.mark_idle()?;
+            }
+            if random.percent(10) {
+                let before = writer.chain().epoch.saturating_sub(random.below(12));
+                self.removed_before = self.removed_before.max(before);
+                writer.remove_before(before).run(&**storage)?;
             }
         }
         if random.percent(50) { writer.close() } else { Ok(()) }
@@ -193,6 +206,33 @@ fn a_full_disk_is_no_end() {
     append(&mut writer, &group).unwrap();
     disk.crash();
     assert_eq!(read(&storage, &dir(), Start::Origin).unwrap().unwrap().0.len(), 2);
+}
+
+/// A segment that was started in part stops the writer, even for groups that the old one could
+/// take: which of the two the next frame belongs to is unknown.
+#[test]
+fn a_failed_roll_stops_the_writer() {
+    let mut failures = 0;
+    for operation in 1..=8 {
+        let disk = FaultStorage::new(operation, false);
+        let storage: Arc<dyn Storage> = Arc::new(disk.clone());
+        let mut writer =
+            JournalWriter::create(storage.clone(), &dir(), SEGMENT_BYTES, ENGINE).unwrap();
+        append(&mut writer, &[(0, 1, 1, vec![9; 6_000])]).unwrap();
+        let spare = writer.wants_spare().unwrap().run(&*storage).unwrap();
+        writer.give_spare(spare);
+        disk.fail_at(disk.operation_count() + operation, Fault::Io);
+        if append(&mut writer, &[(0, 1, 1, vec![9; 6_000])]).is_err() {
+            failures += 1;
+            let small = append(&mut writer, &[(0, 1, 1, vec![9; 60])]);
+            assert_eq!(small.err().unwrap().kind(), ErrorKind::Stopped);
+        }
+        disk.clear_faults();
+        disk.crash();
+        let (frames, _) = read(&storage, &dir(), Start::Origin).unwrap().unwrap();
+        assert!((1..=2).contains(&frames.len()));
+    }
+    assert_eq!(failures, 6, "header, sync, rename, sync of the directory, frame, sync");
 }
 
 /// Removing segments may stop anywhere and leaves no gap.

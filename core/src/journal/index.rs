@@ -103,11 +103,7 @@ impl FrameIndex {
             let behind = entries.list.partition_point(|entry| entry.chain.seq <= seq);
             let Some(at) = behind.checked_sub(1) else {
                 let first = entries.list.first().map_or(1, |entry| entry.chain.seq);
-                return Err(Error::new(
-                    ErrorKind::Mismatch,
-                    format!("seq {seq} is no longer in the journal, the first left is {first}"),
-                    "start at the first seq that is left, or from a snapshot",
-                ));
+                return Err(gone(seq, first));
             };
             entries.list[at]
         };
@@ -122,6 +118,14 @@ impl FrameIndex {
             left: 0,
         })
     }
+}
+
+fn gone(seq: u64, first: u64) -> Error {
+    Error::new(
+        ErrorKind::Mismatch,
+        format!("seq {seq} is no longer in the journal, the first left is {first}"),
+        "start at the first seq that is left, or from a snapshot",
+    )
 }
 
 fn position(list: &[Entry], segment: u64, offset: u64) -> usize {
@@ -147,8 +151,8 @@ impl FrameReader {
     ///
     /// # Errors
     ///
-    /// Returns [`ErrorKind::Damaged`] with file and offset, or [`ErrorKind::Io`] if the segment
-    /// was removed meanwhile.
+    /// Returns [`ErrorKind::Damaged`] with file and offset, or [`ErrorKind::Mismatch`] if the
+    /// segment was removed meanwhile.
     pub(crate) fn next_frame(&mut self) -> Result<Option<Frame<'_>>, Error> {
         let (header, offset) = loop {
             if self.durable_seq < self.chain.seq || self.durable_seq < self.seq {
@@ -202,6 +206,10 @@ impl FrameReader {
             .storage
             .exists(&path)
             .map_err(|e| Error::io("journal segment cannot be looked up", &path, e))?;
+        let first_left = index.first_seq().unwrap_or(1);
+        if !there && self.chain.seq < first_left {
+            return Err(gone(self.chain.seq, first_left));
+        }
         if !there && self.left != 0 {
             return Err(lost(self.segment - 1, self.left));
         }
@@ -216,5 +224,32 @@ impl FrameReader {
         let mut window = Window::open(&*index.storage, &index.dir, &header, Vec::new())?;
         window.set_read_bytes(READ_BYTES);
         Ok(window)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::FaultStorage;
+
+    /// However long the journal grows, the index stays within its bound and keeps the first
+    /// frame.
+    #[test]
+    fn the_index_is_bounded() {
+        let storage = Arc::new(FaultStorage::new(1, true));
+        let index = FrameIndex::new(storage, Path::new("/d"), EngineId([0; 16]));
+        let count = 4 * INDEX_ENTRIES_MAX as u64;
+        for number in 0..count {
+            let chain = Chain { epoch: number + 1, seq: number + 1, hash: [0; 32] };
+            index.note(&chain, 1, 4_096 + number * SPAN_BYTES);
+        }
+        let entries = index.entries.read();
+        let len = entries.list.len();
+        assert!((INDEX_ENTRIES_MAX / 4..INDEX_ENTRIES_MAX).contains(&len), "{len}");
+        assert!(entries.list.is_sorted_by_key(|entry| entry.offset));
+        assert_eq!(entries.list[0].chain.seq, 1);
+        assert!(count - INDEX_ENTRIES_MAX as u64 <= entries.list[len - 1].chain.seq);
+        drop(entries);
+        assert_eq!(index.first_seq(), Some(1));
     }
 }

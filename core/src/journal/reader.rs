@@ -22,15 +22,12 @@ pub(crate) enum Start {
     Origin,
     /// At the first segment that is left.
     Oldest,
-    /// Behind a frame, usually one that a checkpoint covers.
-    After {
-        /// Epoch of that frame.
-        epoch: u64,
-        /// Seq of the first record behind it.
-        next_seq: u64,
-        /// Hash of that frame.
-        hash: Hash,
-    },
+    /// At the frame that goes on from here, such as from where a checkpoint was taken; the frames
+    /// before it were read or written before, see [`JournalWriter::chain`] and
+    /// [`JournalReader::chain`].
+    ///
+    /// [`JournalWriter::chain`]: super::writer::JournalWriter::chain
+    At(Chain),
 }
 
 /// The frame that was being written when the machine stopped; nothing in it was acknowledged.
@@ -117,8 +114,7 @@ impl JournalReader {
             Start::Oldest => (0, first.chain),
             Start::Origin if first.number == 1 => (0, first.chain),
             Start::Origin => return Err(beginning_is_gone(dir, first)),
-            Start::After { epoch, next_seq, hash } => {
-                let wanted = Chain { epoch: epoch.saturating_add(1), seq: next_seq, hash };
+            Start::At(wanted) => {
                 let behind = segments.partition_point(|s| s.chain.epoch <= wanted.epoch);
                 let Some(at) = behind.checked_sub(1) else {
                     return Err(beginning_is_gone(dir, first));
@@ -152,6 +148,11 @@ impl JournalReader {
     /// Returns the engine that wrote the journal.
     pub(crate) fn engine(&self) -> EngineId {
         self.segments[0].engine
+    }
+
+    /// Returns what the frame behind the one that was returned last carries.
+    pub(crate) fn chain(&self) -> Chain {
+        self.chain
     }
 
     /// Returns the next frame, or `None` at the end of the journal.

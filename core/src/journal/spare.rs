@@ -55,11 +55,12 @@ impl SpareRequest {
 
 /// Writes zeros to a part of a file that starts and ends at multiples of the alignment.
 pub(super) fn zero(file: &dyn StorageFile, from: u64, to: u64) -> std::io::Result<()> {
-    let mut zeros = AlignedBuffer::new(FILL_BYTES);
-    zeros.resize(FILL_BYTES);
+    let size = (to - from).min(FILL_BYTES as u64) as usize;
+    let mut zeros = AlignedBuffer::new(size);
+    zeros.resize(size);
     let mut at = from;
     while at < to {
-        let bytes = (to - at).min(FILL_BYTES as u64);
+        let bytes = (to - at).min(size as u64);
         file.write_all_at(at, &zeros.as_slice()[..bytes as usize])?;
         at += bytes;
     }

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::buffer::GroupBuffer;
-use super::frame::{FLAG_CLOSED, FLAG_IDLE, FRAME_HEADER_BYTES, frame_hash};
+use super::buffer::{AlignedBuffer, GroupBuffer};
+use super::frame::{Chain, FLAG_CLOSED, FLAG_IDLE, FRAME_HEADER_BYTES};
 use super::reader::{JournalReader, Start, Tail};
 use super::segment::{EngineId, SEGMENT_HEADER_BYTES, segment_path};
 use super::writer::JournalWriter;
@@ -43,7 +43,7 @@ pub(super) fn random_group(random: &mut Random, bytes_max: u64) -> Vec<TestSecti
 }
 
 pub(super) fn append(writer: &mut JournalWriter, sections: &[TestSection]) -> Result<(), Error> {
-    let mut group = GroupBuffer::new(64 << 10);
+    let mut group = GroupBuffer::with_capacity(64 << 10, 1);
     for (shard, time, count, records) in sections {
         assert!(group.push_section(*shard, *time, *count, records));
     }
@@ -106,7 +106,7 @@ fn write_journal(storage: &Arc<dyn Storage>, dir: &Path, seed: u64) -> Vec<Vec<T
         append(&mut writer, &group).unwrap();
         groups.push(group);
         let at_least = groups.iter().flatten().map(|section| section.3.len() as u64).sum();
-        assert!(writer.written_bytes() > at_least && writer.written_bytes() % 4_096 == 0);
+        assert!(writer.written_bytes() > at_least && writer.written_bytes().is_multiple_of(4_096));
         if number == 5 {
             writer.mark_idle().unwrap();
             writer.mark_idle().unwrap();
@@ -120,6 +120,16 @@ fn write_journal(storage: &Arc<dyn Storage>, dir: &Path, seed: u64) -> Vec<Vec<T
     }
     writer.close().unwrap();
     groups
+}
+
+/// Returns the chain before each frame and behind the last.
+fn chains(storage: &Arc<dyn Storage>, dir: &Path) -> Vec<Chain> {
+    let mut reader = JournalReader::open(storage.clone(), dir, Start::Origin).unwrap().unwrap();
+    let mut chains = vec![reader.chain()];
+    while reader.next_frame().unwrap().is_some() {
+        chains.push(reader.chain());
+    }
+    chains
 }
 
 fn kind(result: Result<Option<(Vec<TestFrame>, Tail)>, Error>) -> ErrorKind {
@@ -160,26 +170,19 @@ fn groups_are_read_back_from_everywhere() {
         assert!(tail.segment > 3, "{}", tail.segment);
         assert_eq!(tail.chain.epoch, frames.len() as u64 + 1);
 
+        let chains = chains(&storage, &dir);
         for (index, frame) in frames.iter().enumerate() {
-            let bytes = {
-                let file = storage.open(&segment_path(&dir, frame.segment), Access::Read);
-                let payload: usize = frame.sections.iter().map(|s| s.3.len() + 24).sum();
-                let mut bytes = vec![0; FRAME_HEADER_BYTES + payload];
-                file.unwrap().read_at(frame.offset, &mut bytes).unwrap();
-                bytes
-            };
-            let records: u64 = frame.sections.iter().map(|s| u64::from(s.2)).sum();
-            let (epoch, next_seq) = (frame.epoch, frame.first_seq + records);
-            let hash = frame_hash(&bytes);
-            let start = Start::After { epoch, next_seq, hash };
-            let (rest, _) = read(&storage, &dir, start).unwrap().unwrap();
-            assert_eq!(rest, frames[index + 1..]);
+            assert_eq!(chains[index].epoch, frame.epoch);
+            let (rest, _) = read(&storage, &dir, Start::At(chains[index])).unwrap().unwrap();
+            assert_eq!(rest, frames[index..]);
             for wrong in [
-                Start::After { epoch, next_seq: next_seq + 1, hash },
-                Start::After { epoch, next_seq, hash: [1; 32] },
-                Start::After { epoch: epoch + 100, next_seq, hash },
+                Chain { seq: frame.first_seq + 1, ..chains[index] },
+                Chain { hash: [1; 32], ..chains[index] },
+                Chain { epoch: frame.epoch + 100, ..chains[index] },
+                Chain { epoch: u64::MAX, ..chains[index] },
             ] {
-                assert_eq!(kind(read(&storage, &dir, wrong)), ErrorKind::Damaged);
+                let error = read(&storage, &dir, Start::At(wrong)).err().unwrap();
+                assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
             }
         }
     }
@@ -294,6 +297,70 @@ fn check_flip(disk: &FaultStorage, frames: &[TestFrame], path: &Path, number: u6
             assert!(!in_journal || unused, "flip at {number}:{offset} went unseen");
         }
     }
+}
+
+/// Sets bytes of the frame at an offset and makes its CRC fit again.
+fn forge(bytes: &mut [u8], frame_at: usize, at: usize, new: &[u8]) {
+    bytes[frame_at + at..frame_at + at + new.len()].copy_from_slice(new);
+    let len = FRAME_HEADER_BYTES + super::frame::le_u32(bytes, frame_at + 32) as usize;
+    let frame = &mut bytes[frame_at..frame_at + len];
+    frame[36..40].fill(0);
+    let crc = crc32fast::hash(frame);
+    frame[36..40].copy_from_slice(&crc.to_le_bytes());
+}
+
+/// Frames whose checksums hold but which do not belong where they stand are refused.
+#[test]
+fn forged_frames_are_refused() {
+    let disk = FaultStorage::new(1, true);
+    let storage: Arc<dyn Storage> = Arc::new(disk.clone());
+    let mut writer = JournalWriter::create(storage.clone(), &dir(), 32 << 10, ENGINE).unwrap();
+    for _ in 0..3 {
+        append(&mut writer, &[(0, 7, 2, vec![1; 20])]).unwrap();
+    }
+    let path = segment_path(&dir(), 1);
+    let whole = disk.file(&path).unwrap();
+    // Frame, offset in it, new bytes, what is said.
+    let cases: [(usize, usize, &[u8], &str); 5] = [
+        (0, 150, &[9], "at offset 8192 has a hash of the frame before that does not fit"),
+        (1, 16, &[4], "at offset 8192 has first seq 4 instead of 3"),
+        (1, 8, &[3], "at offset 8192 has epoch 3 instead of 2"),
+        (1, 48, &[9], "at offset 8192 has the id of another engine, and a valid frame of epoch 3"),
+        (1, 96, &[9], "at offset 8192 has a reserved field that is not 0, and a valid frame of"),
+    ];
+    for (frame, at, new, expected) in cases {
+        let mut bytes = whole.clone();
+        forge(&mut bytes, 4_096 * (frame + 1), at, new);
+        disk.put_file(&path, bytes);
+        let text = message(read(&storage, &dir(), Start::Origin));
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    // Two copies of one frame: the second is of an epoch that has passed, and the third is lost.
+    let mut bytes = whole.clone();
+    bytes.copy_within(8_192..12_288, 12_288);
+    bytes.copy_within(4_096..8_192, 8_192);
+    disk.put_file(&path, bytes);
+    let text = message(read(&storage, &dir(), Start::Origin));
+    assert!(text.contains("valid frame of epoch 2 follows at offset 12288"), "{text}");
+}
+
+/// A buffer is aligned whatever its length, and bytes of an earlier use do not come back.
+#[test]
+fn an_aligned_buffer_forgets() {
+    let mut buffer = AlignedBuffer::new(10);
+    for len in [1, 100, 5_000, 100_000] {
+        buffer.resize(0);
+        buffer.extend(&vec![7; len]);
+        assert_eq!(buffer.as_slice().as_ptr().addr() % 4_096, 0);
+        assert_eq!(buffer.as_slice(), vec![7; len]);
+        buffer.resize(1);
+        buffer.resize(len + 10);
+        assert_eq!((buffer.len(), buffer.as_slice()[0]), (len + 10, 7));
+        assert!(buffer.as_slice()[1..].iter().all(|byte| *byte == 0));
+    }
+    let capacity = buffer.capacity();
+    buffer.resize(capacity);
+    assert_eq!(buffer.capacity(), capacity);
 }
 
 /// Every flipped byte of a journal is found: in a frame that others follow as damage, in the
@@ -442,11 +509,7 @@ fn damaged_sections_are_named() {
     ];
     for (at, value, expected) in cases {
         let mut bytes = whole.clone();
-        bytes[4_096 + at] = value;
-        let frame = &mut bytes[4_096..4_096 + FRAME_HEADER_BYTES + 98];
-        frame[36..40].fill(0);
-        let crc = crc32fast::hash(frame);
-        frame[36..40].copy_from_slice(&crc.to_le_bytes());
+        forge(&mut bytes, 4_096, at, &[value]);
         disk.put_file(&path, bytes);
         let text = message(read(&storage, &dir(), Start::Origin));
         assert!(text.contains(expected), "{expected}: {text}");
@@ -489,11 +552,7 @@ fn torn_tails_are_told_from_damage() {
     // A frame of another format version is refused, not taken for torn.
     assert!(disk.flip(&path, second as u64 + 600, 4));
     let mut bytes = disk.file(&path).unwrap();
-    bytes[20_484] = 2;
-    let frame = &mut bytes[20_480..20_480 + FRAME_HEADER_BYTES];
-    frame[36..40].fill(0);
-    let crc = crc32fast::hash(frame);
-    frame[36..40].copy_from_slice(&crc.to_le_bytes());
+    forge(&mut bytes, 20_480, 4, &[2]);
     disk.put_file(&path, bytes);
     assert_eq!(kind(read(&storage, &dir(), Start::Origin)), ErrorKind::Mismatch);
 }
@@ -529,6 +588,7 @@ fn the_index_finds_every_seq() {
     let (frames, tail) = read(&storage, &dir(), Start::Origin).unwrap().unwrap();
     let mut writer = JournalWriter::resume(storage.clone(), &dir(), 16 << 10, tail).unwrap();
     let index = writer.index().clone();
+    let mut late = index.read_frames_from(1, writer.durable_seq()).unwrap();
     let end = writer.durable_seq();
     let with_records: Vec<&TestFrame> = frames.iter().filter(|f| f.flags == 0).collect();
     assert_eq!(index.first_seq(), Some(1));
@@ -570,6 +630,7 @@ fn the_index_finds_every_seq() {
     let error = index.read_frames_from(third.first_seq - 1, end).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Mismatch);
     assert!(index.read_frames_from(third.first_seq, end).unwrap().next_frame().unwrap().is_some());
+    assert_eq!(late.next_frame().err().unwrap().kind(), ErrorKind::Mismatch);
     assert!(writer.remove_before(u64::MAX).run(&*storage).is_ok());
     let (rest, _) = read(&storage, &dir(), Start::Oldest).unwrap().unwrap();
     assert_eq!(rest.last().unwrap().epoch, writer.chain().epoch - 1);

@@ -58,7 +58,6 @@ pub(crate) struct JournalWriter {
     /// Whether a request is out.
     spare_asked: bool,
     spare_id: u64,
-    marks: GroupBuffer,
     index: Arc<FrameIndex>,
     written_bytes: u64,
     poisoned: bool,
@@ -99,7 +98,6 @@ impl JournalWriter {
             spare: None,
             spare_asked: false,
             spare_id: 1,
-            marks: GroupBuffer::new(segment_bytes),
             index,
             written_bytes: 0,
             poisoned: false,
@@ -149,7 +147,6 @@ impl JournalWriter {
             spare: None,
             spare_asked: false,
             spare_id: 1,
-            marks: GroupBuffer::new(segment_bytes),
             index: tail.index,
             written_bytes: 0,
             poisoned: false,
@@ -230,20 +227,16 @@ impl JournalWriter {
     /// As [`append_group`](Self::append_group).
     pub(crate) fn close(mut self) -> Result<(), Error> {
         self.mark(FLAG_CLOSED)?;
-        match self.spare.take() {
-            Some(spare) => self
-                .storage
-                .remove(&spare.path)
-                .map_err(|e| Error::io("spare journal segment cannot be removed", &spare.path, e)),
-            None => Ok(()),
+        if let Some(spare) = self.spare.take() {
+            // Best effort: the next start removes every spare that is left.
+            let _ = self.storage.remove(&spare.path);
         }
+        Ok(())
     }
 
     fn mark(&mut self, flag: u16) -> Result<FramePosition, Error> {
-        let mut group = std::mem::replace(&mut self.marks, GroupBuffer::new(self.segment_bytes));
-        let position = self.append(&mut group, flag);
-        self.marks = group;
-        position
+        let mut group = GroupBuffer::with_capacity(self.segment_bytes, padded(0));
+        self.append(&mut group, flag)
     }
 
     fn append(&mut self, group: &mut GroupBuffer, flags: u16) -> Result<FramePosition, Error> {

@@ -439,7 +439,8 @@ fn close(job: OpenJob, base: u64, exact: bool) -> Ready {
         let mut reply = reply.expect("every command of a closed job is answered");
         if !exact {
             // A refusal before the first record reflects the journal up to it.
-            reply.seq = if reply.seq == PROVISIONAL - 1 { base - 1 } else { resolve(reply.seq, base) };
+            reply.seq =
+                if reply.seq == PROVISIONAL - 1 { base - 1 } else { resolve(reply.seq, base) };
             if let Ok(receipt) = &mut reply.outcome {
                 resolve_receipt(receipt, base);
             }
@@ -462,8 +463,8 @@ fn resolve_receipt(receipt: &mut Receipt, base: u64) {
 /// Makes the refusal for a command about an order that the archive knows as settled.
 pub(crate) fn settled_refusal(status: crate::reply::OrderStatus, was_reserved: bool) -> Refusal {
     use crate::reply::OrderStatus;
-    let expired = status == OrderStatus::Expired
-        || (status == OrderStatus::Cancelled && was_reserved);
+    let expired =
+        status == OrderStatus::Expired || (status == OrderStatus::Cancelled && was_reserved);
     let reject = if expired { Reject::ReservationExpired } else { Reject::StateConflict };
     refuse(reject, 0, 0, status as u64)
 }

@@ -79,6 +79,24 @@ struct Machine {
 }
 
 /// A simulated disk; clones share it.
+///
+/// # Example
+///
+/// ```
+/// use std::path::Path;
+/// use onhand_core::sim::FaultStorage;
+/// use onhand_core::storage::{Access, Storage};
+///
+/// let disk = FaultStorage::new(7, false);
+/// disk.create_dir_all(Path::new("/data"))?;
+/// let file = disk.create(Path::new("/data/a"), Access::Write)?;
+/// file.write_all_at(0, b"kept")?;
+/// file.sync()?;
+/// disk.sync_dir(Path::new("/data"))?;
+/// disk.crash();
+/// assert_eq!(disk.file(Path::new("/data/a")).as_deref(), Some(&b"kept"[..]));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct FaultStorage(Arc<Mutex<Machine>>);
 
@@ -580,3 +598,7 @@ impl StorageFile for FaultFile {
         self.through
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+mod tests;

@@ -129,9 +129,9 @@ impl State {
     #[inline]
     pub(crate) fn lookup(&self, key: u128) -> Option<Known> {
         let tag = self.key_tag(key);
-        let found = self.index.find(tag, |entry| {
-            entry.stored_tag() == tag && self.key_of(entry.reference()) == key
-        });
+        let found = self
+            .index
+            .find(tag, |entry| entry.stored_tag() == tag && self.key_of(entry.reference()) == key);
         found.map(|entry| known(entry.reference()))
     }
 

@@ -34,6 +34,17 @@ pub enum WriteMode {
 }
 
 /// Files of the operating system.
+///
+/// # Example
+///
+/// ```
+/// use onhand_core::storage::{DiskStorage, WriteMode};
+///
+/// let storage = DiskStorage::probe(&std::env::temp_dir())?;
+/// println!("durable writes are {:?}", storage.mode());
+/// assert_eq!(DiskStorage::buffered().mode(), WriteMode::Buffered);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct DiskStorage {
     mode: WriteMode,
