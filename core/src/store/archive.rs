@@ -1,9 +1,8 @@
 //! The archive of settled orders in sled: one long-lived directory, copied when it grows stale.
 //!
-//! Entries are written before the mark of their batch, and sled's log keeps that order, so a mark
-//! that is there vouches for what came before. An entry says in which batch it was put: opening
-//! takes out those of a batch that a crash cut short, and reads the others once, against the
-//! totals in the mark and to fill the filter.
+//! A batch becomes a run (see `run`), then the mark lists it: sled's log keeps that order, so a
+//! mark that is there vouches for the runs that it lists, and what it does not list is not there.
+//! Opening reads every run once, against its line in the mark, and fills the filter.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,17 +10,19 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
-use super::digest::ArchiveTotals;
-use super::frame::{ENTRY_BYTES_MAX, Header, PAGE_BYTES_MAX};
+use super::frame::{ENTRY_BYTES_MAX, Header};
 use super::guard::{self, GuardedDb, HELP_REBUILD, HELP_STOPPED, Progress, supervised};
+use super::run::{self, RUNS_MAX, Run, RunMeta, RunWriter};
 use super::sled_store::{StoreLock, StoreOptions};
 use super::{Archive, ArchiveFilter, COMPACT_RATIO, OpenedArchive};
 use crate::{Error, ErrorKind};
 
-/// The key of the mark: shorter than any entry's.
+/// The key of the mark: shorter than any block's.
 const MARK_KEY: [u8; 1] = [0];
-/// Bytes of an entry's key: the order's key, big-endian, then the part.
-const KEY_BYTES: usize = 17;
+/// Runs of about the same size that are merged into one.
+const MERGE_RUNS: usize = 8;
+/// Runs are not merged into one of more bytes, as long as the archive has few enough.
+const MERGE_BYTES_MAX: u64 = 1 << 30;
 /// Below this many bytes on disk an archive is never copied: a fresh one takes some segments.
 const COMPACT_DISK_BYTES_MIN: u64 = 64 << 20;
 
@@ -38,32 +39,39 @@ pub(crate) struct ArchiveRange {
 pub(crate) struct SledArchive {
     root: PathBuf,
     options: StoreOptions,
-    /// Readers go on while a batch is written; only a swap after a copy shuts them out.
-    db: RwLock<GuardedDb>,
+    /// Readers go on while a batch is written; only the swap to a new list of runs shuts them out.
+    state: RwLock<State>,
     writer: Mutex<Writer>,
     _lock: Arc<StoreLock>,
 }
 
-#[derive(Clone, Copy)]
-struct Writer {
-    number: u64,
+struct State {
+    db: Arc<GuardedDb>,
+    /// Oldest first.
+    runs: Vec<Arc<Run>>,
     high_water: u64,
-    totals: ArchiveTotals,
+}
+
+struct Writer {
+    /// The number in the directory's name.
+    number: u64,
+    next_run: u64,
     disk_bytes_min: u64,
-    /// Set by the first failed batch: what it left behind is taken out at the next open.
+    /// Set by the first failed batch: what it left behind does not count at the next open.
     failed: bool,
 }
 
 impl Writer {
-    fn new(number: u64, high_water: u64, totals: ArchiveTotals) -> Self {
-        Self { number, high_water, totals, disk_bytes_min: COMPACT_DISK_BYTES_MIN, failed: false }
+    fn new(number: u64, next_run: u64) -> Self {
+        Self { number, next_run, disk_bytes_min: COMPACT_DISK_BYTES_MIN, failed: false }
     }
 }
 
 /// What one reading of a whole archive gave.
 struct Scan {
     high_water: u64,
-    totals: ArchiveTotals,
+    next_run: u64,
+    runs: Vec<Arc<Run>>,
     filter: ArchiveFilter,
 }
 
@@ -103,8 +111,10 @@ pub(super) fn open(
                     guard::remove_dir(&old)?;
                     notes.push(format!("removed the older copy {}", guard::name_of(&old)));
                 }
-                let writer = Writer::new(number, scan.high_water, scan.totals);
-                let archive = SledArchive::new(root, options, lock, db, writer);
+                let state =
+                    State { db: Arc::new(db), runs: scan.runs, high_water: scan.high_water };
+                let writer = Writer::new(number, scan.next_run);
+                let archive = SledArchive::new(root, options, lock, state, writer);
                 return Ok(Opened { archive, filter: scan.filter, rebuild: false, notes });
             }
             Err(e) if guard::is_damage(&e) => {
@@ -161,50 +171,32 @@ fn open_one(
     })
 }
 
-/// Reads the whole archive and checks it against the totals in its mark.
+/// Reads the whole archive and checks it against its mark.
 fn scan(db: &GuardedDb, filter_seed: u64, progress: &Progress) -> Result<Scan, Error> {
     let bad = |what: String| Error::damaged(what, db.dir(), HELP_REBUILD);
     let Some(value) = db.get(&MARK_KEY)? else {
         return Err(bad("the archive's mark is missing".into()));
     };
-    let (high_water, expected) = open_mark(&value).map_err(bad)?;
-    let mut totals = ArchiveTotals::default();
+    let (high_water, next_run, metas) = open_mark(&value).map_err(bad)?;
     let mut filter = ArchiveFilter::new(filter_seed);
-    let mut next_part = None;
+    let mut runs = Vec::with_capacity(metas.len());
+    for meta in metas {
+        runs.push(Arc::new(Run::load(db, meta, &mut filter, progress)?));
+    }
+    // What a crash left of a run that was not listed yet would mix with the next of that number.
     let mut cut_short = Vec::new();
-    db.for_each(|key, value| {
+    db.for_each(&run::block_key(next_run, 0), |key, _| {
         progress.step();
-        if *key == MARK_KEY {
-            return Ok(());
-        }
-        let (id, part) = split_key(&key).map_err(bad)?;
-        let (header, _, crc) = open_entry(&value, id, part).map_err(bad)?;
-        if high_water < header.seq {
-            cut_short.push(key);
-            return Ok(());
-        }
-        let expected = next_part.unwrap_or((id, 0, header.parts));
-        if expected != (id, part, header.parts) {
-            return Err(bad(format!("entry {id:032x} misses a part")));
-        }
-        next_part = (part + 1 < header.parts).then_some((id, part + 1, header.parts));
-        totals.add(id, part, value.len(), crc);
-        if part == 0 {
-            filter.insert(id);
-        }
+        cut_short.push(key);
         Ok(())
     })?;
-    if totals != expected || next_part.is_some() {
-        let (found, wanted) = (totals.entries, expected.entries);
-        return Err(bad(format!("{found} entries disagree with the mark's {wanted}")));
-    }
     for key in &cut_short {
         db.remove(key)?;
     }
     if !cut_short.is_empty() {
         db.sync()?;
     }
-    Ok(Scan { high_water, totals, filter })
+    Ok(Scan { high_water, next_run, runs, filter })
 }
 
 impl SledArchive {
@@ -212,51 +204,89 @@ impl SledArchive {
         root: &Path,
         options: StoreOptions,
         lock: Arc<StoreLock>,
-        db: GuardedDb,
+        state: State,
         writer: Writer,
     ) -> Self {
-        let (db, writer) = (RwLock::new(db), Mutex::new(writer));
-        Self { root: root.to_owned(), options, db, writer, _lock: lock }
+        let (state, writer) = (RwLock::new(state), Mutex::new(writer));
+        Self { root: root.to_owned(), options, state, writer, _lock: lock }
     }
 
     fn create(root: &Path, options: StoreOptions, lock: Arc<StoreLock>) -> Result<Self, Error> {
-        let number = 1 + guard::list(root)?
-            .iter()
-            .filter_map(|path| number_of(&guard::name_of(path)))
-            .max()
-            .unwrap_or(0);
-        let dir = root.join(format!("archive-{number}.new"));
-        if dir.exists() {
-            guard::remove_dir(&dir)?;
-        }
-        let db = GuardedDb::create(&dir)?;
-        put_mark(&db, 0, ArchiveTotals::default())?;
+        let numbers = guard::list(root)?;
+        let last = numbers.iter().filter_map(|path| number_of(&guard::name_of(path))).max();
+        let number = last.unwrap_or(0).saturating_add(1);
+        let db = create_copy(root, number)?;
+        put_mark(&db, 0, FIRST_RUN, &[])?;
         db.sync()?;
-        let db = move_into_place(root, db, number)?;
-        let writer = Writer::new(number, 0, ArchiveTotals::default());
-        Ok(Self::new(root, options, lock, db, writer))
+        let db = Arc::new(move_into_place(root, db, number)?);
+        let state = State { db, runs: Vec::new(), high_water: 0 };
+        Ok(Self::new(root, options, lock, state, Writer::new(number, FIRST_RUN)))
     }
 
-    /// Copies the live entries into the next directory and goes on there.
+    fn snapshot(&self) -> (Arc<GuardedDb>, Vec<Arc<Run>>, u64) {
+        let state = self.state.read();
+        (Arc::clone(&state.db), state.runs.clone(), state.high_water)
+    }
+
+    /// Writes a sorted batch as a run, merges runs as they pile up, and lists the result.
+    fn write(
+        &self,
+        writer: &mut Writer,
+        sorted: &[(u128, &[u8])],
+        high_water: u64,
+    ) -> Result<(), Error> {
+        let (db, mut runs, _) = self.snapshot();
+        if !sorted.is_empty() {
+            let mut out = RunWriter::new(&db, take_number(writer));
+            for (key, value) in sorted {
+                out.push(*key, value)?;
+            }
+            runs.push(Arc::new(out.finish()?));
+        }
+        put_mark(&db, high_water, writer.next_run, &runs)?;
+        db.sync()?;
+        self.set_runs(runs.clone(), high_water);
+        while let Some(keep) = merge_from(&runs) {
+            let mut out = RunWriter::new(&db, take_number(writer));
+            let merged = runs.split_off(keep);
+            run::merge(&db, merged.iter().map(|run| &**run), |key, value| out.push(key, value))?;
+            runs.push(Arc::new(out.finish()?));
+            put_mark(&db, high_water, writer.next_run, &runs)?;
+            // The runs that it replaces stay readable until all of it is durable.
+            db.sync()?;
+            self.set_runs(runs.clone(), high_water);
+        }
+        Ok(())
+    }
+
+    fn set_runs(&self, runs: Vec<Arc<Run>>, high_water: u64) {
+        let mut state = self.state.write();
+        (state.runs, state.high_water) = (runs, high_water);
+    }
+
+    /// Copies the listed runs into the next directory and goes on there.
     fn compact(&self, writer: &mut Writer) -> Result<(), Error> {
         let number = writer.number + 1;
-        let dir = self.root.join(format!("archive-{number}.new"));
-        if dir.exists() {
-            guard::remove_dir(&dir)?;
+        let (old, runs, high_water) = self.snapshot();
+        let copy = create_copy(&self.root, number)?;
+        for run in &runs {
+            for block in 0..run.meta.blocks {
+                let key = run::block_key(run.meta.number, block);
+                let Some(value) = old.get(&key)? else {
+                    let what = "a block of the archive is missing";
+                    return Err(Error::damaged(what, old.dir(), HELP_REBUILD));
+                };
+                copy.insert(&key, value.to_vec())?;
+            }
         }
-        let copy = GuardedDb::create(&dir)?;
-        let old_dir = {
-            let old = self.db.read();
-            old.for_each(|key, value| copy.insert(&key, value.to_vec()).map(|_| ()))?;
-            old.dir().to_owned()
-        };
+        put_mark(&copy, high_water, writer.next_run, &runs)?;
         copy.sync()?;
+        // Whatever was copied wrongly disagrees with the mark.
         let found = scan(&copy, self.options.filter_seed, &Progress::default())?;
-        if (found.high_water, found.totals) != (writer.high_water, writer.totals) {
-            return Err(Error::damaged("the copy differs from the archive", &dir, HELP_REBUILD));
-        }
-        let copy = move_into_place(&self.root, copy, number)?;
-        drop(std::mem::replace(&mut *self.db.write(), copy));
+        let copy = Arc::new(move_into_place(&self.root, copy, number)?);
+        let old_dir = old.dir().to_owned();
+        drop(old);
+        *self.state.write() = State { db: copy, runs: found.runs, high_water };
         writer.number = number;
         guard::remove_dir(&old_dir)?;
         guard::sync_dir(&self.root)
@@ -267,100 +297,111 @@ impl SledArchive {
     pub(super) fn set_disk_bytes_min(&self, bytes: u64) {
         self.writer.lock().disk_bytes_min = bytes;
     }
+
+    /// Returns the number of runs.
+    #[cfg(test)]
+    pub(super) fn run_count(&self) -> usize {
+        self.state.read().runs.len()
+    }
+}
+
+/// The number of an archive's first run.
+const FIRST_RUN: u64 = 1;
+
+fn take_number(writer: &mut Writer) -> u64 {
+    let number = writer.next_run;
+    writer.next_run += 1;
+    number
+}
+
+/// Returns how many of the oldest runs stay when the others are merged, if they are to be.
+fn merge_from(runs: &[Arc<Run>]) -> Option<usize> {
+    let keep = runs.len().checked_sub(MERGE_RUNS)?;
+    let (oldest, newer) = runs[keep..].split_first()?;
+    let alike = newer.iter().any(|run| oldest.tier() <= run.tier());
+    let bytes: u64 = runs[keep..].iter().map(|run| run.meta.bytes).sum();
+    let small = bytes <= MERGE_BYTES_MAX;
+    (RUNS_MAX <= runs.len() || (alike && small)).then_some(keep)
 }
 
 impl Archive for SledArchive {
     fn put_batch(&self, entries: &[(u128, &[u8])], high_water: u64) -> Result<(), Error> {
         let mut writer = self.writer.lock();
-        let db = self.db.read();
-        check_batch(entries, writer.high_water, high_water).map_err(|e| e.at(db.dir()))?;
+        let present = self.high_water();
+        check_batch(entries, present, high_water).map_err(|e| e.at(&self.root))?;
         if writer.failed {
             let what = "the archive takes no more since a batch failed";
-            return Err(Error::new(ErrorKind::Stopped, what, HELP_STOPPED).at(db.dir()));
+            return Err(Error::new(ErrorKind::Stopped, what, HELP_STOPPED).at(&self.root));
         }
-        let mut totals = writer.totals;
-        writer.failed = true;
-        for (key, value) in entries {
-            put_entry(&db, &mut totals, *key, value, high_water)?;
-        }
-        put_mark(&db, high_water, totals)?;
-        db.sync()?;
-        writer.failed = false;
-        (writer.high_water, writer.totals) = (high_water, totals);
-        Ok(())
+        // Of equal keys the last one counts: it comes first here, and the others go.
+        let mut sorted: Vec<(u128, &[u8])> = entries.iter().rev().copied().collect();
+        sorted.sort_by_key(|(key, _)| *key);
+        sorted.dedup_by_key(|(key, _)| *key);
+        let result = self.write(&mut writer, &sorted, high_water);
+        writer.failed = result.is_err();
+        result
     }
 
     fn get(&self, key: u128) -> Result<Option<Vec<u8>>, Error> {
-        let Some((parts, whole)) = get_parts(&self.db.read(), key, 1)? else { return Ok(None) };
-        if parts == 1 {
-            return Ok(Some(whole));
+        let state = self.state.read();
+        for run in state.runs.iter().rev() {
+            let found = run.get(&state.db, key)?;
+            if found.is_some() {
+                return Ok(found);
+            }
         }
-        // A value in parts is read while none can be replaced.
-        let _writer = self.writer.lock();
-        let found = get_parts(&self.db.read(), key, u8::MAX)?;
-        Ok(found.map(|(_, whole)| whole))
+        Ok(None)
     }
 
     fn high_water(&self) -> u64 {
-        self.writer.lock().high_water
+        self.state.read().high_water
     }
 
     fn entry_count(&self) -> u64 {
-        self.writer.lock().totals.entries
+        self.state.read().runs.iter().map(|run| run.meta.entries).sum()
     }
 
     fn for_each_key(&self, visit: &mut dyn FnMut(u128)) -> Result<(), Error> {
-        let db = self.db.read();
-        db.for_each(|key, _| {
-            if *key != MARK_KEY {
-                let bad = |what| Error::damaged(what, db.dir(), HELP_REBUILD);
-                let (id, part) = split_key(&key).map_err(bad)?;
-                if part == 0 {
-                    visit(id);
-                }
-            }
+        // No batch may swap the database below it: a copy removes the old directory.
+        let _writer = self.writer.lock();
+        let (db, runs, _) = self.snapshot();
+        run::merge(&db, runs.iter().map(|run| &**run), |key, _| {
+            visit(key);
             Ok(())
         })
     }
 
     fn live_bytes(&self) -> u64 {
-        self.writer.lock().totals.live_bytes
+        self.state.read().runs.iter().map(|run| run.meta.bytes).sum()
     }
 
     fn disk_bytes(&self) -> Result<u64, Error> {
-        let dir = self.db.read().dir().to_owned();
+        let dir = self.state.read().db.dir().to_owned();
         guard::disk_bytes(&dir)
     }
 
     fn compact_if_large(&self) -> Result<bool, Error> {
         let mut writer = self.writer.lock();
         let disk = self.disk_bytes()?;
-        let limit = writer.totals.live_bytes.saturating_mul(COMPACT_RATIO);
-        if disk < writer.disk_bytes_min || disk <= limit {
+        let limit = self.live_bytes().saturating_mul(COMPACT_RATIO);
+        if writer.failed || disk < writer.disk_bytes_min || disk <= limit {
             return Ok(false);
         }
+        // After half a copy nobody knows which of the two a batch would have to go to.
+        writer.failed = true;
         self.compact(&mut writer)?;
+        writer.failed = false;
         Ok(true)
     }
 }
 
-/// Reads at most `parts_max` parts of a value; returns how many there are, and their bytes.
-fn get_parts(db: &GuardedDb, key: u128, parts_max: u8) -> Result<Option<(u8, Vec<u8>)>, Error> {
-    let bad = |what: String| Error::damaged(what, db.dir(), HELP_REBUILD);
-    let Some(first) = db.get(&entry_key(key, 0))? else { return Ok(None) };
-    let (header, content, _) = open_entry(&first, key, 0).map_err(bad)?;
-    let mut whole = content.to_vec();
-    for part in 1..header.parts.min(parts_max) {
-        let Some(value) = db.get(&entry_key(key, part))? else {
-            return Err(bad(format!("entry {key:032x} misses part {part}")));
-        };
-        let (found, content, _) = open_entry(&value, key, part).map_err(bad)?;
-        if (found.parts, found.seq) != (header.parts, header.seq) {
-            return Err(bad(format!("entry {key:032x} mixes parts of two values")));
-        }
-        whole.extend_from_slice(content);
+/// Makes the database of a new archive, not yet under its name.
+fn create_copy(root: &Path, number: u64) -> Result<GuardedDb, Error> {
+    let dir = root.join(format!("archive-{number}.new"));
+    if dir.exists() {
+        guard::remove_dir(&dir)?;
     }
-    Ok(Some((header.parts, whole)))
+    GuardedDb::create(&dir)
 }
 
 /// Gives a finished database its name: closed, renamed, opened again under the new one.
@@ -392,87 +433,26 @@ pub(super) fn check_batch(
     Ok(())
 }
 
-/// Puts the parts of one value and keeps the totals right whatever stood there before.
-fn put_entry(
+fn put_mark(
     db: &GuardedDb,
-    totals: &mut ArchiveTotals,
-    key: u128,
-    value: &[u8],
-    seq: u64,
+    high_water: u64,
+    next_run: u64,
+    runs: &[Arc<Run>],
 ) -> Result<(), Error> {
-    let bad = |what: String| Error::damaged(what, db.dir(), HELP_REBUILD);
-    let parts = value.len().div_ceil(PAGE_BYTES_MAX).max(1) as u8;
-    let mut old_parts = 0;
-    for part in 0..parts {
-        let from = usize::from(part) * PAGE_BYTES_MAX;
-        let content = &value[from..value.len().min(from + PAGE_BYTES_MAX)];
-        let (framed, crc) = Header::entry(key, part, parts, seq).seal(&[content]);
-        let length = framed.len();
-        let stored_key = entry_key(key, part);
-        if let Some(old) = db.insert_new(&stored_key, &framed)? {
-            if part == 0 && get_parts(db, key, u8::MAX)?.is_some_and(|(_, old)| old == value) {
-                // A batch repeated after a crash: left in its old batch, so that another crash
-                // in this one takes nothing away.
-                return Ok(());
-            }
-            old_parts = old_parts.max(take_out(totals, key, part, &old).map_err(bad)?);
-            db.insert(&stored_key, framed)?;
-        }
-        totals.add(key, part, length, crc);
-    }
-    for part in parts..old_parts {
-        if let Some(old) = db.remove(&entry_key(key, part))? {
-            take_out(totals, key, part, &old).map_err(bad)?;
-        }
-    }
-    Ok(())
-}
-
-/// Takes a replaced part out of the totals; returns how many parts its value had.
-fn take_out(totals: &mut ArchiveTotals, key: u128, part: u8, old: &[u8]) -> Result<u8, String> {
-    let (header, _, crc) = open_entry(old, key, part)?;
-    if totals.remove(key, part, old.len(), crc) {
-        Ok(header.parts)
-    } else {
-        Err(format!("entry {key:032x} was not in the archive's totals"))
-    }
-}
-
-fn put_mark(db: &GuardedDb, high_water: u64, totals: ArchiveTotals) -> Result<(), Error> {
-    let (value, _) = Header::mark(high_water).seal(&[&totals.to_bytes()]);
+    let list = run::encode_list(next_run, runs.iter().map(|run| &run.meta));
+    let (value, _) = Header::mark(high_water).seal(&[&list]);
     db.insert(&MARK_KEY, value).map(|_| ())
 }
 
-fn open_mark(value: &[u8]) -> Result<(u64, ArchiveTotals), String> {
+fn open_mark(value: &[u8]) -> Result<(u64, u64, Vec<RunMeta>), String> {
     let (header, content, _) =
         Header::open(value).map_err(|what| format!("the archive's mark is damaged: {what}"))?;
-    match ArchiveTotals::from_bytes(content) {
-        Some(totals) if header == Header::mark(header.seq) => Ok((header.seq, totals)),
+    match run::decode_list(content) {
+        Some((next_run, runs)) if header == Header::mark(header.seq) => {
+            Ok((header.seq, next_run, runs))
+        }
         _ => Err("the archive's mark is another value".into()),
     }
-}
-
-fn open_entry(value: &[u8], key: u128, part: u8) -> Result<(Header, &[u8], u32), String> {
-    let opened =
-        Header::open(value).map_err(|what| format!("entry {key:032x} is damaged: {what}"))?;
-    let header = opened.0;
-    if header != Header::entry(key, part, header.parts, header.seq) || header.parts <= part {
-        return Err(format!("entry {key:032x} holds the value of another place"));
-    }
-    Ok(opened)
-}
-
-fn entry_key(key: u128, part: u8) -> [u8; KEY_BYTES] {
-    let mut bytes = [part; KEY_BYTES];
-    bytes[..16].copy_from_slice(&key.to_be_bytes());
-    bytes
-}
-
-fn split_key(key: &[u8]) -> Result<(u128, u8), String> {
-    let bytes: &[u8; KEY_BYTES] =
-        key.try_into().map_err(|_| format!("a key has {} bytes, not {KEY_BYTES}", key.len()))?;
-    let (id, part) = bytes.split_first_chunk::<16>().expect("a key has 17 bytes");
-    Ok((u128::from_be_bytes(*id), part[0]))
 }
 
 /// Returns the number of an archive's directory, set aside or not.

@@ -25,14 +25,14 @@ const MAGIC: [u8; 4] = *b"OHSV";
 const VERSION: u8 = 1;
 const CRC_AT: usize = 36;
 
-const _: () = assert!(ENTRY_BYTES_MAX.div_ceil(PAGE_BYTES_MAX) <= u8::MAX as usize);
+const _: () = assert!((ENTRY_BYTES_MAX + 20).div_ceil(PAGE_BYTES_MAX) <= u8::MAX as usize);
 
 /// What a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Page = 1,
     Manifest = 2,
-    Entry = 3,
+    Block = 3,
     Mark = 4,
 }
 
@@ -40,13 +40,13 @@ pub(super) enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) kind: Kind,
-    /// Which part of an entry this is, from 0.
+    /// Which value of its group this is, from 0.
     pub(super) part: u8,
-    /// How many parts the entry has.
+    /// How many values the group has: one, but for an entry that is longer than a value.
     pub(super) parts: u8,
-    /// The page's key and eight zeros, or the archive's key; zeros for a manifest or a mark.
+    /// The key and zeros: of a page 8 bytes, of a block 12; zeros for a manifest or a mark.
     pub(super) address: [u8; 16],
-    /// The generation's seq, or the archive's mark with which this was put.
+    /// The generation's seq, the run's number, or the archive's mark.
     pub(super) seq: u64,
 }
 
@@ -63,9 +63,11 @@ impl Header {
         Self { kind: Kind::Manifest, part: 0, parts: 1, address: [0; 16], seq }
     }
 
-    /// Returns the header of one part of an archived value, put in the batch that ends at `seq`.
-    pub(super) fn entry(key: u128, part: u8, parts: u8, seq: u64) -> Self {
-        Self { kind: Kind::Entry, part, parts, address: key.to_be_bytes(), seq }
+    /// Returns the header of a block of the archive, under its key.
+    pub(super) fn block(key: [u8; 12], part: u8, parts: u8, run: u64) -> Self {
+        let mut address = [0; 16];
+        address[..12].copy_from_slice(&key);
+        Self { kind: Kind::Block, part, parts, address, seq: run }
     }
 
     /// Returns the header of the archive's mark at `seq`.
@@ -123,7 +125,7 @@ impl Header {
         let kind = match kind {
             1 => Kind::Page,
             2 => Kind::Manifest,
-            3 => Kind::Entry,
+            3 => Kind::Block,
             4 => Kind::Mark,
             other => return Err(format!("kind is {other}, outside 1..=4")),
         };

@@ -255,7 +255,7 @@ fn scan(
     };
     let (summary, manifest) = open_manifest(&value, seq).map_err(bad)?;
     let mut found = PageSummary::new(seq);
-    db.for_each(|key, value| {
+    db.for_each(&[], |key, value| {
         progress.step();
         if *key == MANIFEST_KEY {
             return Ok(());

@@ -235,13 +235,6 @@ impl GuardedDb {
         self.write(|db| db.insert(key, value))
     }
 
-    /// Puts one value where none is; returns the one that is there if so.
-    pub(super) fn insert_new(&self, key: &[u8], value: &[u8]) -> Result<Option<IVec>, Error> {
-        assert!(value.len() <= VALUE_BYTES_MAX, "a framed value fits");
-        let swapped = self.write(|db| db.compare_and_swap(key, None::<&[u8]>, Some(value)))?;
-        Ok(swapped.err().and_then(|refused| refused.current))
-    }
-
     /// Removes one value and returns it.
     pub(super) fn remove(&self, key: &[u8]) -> Result<Option<IVec>, Error> {
         self.write(|db| db.remove(key))
@@ -259,13 +252,14 @@ impl GuardedDb {
         self.call(|db| db.get(key))
     }
 
-    /// Visits all values in the order of their keys until `visit` fails.
+    /// Visits all values from a key on, in the order of their keys, until `visit` fails.
     pub(super) fn for_each(
         &self,
+        from: &[u8],
         mut visit: impl FnMut(IVec, IVec) -> Result<(), Error>,
     ) -> Result<(), Error> {
         contained(&self.dir, || {
-            for pair in self.db()?.iter() {
+            for pair in self.db()?.range(from..) {
                 let (key, value) = pair.map_err(|e| from_sled(e, &self.dir))?;
                 visit(key, value)?;
             }
