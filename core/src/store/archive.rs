@@ -12,7 +12,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::frame::{ENTRY_BYTES_MAX, Header};
 use super::guard::{self, GuardedDb, HELP_REBUILD, HELP_STOPPED, Progress, supervised};
-use super::run::{self, RUNS_MAX, Run, RunMeta, RunWriter};
+use super::run::{self, ENTRY_HEAD_BYTES, RUNS_MAX, Run, RunMeta, RunWriter};
 use super::sled_store::{StoreLock, StoreOptions};
 use super::{Archive, ArchiveFilter, COMPACT_RATIO, OpenedArchive};
 use crate::{Error, ErrorKind};
@@ -178,7 +178,10 @@ fn scan(db: &GuardedDb, filter_seed: u64, progress: &Progress) -> Result<Scan, E
         return Err(bad("the archive's mark is missing".into()));
     };
     let (high_water, next_run, metas) = open_mark(&value).map_err(bad)?;
-    let mut filter = ArchiveFilter::new(filter_seed);
+    // No more memory than what is on disk calls for, whatever the mark says.
+    let on_disk = guard::disk_bytes(db.dir())? / ENTRY_HEAD_BYTES as u64;
+    let listed = metas.iter().fold(0, |sum: u64, meta| sum.saturating_add(meta.entries));
+    let mut filter = ArchiveFilter::with_room(filter_seed, listed.min(on_disk) as usize);
     let mut runs = Vec::with_capacity(metas.len());
     for meta in metas {
         runs.push(Arc::new(Run::load(db, meta, &mut filter, progress)?));

@@ -33,6 +33,8 @@ const LOCK_TRIES_MAX: u32 = 500;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 /// Set-aside directories that are kept for inspection; the oldest go first.
 pub(super) const BAD_DIRS_MAX: usize = 4;
+/// What the slowest disk that we wait for reads, in bytes a millisecond.
+const SLOW_DISK_BYTES_PER_MS: u64 = 20_000;
 /// Longest text of a caught panic in a note.
 const PANIC_TEXT_CHARS: usize = 200;
 
@@ -57,7 +59,8 @@ impl Progress {
     }
 }
 
-/// Runs `work` on a thread of its own and gives up when it makes no progress for `idle_max`.
+/// Runs `work` on a thread of its own and gives up when it makes no progress for `idle_max`, and
+/// longer for a large directory: sled reads its whole log at once and reports nothing meanwhile.
 ///
 /// A panic or a hang comes back as damage at `path`. A thread that hangs cannot be ended: it is
 /// left behind, and it holds nothing that the store uses again.
@@ -77,14 +80,16 @@ pub(super) fn supervised<T: Send + 'static>(
             let _ = sender.send(contained(&at, || work(&progress)));
         })
         .map_err(|e| Error::io("a thread to open the store cannot be started", path, e))?;
+    let size = disk_bytes(path).unwrap_or(0);
+    let patience = idle_max.saturating_add(Duration::from_millis(size / SLOW_DISK_BYTES_PER_MS));
     let mut last = 0;
     loop {
-        match receiver.recv_timeout(idle_max) {
+        match receiver.recv_timeout(patience) {
             Ok(result) => return result,
             Err(RecvTimeoutError::Timeout) => {
                 let now = seen.0.load(Ordering::Relaxed);
                 if now == last {
-                    let what = format!("the database made no progress for {idle_max:?}");
+                    let what = format!("the database made no progress for {patience:?}");
                     return Err(Error::damaged(what, path, HELP_REBUILD));
                 }
                 last = now;
