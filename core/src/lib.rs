@@ -28,6 +28,7 @@ mod shard;
 pub mod sim;
 mod state;
 pub mod storage;
+mod store;
 mod time;
 mod view;
 
