@@ -18,7 +18,7 @@ use crate::journal::writer::JournalWriter;
 use crate::lock::DirLock;
 use crate::recovery::{Open, OpenReport, journal_dir, recover, shard_count_of};
 use crate::shard::core::{Core, PeerMessage};
-use crate::shard::gate::Gate;
+use crate::shard::gate::{Gate, Wrote};
 use crate::shard::published::Published;
 use crate::shard::stripes::Stripes;
 use crate::shard::worker::{Handle, Surroundings, Worker};
@@ -36,6 +36,29 @@ struct Ground {
     lock: Option<DirLock>,
 }
 
+/// An engine whose threads do not run.
+pub(crate) struct Assembled {
+    pub(crate) engine: Engine,
+    pub(crate) workers: Vec<Worker>,
+    pub(crate) writer: JournalWriter,
+    storage: Arc<dyn Storage>,
+}
+
+impl Assembled {
+    /// Starts the threads.
+    fn start(self) -> Result<Engine, Error> {
+        let Self { engine, workers, writer, storage } = self;
+        for mut worker in workers {
+            worker.tell();
+            let gate = engine.around.gate.clone();
+            engine.threads.lock().push(spawn("onhand-shard", gate, move || worker.run())?);
+        }
+        let writer = start_writer(&engine.around, storage, writer, engine.published.clone())?;
+        *engine.writer.lock() = Some(writer);
+        Ok(engine)
+    }
+}
+
 impl EngineBuilder {
     /// Opens the engine: takes the directory's lock, recovers, starts its threads.
     ///
@@ -45,14 +68,20 @@ impl EngineBuilder {
     /// process has the directory, [`ErrorKind::Damaged`] with file and offset if the journal is
     /// not what was written, [`ErrorKind::Mismatch`] if it was made with other shards.
     pub fn open(self) -> Result<(Engine, OpenReport), Error> {
+        let (assembled, report) = self.assemble()?;
+        Ok((assembled.start()?, report))
+    }
+
+    /// Opens the engine up to its threads: the simulation steps its parts by hand.
+    pub(crate) fn assemble(self) -> Result<(Assembled, OpenReport), Error> {
         let start = Instant::now();
         self.check()?;
         let ground = self.ground()?;
         let (states, open, writer, mut report) = self.recover(&ground)?;
-        let engine = self.start(ground, states, &open, writer, &mut report)?;
-        report.durable_seq = engine.durable_seq();
+        let assembled = self.join(ground, states, &open, writer, &mut report)?;
+        report.durable_seq = assembled.engine.durable_seq();
         report.elapsed = start.elapsed();
-        Ok((engine, report))
+        Ok((assembled, report))
     }
 
     fn ground(&self) -> Result<Ground, Error> {
@@ -123,14 +152,14 @@ impl EngineBuilder {
         Ok((self.new_states(shards), Open::new(), writer, report))
     }
 
-    fn start(
+    fn join(
         &self,
         ground: Ground,
         states: Vec<State>,
         open: &Open,
         mut writer: JournalWriter,
         report: &mut OpenReport,
-    ) -> Result<Engine, Error> {
+    ) -> Result<Assembled, Error> {
         let shard_count = states.len() as u16;
         let published = Arc::new(Published::new(shard_count));
         let stripes = Arc::new(Stripes::new());
@@ -144,7 +173,7 @@ impl EngineBuilder {
         let mut cores: Vec<Core> =
             states.into_iter().map(|state| Core::new(state, wait, None)).collect();
         self.finish_baskets(&mut cores, open, &gate, report)?;
-        while gate.write_one(&mut writer, &published)? {}
+        while gate.write_one(&mut writer, &published)? == Wrote::Group {}
         let around = Surroundings {
             gate,
             handles: Arc::new((0..shard_count).map(|_| Handle::new(JOBS_MAX)).collect()),
@@ -152,23 +181,18 @@ impl EngineBuilder {
             clock: self.clock.clone(),
             closing: Arc::new(AtomicBool::new(false)),
         };
-        let mut threads = Vec::new();
-        for core in cores {
-            let mut worker = Worker::new(core, around.clone());
-            worker.tell();
-            threads.push(spawn("onhand-shard", around.gate.clone(), move || worker.run())?);
-        }
-        let writer = start_writer(&around, ground.storage, writer, published.clone())?;
-        Ok(Engine {
+        let workers = cores.into_iter().map(|core| Worker::new(core, around.clone())).collect();
+        let engine = Engine {
             around,
             published,
             index,
             shard_count,
             queue_commands_max: self.queue_commands_max as usize,
-            threads: Mutex::new(threads),
-            writer: Mutex::new(Some(writer)),
+            threads: Mutex::new(Vec::new()),
+            writer: Mutex::new(None),
             _lock: ground.lock,
-        })
+        };
+        Ok(Assembled { engine, workers, writer, storage: ground.storage })
     }
 
     /// Carries out what the journal shows decided and not carried out, and gives back what

@@ -112,6 +112,8 @@ pub(crate) struct Core {
     now: Timestamp,
     ready: Vec<OpenJob>,
     views: Vec<(Option<OrderView>, Arc<Completion>)>,
+    /// Answers of this section whose seqs are provisional, in jobs that were still open then.
+    answered: Vec<ReplyTo>,
     look_up: Vec<(Command, ReplyTo)>,
     evicted: Vec<u128>,
     keys: Vec<(u128, bool)>,
@@ -133,6 +135,7 @@ impl Core {
             now: Timestamp::ZERO,
             ready: Vec::new(),
             views: Vec::new(),
+            answered: Vec::new(),
             look_up: Vec::new(),
             evicted: Vec::new(),
             keys: Vec::new(),
@@ -348,6 +351,8 @@ impl Core {
         job.left -= 1;
         if job.left == 0 {
             self.close_job(reply_to.job);
+        } else if !self.section.is_exact() {
+            self.answered.push(reply_to);
         }
     }
 
@@ -395,8 +400,8 @@ impl Core {
         // Behind the instructions: what a flow message allows must find them carried out.
         let flow = self.flow.outbox.drain(..);
         outbound.extend(flow.map(|(peer, m)| (peer, PeerMessage::Flow(m))));
-        let exact = section.is_exact();
-        let ready = self.ready.drain(..).map(|job| close(job, base, exact));
+        self.resolve_open_jobs(base);
+        let ready = self.ready.drain(..).map(|job| close(job, base));
         let mut ready: Vec<Ready> = ready.collect();
         for (mut view, done) in self.views.drain(..) {
             if let Some(view) = &mut view {
@@ -421,6 +426,17 @@ impl Core {
         ended
     }
 
+    /// Gives the answers of jobs that stay open their seqs: the next section has another base.
+    fn resolve_open_jobs(&mut self, base: u64) {
+        for ReplyTo { job, at } in self.answered.drain(..) {
+            let job = self.jobs[job as usize].as_mut();
+            let reply = job.and_then(|job| job.replies.get_mut(at as usize)?.as_mut());
+            if let Some(reply) = reply {
+                resolve_reply(reply, base);
+            }
+        }
+    }
+
     /// Returns what a cell is of.
     pub(crate) fn cell_name(&self, index: u32) -> CellName {
         let cell = self.state.cells.get(index);
@@ -434,21 +450,23 @@ impl Core {
 }
 
 /// Turns an answered job into what the reply gate passes on.
-fn close(job: OpenJob, base: u64, exact: bool) -> Ready {
+fn close(job: OpenJob, base: u64) -> Ready {
     let reply = |reply: Option<Reply>| {
         let mut reply = reply.expect("every command of a closed job is answered");
-        if !exact {
-            // A refusal before the first record reflects the journal up to it.
-            reply.seq =
-                if reply.seq == PROVISIONAL - 1 { base - 1 } else { resolve(reply.seq, base) };
-            if let Ok(receipt) = &mut reply.outcome {
-                resolve_receipt(receipt, base);
-            }
-        }
+        resolve_reply(&mut reply, base);
         reply
     };
     let replies = job.replies.into_iter().map(reply).collect();
     Ready::Replies { replies, ack: job.ack, done: job.done, positions: job.positions }
+}
+
+/// Replaces the provisional seqs of a reply, given the seq of its section's first record.
+fn resolve_reply(reply: &mut Reply, base: u64) {
+    // A refusal before the first record reflects the journal up to it.
+    reply.seq = if reply.seq == PROVISIONAL - 1 { base - 1 } else { resolve(reply.seq, base) };
+    if let Ok(receipt) = &mut reply.outcome {
+        resolve_receipt(receipt, base);
+    }
 }
 
 fn resolve_receipt(receipt: &mut Receipt, base: u64) {

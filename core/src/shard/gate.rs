@@ -41,6 +41,17 @@ struct Group {
     sealed: bool,
 }
 
+/// What a step of the writer did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wrote {
+    /// No group was waiting.
+    Nothing,
+    /// A group is durable.
+    Group,
+    /// The disk has no room for a new segment; the group goes on waiting.
+    NoRoom,
+}
+
 struct Inner {
     queue: VecDeque<Group>,
     spare: Vec<Group>,
@@ -271,12 +282,29 @@ impl Gate {
         &self,
         writer: &mut JournalWriter,
         published: &Published,
-    ) -> Result<bool, Error> {
-        let Some(mut group) = self.inner.lock().queue.pop_front() else { return Ok(false) };
+    ) -> Result<Wrote, Error> {
+        let Some(mut group) = self.inner.lock().queue.pop_front() else {
+            return Ok(Wrote::Nothing);
+        };
+        if !self.write_group(writer, published, &mut group)? {
+            self.inner.lock().queue.push_front(group);
+            return Ok(Wrote::NoRoom);
+        }
         self.room.notify_all();
-        self.write_group(writer, published, &mut group)?;
         self.recycle(group);
-        Ok(true)
+        Ok(Wrote::Group)
+    }
+
+    /// Returns how many groups wait for the writer.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn waiting_groups(&self) -> usize {
+        self.inner.lock().queue.len()
+    }
+
+    /// Returns the seq that the next record that is handed over gets.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn next_seq(&self) -> u64 {
+        self.inner.lock().next_seq
     }
 
     fn write_group(
@@ -284,30 +312,25 @@ impl Gate {
         writer: &mut JournalWriter,
         published: &Published,
         group: &mut Group,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         if !group.sections.is_empty() {
-            loop {
-                match writer.append_group(&mut group.sections) {
-                    Ok(position) => {
-                        self.groups.fetch_add(1, Ordering::Relaxed);
-                        let bytes = u64::from(position.bytes);
-                        self.journal_bytes.fetch_add(bytes, Ordering::Relaxed);
-                        break;
-                    }
-                    Err(error) if !writer.is_stopped() && !self.is_closing() => {
-                        // No room for a new segment: nothing was written, and the group waits.
-                        let _ = error;
-                        self.read_only.store(true, Ordering::SeqCst);
-                        let mut inner = self.inner.lock();
-                        self.work.wait_for(&mut inner, FULL_RETRY);
-                    }
-                    Err(error) => {
-                        let why = format!("journal can't be written: {error}");
-                        self.stop(&why);
-                        let ready = std::mem::take(&mut group.ready);
-                        ready.into_iter().for_each(|r| r.fail(ErrorKind::Stopped, &why));
-                        return Err(error);
-                    }
+            match writer.append_group(&mut group.sections) {
+                Ok(position) => {
+                    self.groups.fetch_add(1, Ordering::Relaxed);
+                    let bytes = u64::from(position.bytes);
+                    self.journal_bytes.fetch_add(bytes, Ordering::Relaxed);
+                }
+                Err(_) if !writer.is_stopped() && !self.is_closing() => {
+                    // No room for a new segment: nothing was written, and the group waits.
+                    self.read_only.store(true, Ordering::SeqCst);
+                    return Ok(false);
+                }
+                Err(error) => {
+                    let why = format!("journal can't be written: {error}");
+                    self.stop(&why);
+                    let ready = std::mem::take(&mut group.ready);
+                    ready.into_iter().for_each(|r| r.fail(ErrorKind::Stopped, &why));
+                    return Err(error);
                 }
             }
             self.durable.store(writer.durable_seq(), Ordering::Release);
@@ -324,7 +347,7 @@ impl Gate {
             self.marked.notify_all();
         }
         group.ready.drain(..).for_each(Ready::complete);
-        Ok(())
+        Ok(true)
     }
 
     fn recycle(&self, mut group: Group) {
@@ -354,13 +377,18 @@ impl Gate {
         mut housekeeping: impl FnMut(&mut JournalWriter),
     ) -> Result<(), Error> {
         loop {
-            if self.write_one(&mut writer, published)? {
+            let wrote = self.write_one(&mut writer, published)?;
+            if wrote == Wrote::Group {
                 housekeeping(&mut writer);
                 continue;
             }
             let mut inner = self.inner.lock();
             if inner.stopped.is_some() {
                 return Ok(());
+            }
+            if wrote == Wrote::NoRoom {
+                self.work.wait_for(&mut inner, FULL_RETRY);
+                continue;
             }
             if !inner.queue.is_empty() {
                 continue;
