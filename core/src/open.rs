@@ -141,6 +141,8 @@ impl EngineBuilder {
                 report.live_orders = found.states.iter().map(|s| s.live_orders).sum();
                 let bytes = self.segment_bytes;
                 let writer = JournalWriter::resume(storage.clone(), &journal, bytes, found.tail)?;
+                // A crash came before the first record: the engine is created now.
+                report.created = writer.durable_seq() == 0;
                 return Ok((found.states, found.open, writer, report));
             }
         }
@@ -221,7 +223,8 @@ impl EngineBuilder {
             let in_doubt: Vec<u128> = core.state.taken.keys().copied().collect();
             report.undone_baskets += in_doubt.len() as u64;
             in_doubt.into_iter().for_each(|order| core.undo(order));
-            gate.hand_over(core)?;
+            // Nothing is instructed here: what was open is carried out, the rest given back.
+            gate.hand_over(core, |_, _| ())?;
         }
         Ok(())
     }

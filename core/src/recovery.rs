@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::apply::expire::pass_time;
+use crate::apply::expire::{end_replay, pass_time};
 use crate::apply::replay::{ReplayError, peer_cells, replay, settles};
 use crate::apply::{Context, Instruction};
 use crate::codec::{FLAG_COPY, Kind, next_record};
@@ -203,7 +203,8 @@ pub(crate) fn recover(
         replayer.frame(&frame)?;
     }
     let tail = reader.finish()?;
-    let Replayer { states, open, replayed, .. } = replayer;
+    let Replayer { mut states, open, replayed, .. } = replayer;
+    states.iter_mut().for_each(end_replay);
     Ok(Some(Recovered { states, open, tail, replayed }))
 }
 

@@ -15,7 +15,7 @@ use crate::journal::buffer::GroupBuffer;
 use crate::journal::writer::JournalWriter;
 use crate::reply::Ack;
 use crate::shard::completion::Ready;
-use crate::shard::core::{CellName, Core, Ended};
+use crate::shard::core::{CellName, Core, Ended, PeerMessage};
 use crate::shard::published::Published;
 use crate::shard::section::PROVISIONAL;
 use crate::view::SkuView;
@@ -135,10 +135,17 @@ impl Gate {
     /// Hands the open section of a shard over and returns what is left for the shard to do; its
     /// answers leave when the section is durable.
     ///
+    /// Messages to peers are sent before the writer can take the section: who has an answer finds
+    /// the peers told of what it says.
+    ///
     /// # Errors
     ///
     /// Returns why the engine has stopped; nothing was handed over, and the answers were failed.
-    pub(crate) fn hand_over(&self, core: &mut Core) -> Result<Ended, Error> {
+    pub(crate) fn hand_over(
+        &self,
+        core: &mut Core,
+        mut send: impl FnMut(u16, PeerMessage),
+    ) -> Result<Ended, Error> {
         let mut inner = self.inner.lock();
         while inner.queue.len() >= GROUPS_MAX && inner.stopped.is_none() {
             self.room.wait(&mut inner);
@@ -167,6 +174,7 @@ impl Gate {
         group.defined.append(&mut ended.defined);
         group.cells.extend(ended.cells.drain(..).map(|(index, name)| (shard, index, name)));
         group.sealed |= strict;
+        ended.outbound.drain(..).for_each(|(peer, message)| send(peer, message));
         drop(inner);
         self.work.notify_one();
         memory.into_iter().for_each(Ready::complete);

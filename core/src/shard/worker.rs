@@ -202,12 +202,12 @@ impl Worker {
     }
 
     fn hand_over(&mut self) -> Result<(), Error> {
-        let ended = self.around.gate.hand_over(&mut self.core)?;
-        for (peer, message) in ended.outbound {
-            let handle = &self.around.handles[usize::from(peer)];
+        let handles = &self.around.handles;
+        let ended = self.around.gate.hand_over(&mut self.core, |peer, message| {
+            let handle = &handles[usize::from(peer)];
             handle.peers.push(message);
             handle.wake();
-        }
+        })?;
         for (key, known) in ended.keys {
             self.around.stripes.ended(key, known);
         }

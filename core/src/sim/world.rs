@@ -61,6 +61,8 @@ struct Told {
     receipt: Receipt,
     /// Whether it may not be lost.
     durable: bool,
+    /// Whether the request that was carried out has been answered.
+    first_seen: bool,
 }
 
 struct Pending {
@@ -397,12 +399,14 @@ impl<'a> World<'a> {
                             told.command, told.receipt
                         ));
                     }
-                    if !reply.replayed {
+                    if !reply.replayed && told.first_seen {
                         return Err(format!("I7: carried out twice: {command:?}"));
                     }
                 }
                 let hard = told.is_some_and(|t| t.durable) || ack != Ack::Memory || shown <= durable;
-                let told = Told { command, receipt: receipt.clone(), durable: hard };
+                let first_seen = !reply.replayed || told.is_some_and(|t| t.first_seen);
+                let receipt = receipt.clone();
+                let told = Told { command, receipt, durable: hard, first_seen };
                 self.told.insert(key.bits(), told);
             }
             Err(refusal) => {
