@@ -180,11 +180,9 @@ impl Worker {
             busy = true;
             self.take(handle, input);
         }
-        if !busy {
-            // Commands answered by the flow alone still have to leave.
-            if !self.core.has_answers() {
-                return Ok(false);
-            }
+        // What a part that waited has done, or the flow alone has answered, has to leave too.
+        if !busy && self.core.section.count == 0 && !self.core.has_answers() {
+            return Ok(false);
         }
         self.hand_over()?;
         Ok(true)

@@ -410,7 +410,9 @@ impl<'a> World<'a> {
                 self.told.insert(key.bits(), told);
             }
             Err(refusal) => {
-                if let Some(told) = told.filter(|t| t.command == command) {
+                // A refusal of before the acceptance may arrive after it.
+                let later = |t: &&Told| t.command == command && reply.seq >= seq_of(&t.receipt);
+                if let Some(told) = told.filter(later) {
                     let before = &told.receipt;
                     return Err(format!("I7: {command:?} got {before:?}, then {refusal:?}"));
                 }
