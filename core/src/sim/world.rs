@@ -1,6 +1,6 @@
 //! One run: clients, shards, journal, clock and disk, all moved by one seed on one thread.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -86,6 +86,8 @@ pub(super) struct World<'a> {
     sent: BTreeMap<u128, Vec<Command>>,
     told: BTreeMap<u128, Told>,
     refused: Vec<Refused>,
+    /// Shards that have seen the engine stopped.
+    ended: BTreeSet<usize>,
     /// Whether the disk was made to fail since the engine was opened.
     faulty: bool,
     /// How often, in steps of 1,000, the run meets a crash or a fault.
@@ -121,6 +123,7 @@ impl<'a> World<'a> {
             sent: BTreeMap::new(),
             told: BTreeMap::new(),
             refused: Vec::new(),
+            ended: BTreeSet::new(),
             faulty: false,
         }
     }
@@ -247,6 +250,9 @@ impl<'a> World<'a> {
     }
 
     fn step_shard(&mut self, shard: usize) -> Stepped {
+        if self.ended.contains(&shard) {
+            return Ok(());
+        }
         while self.parts().engine.around.gate.waiting_groups() >= GROUPS_FULL {
             if self.is_stopped() || !self.write()? {
                 break;
@@ -266,6 +272,8 @@ impl<'a> World<'a> {
                 self.note(|| format!("shard {shard} busy {busy} at {now}, next seq {next}"));
             }
             Err(error) if self.faulty && error.kind() == ErrorKind::Stopped => {
+                // Its thread would end here.
+                self.ended.insert(shard);
                 self.note(|| format!("shard {shard} has stopped"));
             }
             Err(error) => return Err(format!("shard {shard} stopped without cause: {error}")),
@@ -430,6 +438,7 @@ impl<'a> World<'a> {
     fn lose(&mut self) -> Stepped {
         let durable = self.parts().writer.durable_seq();
         self.pending.clear();
+        self.ended.clear();
         self.parts = None;
         for told in self.told.values_mut() {
             told.durable |= seq_of(&told.receipt) <= durable;
