@@ -168,6 +168,9 @@ impl Run {
     fn touch_all(&mut self) {
         let mut commands = Vec::new();
         for code in ["A", "B", "C", "D", "E"] {
+            if !self.model.skus.contains_key(&sku(code)) {
+                continue;
+            }
             for location in 1..=3 {
                 let key = self.key();
                 let (sku, location, lot) = (sku(code), LocationId(location), LotId(99));
@@ -548,7 +551,12 @@ fn simplify(command: Command) -> Command {
 
 /// Runs random sequences, the same each time; returns how often each reject was reached.
 fn check(ground: Ground, shards: u16, cases: u32, reached: &mut BTreeMap<Reject, u64>) {
-    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    let config = ProptestConfig {
+        cases,
+        failure_persistence: None,
+        max_shrink_iters: 400,
+        ..ProptestConfig::default()
+    };
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let mut runner = TestRunner::new_with_rng(config, rng);
     let steps = proptest::collection::vec(proptest::collection::vec(any::<u8>(), 40), 1..120);
@@ -579,8 +587,8 @@ fn check(ground: Ground, shards: u16, cases: u32, reached: &mut BTreeMap<Reject,
 #[test]
 fn the_engine_agrees_with_the_model() {
     let mut reached = BTreeMap::new();
-    check(Ground::Memory, 1, 160, &mut reached);
-    check(Ground::Memory, 3, 60, &mut reached);
+    check(Ground::Memory, 1, 120, &mut reached);
+    check(Ground::Memory, 3, 40, &mut reached);
     check(Ground::Disk, 1, 12, &mut reached);
     check(Ground::Disk, 2, 12, &mut reached);
     // Two codes with one 64-bit id: see `apply::sku`. Contended and busy need requests that
