@@ -200,7 +200,8 @@ impl Engine {
     /// [`BATCH_COMMANDS_MAX`](crate::limits::BATCH_COMMANDS_MAX) commands.
     pub fn submit_batch(&self, commands: Vec<Command>, ack: Ack) -> Result<BatchTicket, Error> {
         if commands.len() > BATCH_COMMANDS_MAX {
-            let what = format!("batch has {} commands, at most {BATCH_COMMANDS_MAX}", commands.len());
+            let what =
+                format!("batch has {} commands, at most {BATCH_COMMANDS_MAX}", commands.len());
             return Err(Error::new(ErrorKind::Config, what, "split it into smaller batches"));
         }
         self.submit_jobs(commands, ack).map(BatchTicket)
@@ -304,7 +305,8 @@ impl Engine {
         let count = job.commands.len();
         let queued = handle.queued.fetch_add(count, Ordering::Relaxed);
         let full = queued + count > self.queue_commands_max.max(count);
-        let refused = if full { Some(Input::Job(job)) } else { handle.inputs.push(Input::Job(job)).err() };
+        let refused =
+            if full { Some(Input::Job(job)) } else { handle.inputs.push(Input::Job(job)).err() };
         if let Some(input) = refused {
             handle.queued.fetch_sub(count, Ordering::Relaxed);
             if let Input::Job(job) = input {
@@ -317,7 +319,16 @@ impl Engine {
             ));
         }
         handle.wake();
+        self.fail_if_stopped(handle);
         Ok(())
+    }
+
+    /// Behind a push: a shard that has ended meanwhile has perhaps not seen it.
+    fn fail_if_stopped(&self, handle: &Handle) {
+        if self.around.gate.stopped.load(Ordering::SeqCst) {
+            let why = self.around.gate.why_stopped().unwrap_or_default();
+            handle.fail_inputs(ErrorKind::Stopped, &why);
+        }
     }
 
     fn unclaim(&self, job: &Job) {
@@ -412,6 +423,7 @@ impl Engine {
             return Err(Error::new(ErrorKind::Overloaded, what, "read again in a moment"));
         }
         handle.wake();
+        self.fail_if_stopped(handle);
         done.wait_view()
     }
 
@@ -521,8 +533,14 @@ impl Engine {
         };
         let mut refusals = vec![0_u64; crate::Reject::ALL.len()];
         for handle in self.around.handles.iter() {
-            let ShardCounts { counts, refusals: of_shard, live_orders, settled, evicted, memory_bytes } =
-                handle.counts.lock().clone();
+            let ShardCounts {
+                counts,
+                refusals: of_shard,
+                live_orders,
+                settled,
+                evicted,
+                memory_bytes,
+            } = handle.counts.lock().clone();
             metrics.accepted += counts.accepted;
             metrics.repeated += counts.repeated;
             metrics.refused += counts.refused;
@@ -585,13 +603,7 @@ impl Engine {
         }
         let stopped = "engine closed before the command was taken";
         for handle in self.around.handles.iter() {
-            while let Some(input) = handle.inputs.pop() {
-                match input {
-                    Input::Job(job) => job.done.fail(ErrorKind::Closed, stopped),
-                    Input::View(_, done) => done.fail(ErrorKind::Closed, stopped),
-                    Input::Evict(_) => (),
-                }
-            }
+            handle.fail_inputs(ErrorKind::Closed, stopped);
         }
     }
 }

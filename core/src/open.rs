@@ -51,7 +51,16 @@ impl Assembled {
         for mut worker in workers {
             worker.tell();
             let gate = engine.around.gate.clone();
-            engine.threads.lock().push(spawn("onhand-shard", gate, move || worker.run())?);
+            let run = move || {
+                let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| worker.run()));
+                ended.unwrap_or_else(|panic| {
+                    let why = panic_text(&*panic);
+                    worker.around.gate.stop(&why);
+                    worker.abandon(&why);
+                    Ok(())
+                })
+            };
+            engine.threads.lock().push(spawn("onhand-shard", gate, run)?);
         }
         let writer = start_writer(&engine.around, storage, writer, engine.published.clone())?;
         *engine.writer.lock() = Some(writer);
@@ -260,6 +269,13 @@ fn random_id() -> [u8; 16] {
     id
 }
 
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    let text = text.unwrap_or("no message");
+    format!("an invariant is broken, the shard has stopped: {text}")
+}
+
 /// Starts a thread whose panic or failure stops the engine.
 fn spawn(
     name: &str,
@@ -271,12 +287,7 @@ fn spawn(
         match ended {
             Ok(Ok(())) => (),
             Ok(Err(error)) => gate.stop(&error.to_string()),
-            Err(panic) => {
-                let text = panic.downcast_ref::<String>().map(String::as_str);
-                let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-                let text = text.unwrap_or("no message");
-                gate.stop(&format!("an invariant is broken, the shard has stopped: {text}"));
-            }
+            Err(panic) => gate.stop(&panic_text(&*panic)),
         }
     };
     std::thread::Builder::new().name(name.to_owned()).spawn(body).map_err(|e| {

@@ -165,7 +165,9 @@ impl Replayer {
     ) -> Result<(), ReplayError> {
         let home = match kind {
             Kind::DefineSku if flags & FLAG_COPY != 0 => 0,
-            Kind::Settle if record[24..32] != [0; 8] => u16::from_le_bytes([record[40], record[41]]),
+            Kind::Settle if record[24..32] != [0; 8] => {
+                u16::from_le_bytes([record[40], record[41]])
+            }
             _ => return Ok(()),
         };
         let open = self.open.get_mut(&(home, shard)).and_then(VecDeque::pop_front);

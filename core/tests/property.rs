@@ -175,8 +175,7 @@ impl Run {
                 let key = self.key();
                 let (sku, location, lot) = (sku(code), LocationId(location), LotId(99));
                 let (quantity, reason) = (Quantity::MAX, Reason::Damaged);
-                let aside =
-                    Quarantine { key, sku, location, lot, quantity, reason, back: false };
+                let aside = Quarantine { key, sku, location, lot, quantity, reason, back: false };
                 commands.push(Command::Quarantine(aside));
             }
         }
@@ -350,7 +349,13 @@ impl Run {
     /// With several shards each SKU has one cell in each place, so that none has to be chosen.
     fn location(&self, dice: &mut Dice<'_>) -> LocationId {
         let number = dice.below(16);
-        LocationId(if number == 15 { 0 } else if self.shards > 1 { 1 } else { 1 + number % 3 })
+        LocationId(if number == 15 {
+            0
+        } else if self.shards > 1 {
+            1
+        } else {
+            1 + number % 3
+        })
     }
 
     fn lot(&self, dice: &mut Dice<'_>) -> LotId {
@@ -431,7 +436,10 @@ impl Run {
                 define.components = vec![([sku("K1"), sku("F")][dice.below(2) as usize], units(1))];
             }
             8 => define.limit = define.limit.map(|_| units(3)),
-            _ => define.price = Money::new(dice.below(200).into(), define.price.currency()).expect("small"),
+            _ => {
+                define.price =
+                    Money::new(dice.below(200).into(), define.price.currency()).expect("small")
+            }
         }
         define
     }

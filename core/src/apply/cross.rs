@@ -73,12 +73,7 @@ pub(crate) enum Vote {
 ///
 /// A part that may be filled in part and `waits` is contended as long as others hold tentatively
 /// what it lacks.
-pub(crate) fn take(
-    state: &mut State,
-    ctx: &mut Context<'_>,
-    part: &Part,
-    waits: bool,
-) -> Vote {
+pub(crate) fn take(state: &mut State, ctx: &mut Context<'_>, part: &Part, waits: bool) -> Vote {
     if let Err(refusal) = check_limits(state, &part.wants, part.customer) {
         return Vote::No(refusal);
     }

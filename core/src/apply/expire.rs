@@ -62,9 +62,7 @@ fn still_due(state: &mut State) -> Vec<u32> {
     let mut due = std::mem::take(&mut state.scratch.due);
     due.retain(|slot| {
         let order = state.orders.get(*slot);
-        order.status() == OrderStatus::Reserved
-            && order.deadline() <= state.now
-            && !order.is_free()
+        order.status() == OrderStatus::Reserved && order.deadline() <= state.now && !order.is_free()
     });
     due
 }

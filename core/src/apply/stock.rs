@@ -1,7 +1,8 @@
 //! Stock that arrives, is counted, set aside, moved.
 
 use crate::apply::{
-    Applied, Context, Instruction, check_here, existing_cell, fingerprint, named, refuse, repeated, sku_index,
+    Applied, Context, Instruction, check_here, existing_cell, fingerprint, named, refuse, repeated,
+    sku_index,
 };
 use crate::codec::{Kind, Put, begin, end};
 use crate::command::{Adjust, Import, Quarantine, Receive, TransferIn, TransferOut};
@@ -109,7 +110,12 @@ pub(crate) fn receive(state: &mut State, ctx: &mut Context<'_>, receive: &Receiv
 pub(crate) fn adjust(state: &mut State, ctx: &mut Context<'_>, adjust: &Adjust) -> Outcome {
     let most = u64::from(Quantity::MAX.units());
     if adjust.available > LEVEL_MAX || adjust.available.abs_diff(adjust.expected) > most {
-        return Err(refuse(Reject::QuantityInvalid, 0, adjust.available, adjust.expected.saturating_add(most)));
+        return Err(refuse(
+            Reject::QuantityInvalid,
+            0,
+            adjust.available,
+            adjust.expected.saturating_add(most),
+        ));
     }
     let fingerprint = fingerprint::of_adjust(adjust);
     if let Some(answer) = repeated(state, adjust.key, fingerprint)? {

@@ -31,7 +31,8 @@ fn options() -> Result<Option<Options>, String> {
     while let Some(argument) = arguments.next() {
         let mut number = || -> Result<u64, String> {
             let text = arguments.next().ok_or(format!("{argument} needs a number"))?;
-            text.parse().map_err(|_| format!("{argument} is {text:?}, not a number from 0 to 2^64-1"))
+            text.parse()
+                .map_err(|_| format!("{argument} is {text:?}, not a number from 0 to 2^64-1"))
         };
         match argument.as_str() {
             "--seeds" => options.count = number()?,

@@ -11,6 +11,7 @@ use crate::apply::replay::evict_oldest;
 use crate::apply::{Applied, Context, Instruction, apply, refuse, sku};
 use crate::command::Command;
 use crate::domain::stock::Level;
+use crate::error::ErrorKind;
 use crate::id::OrderId;
 use crate::order_flow::{Flow, FlowMessage};
 use crate::reject::Reject;
@@ -360,6 +361,13 @@ impl Core {
         let job = self.jobs[slot as usize].take().expect("the job is open");
         self.free_jobs.push(slot);
         self.ready.push(job);
+    }
+
+    /// Fails every request that is not answered: the engine has stopped.
+    pub(crate) fn abandon(&mut self, why: &str) {
+        let open = self.jobs.iter_mut().filter_map(Option::take).chain(self.ready.drain(..));
+        open.for_each(|job| job.done.fail(ErrorKind::Stopped, why));
+        self.views.drain(..).for_each(|(_, done)| done.fail(ErrorKind::Stopped, why));
     }
 
     /// Lets parts that wait for tentative units try again, and collects the flow's answers.

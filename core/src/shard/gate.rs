@@ -183,10 +183,8 @@ impl Gate {
 
     /// Returns the group that takes the next section.
     fn back<'a>(&self, inner: &'a mut MutexGuard<'_, Inner>) -> &'a mut Group {
-        let fits = inner
-            .queue
-            .back()
-            .is_some_and(|g| !g.sealed && g.sections.len() < GROUP_BYTES_SOFT);
+        let fits =
+            inner.queue.back().is_some_and(|g| !g.sealed && g.sections.len() < GROUP_BYTES_SOFT);
         if !fits {
             self.open_group(inner);
         }

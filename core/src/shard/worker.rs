@@ -8,7 +8,7 @@ use std::time::Duration;
 use crossbeam::queue::{ArrayQueue, SegQueue};
 use parking_lot::Mutex;
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::id::OrderId;
 use crate::shard::completion::Completion;
 use crate::shard::core::{Core, Counts, Job, PeerMessage};
@@ -74,6 +74,17 @@ impl Handle {
         }
     }
 
+    /// Fails everything that waits in the queue.
+    pub(crate) fn fail_inputs(&self, kind: ErrorKind, why: &str) {
+        while let Some(input) = self.inputs.pop() {
+            match input {
+                Input::Job(job) => job.done.fail(kind, why),
+                Input::View(_, done) => done.fail(kind, why),
+                Input::Evict(_) => (),
+            }
+        }
+    }
+
     /// Wakes the shard if it sleeps.
     #[inline]
     pub(crate) fn wake(&self) {
@@ -119,6 +130,20 @@ impl Worker {
     ///
     /// Returns why the engine has stopped.
     pub(crate) fn run(&mut self) -> Result<(), Error> {
+        let ended = self.run_on();
+        if let Err(error) = &ended {
+            self.abandon(&error.to_string());
+        }
+        ended
+    }
+
+    /// Answers everything that is left when the gate has stopped: nobody waits for ever.
+    pub(crate) fn abandon(&mut self, why: &str) {
+        self.core.abandon(why);
+        self.handle().fail_inputs(ErrorKind::Stopped, why);
+    }
+
+    fn run_on(&mut self) -> Result<(), Error> {
         *self.handle().thread.lock() = Some(std::thread::current());
         let mut idle = 0;
         loop {

@@ -38,7 +38,10 @@ pub(super) fn deadlines(state: &State) -> Checked {
 pub(super) fn at_rest(states: &[&State]) -> Checked {
     for state in states {
         if let Some(order) = state.taken.keys().next() {
-            return Err(format!("T: order {order:032x} still holds units of shard {}", state.shard));
+            return Err(format!(
+                "T: order {order:032x} still holds units of shard {}",
+                state.shard
+            ));
         }
         for peer in states {
             let (from, to) = (usize::from(state.shard), usize::from(peer.shard));
@@ -52,7 +55,8 @@ pub(super) fn at_rest(states: &[&State]) -> Checked {
     for state in states {
         for index in 0..state.cells.high() {
             let cell = state.cells.get(index);
-            let (reserved, committed) = held.get(&CellNo::new(state.shard, index).0).copied().unwrap_or_default();
+            let (reserved, committed) =
+                held.get(&CellNo::new(state.shard, index).0).copied().unwrap_or_default();
             let level = &cell.level;
             if (level.reserved, level.committed, level.tentative) != (reserved, committed, 0) {
                 return Err(format!(
@@ -196,9 +200,9 @@ pub(super) fn conserved(states: &[&State], sent: &BTreeMap<u128, Vec<Command>>) 
     for state in states {
         let mut invented = None;
         state.for_each_key(|key| {
-            let effective = sent.get(&key).and_then(|commands| {
-                commands.iter().find(|command| is_that(state, key, command))
-            });
+            let effective = sent
+                .get(&key)
+                .and_then(|commands| commands.iter().find(|command| is_that(state, key, command)));
             match effective {
                 None => invented = Some(key),
                 Some(command) => bring_in(command, &mut wanted),

@@ -86,7 +86,8 @@ impl History {
         }
         let counts = |b: Bucket| i64::from(matches!(b, Bucket::Available | Bucket::Tentative));
         for movement in &event.movements {
-            let units = (counts(movement.to) - counts(movement.from)) * i64::from(movement.quantity);
+            let units =
+                (counts(movement.to) - counts(movement.from)) * i64::from(movement.quantity);
             if units != 0 {
                 let change = Change { seq: event.seq, location: movement.location, units };
                 self.changes.entry(movement.sku).or_default().push(change);

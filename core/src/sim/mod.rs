@@ -70,6 +70,32 @@ mod tests {
         seeds(1_500, 500);
     }
 
+    /// Whoever waits is told when the disk fails, whether the request was queued, in flight
+    /// between shards or on its way to the journal.
+    #[test]
+    fn nobody_waits_for_ever_when_the_engine_stops() {
+        for round in 0..20 {
+            let disk = FaultStorage::new(round, true);
+            let storage = std::sync::Arc::new(disk.clone());
+            let builder = crate::Engine::with_storage(storage, "/engine").shards(3);
+            let (engine, _) = builder.min_free_bytes(0).open().expect("opens");
+            let mut random = Random::new(round);
+            let mut clients = workload::Workload::new(&mut random);
+            disk.fail_at(disk.operation_count() + 1 + round * 3, Fault::Io);
+            let mut tickets = Vec::new();
+            for _ in 0..200 {
+                let commands = (0..5).map(|_| clients.next(&mut random)).collect();
+                match engine.submit_batch(commands, crate::Ack::Group) {
+                    Ok(ticket) => tickets.push(ticket),
+                    Err(error) => assert_eq!(error.kind(), crate::ErrorKind::Stopped),
+                }
+            }
+            let taken = tickets.len();
+            let ended = tickets.into_iter().map(|ticket| ticket.wait()).count();
+            assert_eq!(ended, taken);
+        }
+    }
+
     /// A seed is the whole run: twice the same trace, and another seed another one.
     #[test]
     fn a_seed_gives_the_same_trace_twice() {

@@ -38,8 +38,7 @@ fn units(count: u64) -> Quantity {
 impl Workload {
     pub(super) fn new(random: &mut Random) -> Self {
         let goods = 2 + random.below(5);
-        let mut definitions: Vec<DefineSku> =
-            (0..goods).map(|n| define_goods(random, n)).collect();
+        let mut definitions: Vec<DefineSku> = (0..goods).map(|n| define_goods(random, n)).collect();
         for n in 0..random.below(3) {
             definitions.push(define_kit(random, n, &definitions));
         }
@@ -263,9 +262,7 @@ impl Workload {
                 let lines = some_lines(random);
                 Command::Cancel(Cancel { key, order, lines, expected_version, reason: 1 })
             }
-            8 => {
-                Command::Ship(Ship { key, order, lines: some_lines(random), expected_version })
-            }
+            8 => Command::Ship(Ship { key, order, lines: some_lines(random), expected_version }),
             _ => {
                 let mut lines = some_lines(random);
                 if lines.is_empty() {

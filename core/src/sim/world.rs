@@ -196,6 +196,7 @@ impl<'a> World<'a> {
             98 if self.random.percent(20) => self.close_and_open()?,
             _ if self.is_stopped() => {
                 // An operator starts the process anew; the machine runs on.
+                self.check_abandoned()?;
                 self.lose()?;
                 self.crash_if_stopped();
                 self.open()?;
@@ -273,6 +274,7 @@ impl<'a> World<'a> {
             }
             Err(error) if self.faulty && error.kind() == ErrorKind::Stopped => {
                 // Its thread would end here.
+                self.parts_mut().workers[shard].abandon("stopped");
                 self.ended.insert(shard);
                 self.note(|| format!("shard {shard} has stopped"));
             }
@@ -333,7 +335,10 @@ impl<'a> World<'a> {
             }
         }
         let gate = parts.engine.around.gate.clone();
-        if idle && gate.waiting_groups() == 0 && !gate.stopped.load(std::sync::atomic::Ordering::SeqCst) {
+        if idle
+            && gate.waiting_groups() == 0
+            && !gate.stopped.load(std::sync::atomic::Ordering::SeqCst)
+        {
             if let Err(error) = parts.writer.mark_idle() {
                 if parts.writer.is_stopped() {
                     gate.stop(&error.to_string());
@@ -411,7 +416,8 @@ impl<'a> World<'a> {
                         return Err(format!("I7: carried out twice: {command:?}"));
                     }
                 }
-                let hard = told.is_some_and(|t| t.durable) || ack != Ack::Memory || shown <= durable;
+                let hard =
+                    told.is_some_and(|t| t.durable) || ack != Ack::Memory || shown <= durable;
                 let first_seen = !reply.replayed || told.is_some_and(|t| t.first_seen);
                 let receipt = receipt.clone();
                 let told = Told { command, receipt, durable: hard, first_seen };
@@ -454,6 +460,21 @@ impl<'a> World<'a> {
         self.summary.crashes += 1;
         self.note(|| "machine crashed".to_owned());
         self.open()
+    }
+
+    /// When every shard has seen that the engine has stopped, no client waits any more.
+    fn check_abandoned(&mut self) -> Stepped {
+        for shard in 0..usize::from(self.summary.shards) {
+            self.step_shard(shard)?;
+        }
+        self.read_answers()?;
+        let all = self.ended.len() == usize::from(self.summary.shards);
+        match self.pending.first() {
+            Some(first) if all => {
+                Err(format!("never answered after the stop: {:?}", first.commands))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn crash_if_stopped(&mut self) {
@@ -509,7 +530,9 @@ impl<'a> World<'a> {
         }
         self.note(|| {
             let OpenReport { created, clean, durable_seq, undone_baskets, .. } = &report;
-            format!("open: created {created} clean {clean} seq {durable_seq} undone {undone_baskets}")
+            format!(
+                "open: created {created} clean {clean} seq {durable_seq} undone {undone_baskets}"
+            )
         });
         self.check_opened()
     }
@@ -525,12 +548,16 @@ impl<'a> World<'a> {
                 return Err(format!("lost: {command:?} was told {receipt:?}, now {known:?}"));
             }
         }
-        for state in &states {
+        // What recovery gave back is published when the disk has room for it.
+        let all_written = self.parts().engine.around.gate.waiting_groups() == 0;
+        for state in states.iter().filter(|_| all_written) {
             for sku in &state.catalogue.skus {
                 let Some(stock) = self.parts().engine.stock(sku.id) else {
                     return Err(format!("SKU {} is not published", sku.code));
                 };
-                let of = |s: &&State| s.catalogue.index_of(sku.id).map_or(0, |i| s.catalogue.get(i).level.available);
+                let of = |s: &&State| {
+                    s.catalogue.index_of(sku.id).map_or(0, |i| s.catalogue.get(i).level.available)
+                };
                 if stock.available != states.iter().map(of).sum::<u64>() {
                     return Err(format!("published stock of {} differs: {stock:?}", sku.code));
                 }

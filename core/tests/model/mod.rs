@@ -72,11 +72,22 @@ pub enum Expected {
     /// Any of these rejects: those that apply in the first group of checks that finds any.
     Refused(BTreeSet<Reject>),
     /// A new order, with the units granted by line and its total.
-    Order { status: OrderStatus, granted: Vec<u32>, total: Money, deadline: u64 },
+    Order {
+        status: OrderStatus,
+        granted: Vec<u32>,
+        total: Money,
+        deadline: u64,
+    },
     /// A change of an order.
-    Change { status: OrderStatus, version: u32, deadline: u64 },
+    Change {
+        status: OrderStatus,
+        version: u32,
+        deadline: u64,
+    },
     /// A change of stock or the catalogue, with the SKU's version after a definition.
-    Stock { version: u32 },
+    Stock {
+        version: u32,
+    },
     Tick,
 }
 
@@ -299,7 +310,8 @@ impl Model {
     }
 
     fn transfer_out(&mut self, transfer: &TransferOut) -> Checked {
-        let mut rejects = self.check_cell(&[(transfer.sku, transfer.from)]).err().unwrap_or_default();
+        let mut rejects =
+            self.check_cell(&[(transfer.sku, transfer.from)]).err().unwrap_or_default();
         if transfer.to == LocationId::ANY || transfer.to == transfer.from {
             rejects.insert(Reject::LocationInvalid);
         }
@@ -326,9 +338,8 @@ impl Model {
         }
         let units = arrival.quantity.units();
         let transfer = self.transfers.get_mut(&arrival.transfer.bits());
-        let transfer = transfer.filter(|t| {
-            t.sku == arrival.sku && t.from == arrival.from.0 && t.left >= units
-        });
+        let transfer = transfer
+            .filter(|t| t.sku == arrival.sku && t.from == arrival.from.0 && t.left >= units);
         let Some(transfer) = transfer else { return reject(Reject::TransferUnknown) };
         transfer.left -= units;
         let (from, to) = (transfer.from, transfer.to);
@@ -435,8 +446,8 @@ impl Model {
         let amount = |(line, granted): (&Line, &u32)| {
             let list = self.skus[&line.sku].0.price.minor();
             let (unit, discount) = line.price.map_or((list, 0), |p| (p.unit, p.discount));
-            let share = i128::from(discount) * i128::from(*granted)
-                / i128::from(line.quantity.units());
+            let share =
+                i128::from(discount) * i128::from(*granted) / i128::from(line.quantity.units());
             i128::from(unit) * i128::from(*granted) - share
         };
         lines.iter().zip(granted).map(amount).sum()
@@ -712,7 +723,9 @@ impl Model {
             match way {
                 Way::Available => cell.available += units,
                 Way::Shipped => cell.shipped += units,
-                Way::Missing => *cell.unavailable.entry(Reason::Missing as u8).or_default() += units,
+                Way::Missing => {
+                    *cell.unavailable.entry(Reason::Missing as u8).or_default() += units
+                }
             }
         }
         after.version += 1;
