@@ -3,6 +3,7 @@
 pub mod limits;
 
 mod apply;
+mod checkpoint;
 mod codec;
 mod command;
 mod config;

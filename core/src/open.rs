@@ -205,7 +205,7 @@ impl EngineBuilder {
 
 /// Makes what a recovered shard knows visible to readers and routers.
 fn publish(published: &Published, stripes: &Stripes, state: &State, seq: u64) {
-    for index in 0..state.catalogue.skus.len() as u32 {
+    for index in 0..state.catalogue.count() as u32 {
         published.define(Arc::new(SkuView::new(state, index)));
         let sku = state.catalogue.get(index);
         if !sku.cells.is_empty() {

@@ -119,8 +119,10 @@ fn money(minor: u64, currency: u16) -> Replayed<Money> {
 }
 
 fn sku_id(state: &State, index: u32) -> Replayed<SkuId> {
-    let sku = state.catalogue.skus.get(index as usize);
-    sku.map(|s| s.id).ok_or(ReplayError::Contradiction)
+    if index as usize >= state.catalogue.count() {
+        return Err(ReplayError::Contradiction);
+    }
+    Ok(state.catalogue.get(index).id)
 }
 
 fn define_sku(state: &State, reader: &mut Reader<'_>) -> Replayed<DefineSku> {

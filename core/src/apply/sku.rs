@@ -39,7 +39,7 @@ pub(crate) fn define(
             check_same(state.catalogue.get(index), define, &components)?;
             Some(index)
         }
-        None if state.catalogue.skus.len() >= SKUS_MAX => {
+        None if state.catalogue.count() >= SKUS_MAX => {
             return Err(refuse(Reject::CapacityReached, 0, SKUS_MAX as u64, SKUS_MAX as u64));
         }
         None => None,
@@ -173,7 +173,7 @@ fn enter(
                 sampled_ms: 0,
                 touched_step: 0,
             });
-            state.catalogue.skus.len() as u32 - 1
+            state.catalogue.count() as u32 - 1
         }
     };
     let sku = state.catalogue.get(index);

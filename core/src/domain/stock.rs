@@ -57,6 +57,19 @@ impl Level {
         Ok(())
     }
 
+    /// Adds the units of a cell to a sum.
+    pub(crate) fn add(&mut self, cell: &Self) {
+        self.available += cell.available;
+        self.tentative += cell.tentative;
+        self.reserved += cell.reserved;
+        self.committed += cell.committed;
+        self.in_transit += cell.in_transit;
+        self.shipped += cell.shipped;
+        for (sum, units) in self.unavailable.iter_mut().zip(cell.unavailable) {
+            *sum += units;
+        }
+    }
+
     /// Returns the units of a reason for being unavailable.
     pub(crate) fn of(&self, bucket: Bucket) -> u64 {
         let mut copy = *self;

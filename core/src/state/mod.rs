@@ -222,6 +222,19 @@ impl State {
         self.index.insert(IndexEntry::new(tag, reference)).expect("room in the index");
     }
 
+    /// Returns whether a reference in the settled queue names something that is there.
+    pub(crate) fn settled_is_there(&self, at: usize) -> bool {
+        match self.settled_entry(at) {
+            Some(Known::Order(slot)) => {
+                slot < self.orders.high() && !self.orders.get(slot).is_free()
+            }
+            Some(Known::Answered(slot)) => {
+                slot < self.answered.high() && self.answered.get(slot).status != 0
+            }
+            None => false,
+        }
+    }
+
     /// Passes every key in memory on, orders first.
     pub(crate) fn for_each_key(&self, mut visit: impl FnMut(u128)) {
         for slot in 0..self.orders.high() {
@@ -402,7 +415,7 @@ impl State {
 
     /// Returns the bytes that this state holds.
     pub(crate) fn memory_bytes(&self) -> usize {
-        let skus = self.catalogue.skus.capacity() * size_of::<crate::domain::catalogue::Sku>();
+        let skus = self.catalogue.skus.memory_bytes();
         self.orders.memory_bytes()
             + self.details.memory_bytes()
             + self.answered.memory_bytes()
@@ -422,6 +435,7 @@ impl State {
         self.details.start_cut();
         self.answered.start_cut();
         self.cells.start_cut();
+        self.catalogue.skus.start_cut();
         self.limits.start_cut();
         self.limit_cut = Some(0);
     }
@@ -431,6 +445,7 @@ impl State {
         let mut done = self.orders.copy_some(pages);
         done &= self.answered.copy_some(pages);
         done &= self.cells.copy_some(pages);
+        done &= self.catalogue.skus.copy_some(pages / 8 + 1);
         done &= self.details.copy_some(pages / 8 + 1);
         let Some(mut next) = self.limit_cut else { return done };
         let mut left = pages / 8 + 1;
