@@ -173,8 +173,8 @@ pub(crate) trait CheckpointSink: Send {
 pub(crate) trait Archive: Send + Sync {
     /// Puts entries and moves the high-water mark; durable when it returns.
     ///
-    /// An entry that is there already is replaced, so a batch may be repeated after a crash. Larger
-    /// batches are cheaper, down to half a microsecond an entry.
+    /// An entry that is there already is replaced, so a batch may be repeated after a crash. Each
+    /// batch costs a sync, and now and then a merge: some thousands of entries make it worth it.
     ///
     /// # Errors
     ///
