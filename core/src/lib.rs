@@ -3,6 +3,7 @@
 pub mod limits;
 
 mod apply;
+mod archive;
 mod checkpoint;
 mod codec;
 mod command;
@@ -15,6 +16,7 @@ mod explain;
 mod hash;
 mod id;
 mod journal;
+mod keeper;
 mod lock;
 mod money;
 mod open;
@@ -50,8 +52,10 @@ pub use id::{
     SkuId, check_code,
 };
 pub use journal::reader::TornTail;
+pub use keeper::CheckpointReport;
 pub use money::{Currency, CurrencyError, Money};
 pub use quantity::Quantity;
+pub use open::rebuild;
 pub use recovery::OpenReport;
 pub use reject::Reject;
 pub use reply::{

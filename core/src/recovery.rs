@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::archive::Shelf;
 use crate::apply::expire::pass_time;
 use crate::apply::replay::{ReplayError, peer_cells, replay, settles};
 use crate::apply::{Context, Instruction};
@@ -64,11 +65,16 @@ pub(crate) struct Replayer {
     section: Section,
     messages: Vec<(u16, Instruction)>,
     replayed: u64,
+    /// Where evicted entries go, if the archive is made anew.
+    shelf: Option<Arc<Shelf>>,
+    failed: Option<Error>,
 }
 
 impl Replayer {
-    pub(crate) fn new(states: Vec<State>) -> Self {
+    pub(crate) fn new(states: Vec<State>, shelf: Option<Arc<Shelf>>) -> Self {
         Self {
+            shelf,
+            failed: None,
             states,
             open: Open::new(),
             section: Section::new(),
@@ -120,6 +126,9 @@ impl Replayer {
         record: &[u8],
     ) -> Result<(), ReplayError> {
         let peer_skus = self.peer_skus(shard, kind, flags, record)?;
+        if kind == Kind::Evict && self.failed.is_none() {
+            self.failed = self.shelve(shard, record).err();
+        }
         self.section.restart(seq);
         let mut ctx = Context {
             now,
@@ -134,6 +143,20 @@ impl Replayer {
         }
         self.replayed += 1;
         Ok(())
+    }
+
+    /// Puts the entries that an eviction is about to drop into the archive that is made anew.
+    fn shelve(&self, shard: u16, record: &[u8]) -> Result<(), Error> {
+        let Some(shelf) = &self.shelf else { return Ok(()) };
+        let mut count = [0; 4];
+        count.copy_from_slice(record.get(4..8).unwrap_or(&[0; 4]));
+        let state = &self.states[usize::from(shard)];
+        let count = u32::from_le_bytes(count) as usize;
+        let known = (0..count).map_while(|at| state.settled_entry(at));
+        let entries: Vec<(u128, Vec<u8>)> =
+            known.map(|known| crate::archive::encode(state, known)).collect();
+        let evicted: u64 = self.states.iter().map(|s| s.evicted).sum();
+        shelf.put(&entries, evicted + entries.len() as u64)
     }
 
     fn peer_skus(
@@ -194,13 +217,17 @@ pub(crate) fn recover(
     journal: &Path,
     start: Start,
     states: Vec<State>,
+    shelf: Option<Arc<Shelf>>,
 ) -> Result<Option<Recovered>, Error> {
     let Some(mut reader) = JournalReader::open(storage, journal, start)? else {
         return Ok(None);
     };
-    let mut replayer = Replayer::new(states);
+    let mut replayer = Replayer::new(states, shelf);
     while let Some(frame) = reader.next_frame()? {
         replayer.frame(&frame)?;
+        if let Some(error) = replayer.failed.take() {
+            return Err(error);
+        }
     }
     let tail = reader.finish()?;
     let Replayer { states, open, replayed, .. } = replayer;

@@ -17,7 +17,7 @@ use crate::reject::Reject;
 use crate::reply::{Ack, Receipt, Refusal, Reply};
 use crate::shard::completion::{Completion, Ready};
 use crate::shard::section::{PROVISIONAL, Section, resolve};
-use crate::state::{Known, State};
+use crate::state::State;
 use crate::time::Timestamp;
 use crate::view::{OrderView, SkuView};
 
@@ -427,9 +427,10 @@ impl Core {
         CellName { sku: cell.sku(), location: cell.location, lot: cell.lot }
     }
 
-    /// Returns what a settled entry is, to be archived.
-    pub(crate) fn settled(&self, at: usize) -> Option<Known> {
-        self.state.settled_entry(at)
+    /// Returns the bytes of some settled entries, for the archive.
+    pub(crate) fn collect(&self, from: u32, count: u32) -> Vec<(u128, Vec<u8>)> {
+        let entries = (from..from + count).map_while(|at| self.state.settled_entry(at as usize));
+        entries.map(|known| crate::archive::encode(&self.state, known)).collect()
     }
 }
 
