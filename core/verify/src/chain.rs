@@ -251,6 +251,10 @@ impl<'a> Walk<'a> {
             if let Some(reason) = self.unused_header(segment)? {
                 note(&segment.path, 0, next_seq, reason);
             }
+            if segment.bytes < BLOCK as u64 {
+                let reason = format!("the file is {} bytes long, no header fits", segment.bytes);
+                note(&segment.path, 0, next_seq, reason);
+            }
             if let Some(reason) = self.rest(segment, BLOCK as u64, segment.bytes, stop, last)? {
                 note(&segment.path, BLOCK as u64, next_seq, reason);
             }
