@@ -120,6 +120,15 @@ impl<'a> Walk<'a> {
                 Some(next) => self.goes_on(next)?,
                 None => false,
             };
+            if goes_on && segment.bytes < stop.segment_bytes {
+                let reason = format!(
+                    "the file is {} bytes long, its header says {}, and the journal goes on in \
+                     the next segment",
+                    segment.bytes, stop.segment_bytes
+                );
+                let at = segment.bytes;
+                return Err(file_failure(FailureKind::Damaged, &segment.path, at, reason));
+            }
             if !goes_on {
                 let torn_tail = self.tail(&segments[index..], &stop)?;
                 return Ok(End {

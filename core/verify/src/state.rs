@@ -10,6 +10,7 @@ use crate::keys::KeySpool;
 use crate::limits::LimitCounts;
 use crate::order::Orders;
 use crate::record::{EXPIRE, KIND_NAMES, OPEN, Record};
+use crate::rules::basket::Gathered;
 use crate::stock::Stock;
 
 /// Where a record stands.
@@ -38,6 +39,8 @@ pub(crate) struct State {
     pub(crate) in_flight: InFlight,
     pub(crate) limits: LimitCounts,
     pub(crate) keys: KeySpool,
+    /// Scratch memory of the last basket.
+    pub(crate) gathered: Gathered,
     times: Vec<ShardTime>,
     /// Records by kind.
     pub(crate) kinds: [u64; KIND_NAMES.len()],
@@ -55,6 +58,7 @@ impl State {
             in_flight: InFlight::new(0),
             limits: LimitCounts::default(),
             keys: KeySpool::new(spool),
+            gathered: Gathered::default(),
             times: Vec::new(),
             kinds: [0; KIND_NAMES.len()],
             refusals_checked: 0,

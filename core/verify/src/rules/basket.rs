@@ -8,14 +8,26 @@ use crate::record::{Basket, BasketLine, Movement, QUANTITY_MAX};
 use crate::rules::slots::Slots;
 use crate::state::{Place, State};
 
-/// What a basket's movements and instructions add up to.
+/// What a basket's movements and instructions add up to; kept between baskets for its memory.
 #[derive(Debug, Default)]
-struct Gathered {
+pub(crate) struct Gathered {
+    lines: Vec<BasketLine>,
+    order_lines: Vec<Line>,
     slots: Slots,
     /// Units granted, by line and cell.
     holdings: Vec<(u16, u32, u64)>,
     /// Units that were tentative, by line and cell; for a cross-shard basket alone.
     taken: Vec<(u16, u32, u64)>,
+}
+
+impl Gathered {
+    fn clear(&mut self) {
+        self.lines.clear();
+        self.order_lines.clear();
+        self.slots.clear();
+        self.holdings.clear();
+        self.taken.clear();
+    }
 }
 
 impl State {
@@ -29,25 +41,21 @@ impl State {
                 format!("key {:032x} makes an order twice; it is at record {first}", basket.key),
             ));
         }
-        let lines: Vec<BasketLine> = basket.lines().collect();
-        let mut gathered = self.check_lines(place, basket, &lines)?;
+        let mut gathered = std::mem::take(&mut self.gathered);
+        gathered.clear();
+        self.check_lines(place, basket, &mut gathered)?;
         self.gather(place, basket, &mut gathered)?;
         let taken_seq =
             if basket.cross { self.check_taken(place, basket, &mut gathered)? } else { place.seq };
-        let order_lines = self.grant(&lines, &gathered.slots)?;
-        check_fill(basket, &order_lines)?;
-        self.check_total(place, basket, &lines, &order_lines)?;
-        self.check_limits(basket, &order_lines, taken_seq)?;
+        self.grant(&mut gathered)?;
+        check_fill(basket, &gathered.order_lines)?;
+        self.check_total(place, basket, &gathered.lines, &gathered.order_lines)?;
+        self.check_limits(basket, &gathered.order_lines, taken_seq)?;
         if basket.reserve {
             check_reservation(place, basket)?;
         }
         self.in_flight.instruct(place.shard, place.seq, basket.key, None, basket.instructions)?;
         merge(&mut gathered.holdings);
-        let holdings: Vec<Holding> = gathered
-            .holdings
-            .iter()
-            .map(|&(line, cell, units)| Holding { line, cell, units })
-            .collect();
         let order = Order {
             home: place.shard,
             placed: !basket.reserve,
@@ -56,9 +64,10 @@ impl State {
             customer: basket.customer,
             deadline: basket.deadline,
             hard_deadline: basket.hard_deadline,
-            lines: Few::from_slice(&order_lines),
-            holdings: Few::from_slice(&holdings),
+            lines: Few::from_slice(&gathered.order_lines),
+            holdings: hold(&gathered.holdings),
         };
+        self.gathered = gathered;
         self.orders.live.insert(basket.key, order);
         if basket.reserve {
             self.orders.note_deadline(place.shard, basket.key, basket.deadline, true);
@@ -66,14 +75,9 @@ impl State {
         Ok(())
     }
 
-    fn check_lines(
-        &self,
-        place: Place,
-        basket: &Basket<'_>,
-        lines: &[BasketLine],
-    ) -> Check<Gathered> {
-        let mut gathered = Gathered::default();
-        for (at, line) in lines.iter().enumerate() {
+    /// Checks each line by itself and keeps it.
+    fn check_lines(&self, place: Place, basket: &Basket<'_>, gathered: &mut Gathered) -> Check {
+        for (at, line) in basket.lines().enumerate() {
             self.catalog.view(place.shard, line.sku)?;
             demand!(
                 (1..=QUANTITY_MAX).contains(&line.asked),
@@ -91,8 +95,9 @@ impl State {
                 basket.currency
             );
             gathered.slots.push(&self.catalog.skus, line.sku, line.location);
+            gathered.lines.push(line);
         }
-        Ok(gathered)
+        Ok(())
     }
 
     /// Adds up movements and instructions; applies the movements to their cells.
@@ -198,10 +203,9 @@ impl State {
     }
 
     /// Turns granted units into the order's lines; the rest of what was asked is cancelled.
-    fn grant(&self, lines: &[BasketLine], slots: &Slots) -> Check<Vec<Line>> {
-        let mut out = Vec::with_capacity(lines.len());
-        for (at, line) in lines.iter().enumerate() {
-            let granted = slots.units(&self.catalog.skus, at)?;
+    fn grant(&self, gathered: &mut Gathered) -> Check {
+        for (at, line) in gathered.lines.iter().enumerate() {
+            let granted = gathered.slots.units(&self.catalog.skus, at)?;
             demand!(
                 granted <= u64::from(line.asked),
                 "I5",
@@ -213,9 +217,9 @@ impl State {
             let (sku, asked) = (line.sku, line.asked);
             let line = Line { sku, asked, held, shipped: 0, short: 0, cancelled };
             line.check()?;
-            out.push(line);
+            gathered.order_lines.push(line);
         }
-        Ok(out)
+        Ok(())
     }
 
     /// Recomputes the total (I6).
@@ -284,6 +288,15 @@ impl State {
         }
         Ok(())
     }
+}
+
+/// Turns merged sums into holdings.
+fn hold(units: &[(u16, u32, u64)]) -> Few<Holding> {
+    if let [(line, cell, units)] = units {
+        return Few::One(Holding { line: *line, cell: *cell, units: *units });
+    }
+    let all = units.iter().map(|&(line, cell, units)| Holding { line, cell, units });
+    Few::Many(all.collect())
 }
 
 /// Checks what was granted against the fill policy (I10).

@@ -1,6 +1,6 @@
 //! What each record kind may do, one file for each group of kinds.
 
-mod basket;
+pub(crate) mod basket;
 mod define;
 mod follow_up;
 mod slots;

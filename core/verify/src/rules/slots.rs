@@ -21,6 +21,12 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
+    /// Forgets all lines and keeps the memory.
+    pub(crate) fn clear(&mut self) {
+        self.lines.clear();
+        self.sums.clear();
+    }
+
     /// Adds the next line; location 0 accepts any.
     pub(crate) fn push(&mut self, skus: &[Sku], sku: u32, location: u32) {
         self.lines.push(LineSlots { sku, location, first: self.sums.len() });
