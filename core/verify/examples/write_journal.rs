@@ -9,7 +9,7 @@ mod support;
 use std::path::PathBuf;
 
 use support::shop::{EUR, Shop};
-use support::{A, Basket, BasketLine, Body, C, Mv};
+use support::{A, Basket, BasketLine, Body, C, FollowUp, Mv, SHIPPED};
 
 const SHARDS: u16 = 4;
 const SKUS: u32 = 1_000;
