@@ -21,6 +21,9 @@ use crate::state::State;
 use crate::time::Timestamp;
 use crate::view::{OrderView, SkuView};
 
+/// Commands whose table entries are brought into the cache together.
+const AHEAD: usize = 64;
+
 /// A batch of commands on its way through a shard.
 #[derive(Debug)]
 pub(crate) struct Job {
@@ -236,8 +239,13 @@ impl Core {
                 self.jobs.len() as u32 - 1
             }
         };
-        self.touch_ahead(&job.commands);
-        for (at, command) in job.commands.into_iter().enumerate() {
+        self.touch_ahead(&job.commands[..count.min(AHEAD)]);
+        let mut commands = job.commands.into_iter();
+        for at in 0..count {
+            if at % AHEAD == 0 && at > 0 {
+                self.touch_ahead(&commands.as_slice()[..(count - at).min(AHEAD)]);
+            }
+            let Some(command) = commands.next() else { break };
             self.command(command, ReplyTo { job: slot, at: at as u32 }, false);
         }
         if count == 0 {
@@ -252,6 +260,11 @@ impl Core {
             if let Some(key) = command.key() {
                 let tag = self.state.key_tag(key.bits());
                 sum ^= self.state.index.touch(tag).stored_tag();
+            }
+            if let Command::Buy(buy) = command {
+                let first = buy.lines.as_slice().first();
+                let sku = first.and_then(|line| self.state.catalogue.index_of(line.sku));
+                sum ^= sku.map_or(0, |sku| self.state.touch_limit(buy.customer.0, sku));
             }
         }
         std::hint::black_box(sum);

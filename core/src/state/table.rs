@@ -6,8 +6,9 @@
 
 /// Slots of a segment as it grows; after the last it splits into two of the first.
 const SIZES: [u32; 4] = [2_560, 3_072, 3_584, 4_096];
-/// A segment grows when more than this share of its slots is used: 29/32.
-const FULL_PER_32: u32 = 29;
+/// A segment grows when more than this share of its slots is used: 26/32. Above it the probes of
+/// a search that finds nothing, which every new key is, grow quickly.
+const FULL_PER_32: u32 = 26;
 /// Most directory bits; with them a table holds some 240 million entries.
 const DEPTH_MAX: u32 = 16;
 
