@@ -9,7 +9,8 @@ use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use onhand_verify::{FailureKind, Options, Report, verify};
-use support::shop::{Shop, line, random_shop};
+use support::random::random_shop;
+use support::shop::{Shop, line};
 use support::{BLOCK, CLOSED, Frame, Journal};
 
 /// A closed journal of a few frames in one segment with a block to spare.

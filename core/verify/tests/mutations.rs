@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use onhand_verify::{FailureKind, Options, verify};
-use support::shop::random_shop;
+use support::random::random_shop;
 use support::{A, At, Body, C, Journal, Mv, R, T, X};
 
 /// A change, and the rules of which one must name it.
