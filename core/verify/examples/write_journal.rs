@@ -80,6 +80,7 @@ fn ship_order(shop: &mut Shop, shard: u16, order: u128, previous: usize, cell: u
         previous,
         version: 2,
         deadline: 0,
+        time_to_live: 0,
         lines: vec![(0, 1)],
         movements: vec![movement],
         instructions: Vec::new(),

@@ -6,6 +6,9 @@ use crate::failure::{Check, broken, demand};
 use crate::fast_hash::FastMap;
 use crate::record::{Define, KIT, QUANTITY_MAX};
 
+/// Placement group of SKUs that are placed by location.
+const BY_LOCATION: u64 = 1;
+
 /// What one shard knows of a SKU.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct View {
@@ -195,6 +198,14 @@ impl Catalog {
 
     fn take_original(&mut self, define: &Define<'_>, digest: [u8; 32]) -> Check {
         demand!(define.key != 0, "I7", "idempotency key of DEFINE_SKU is 0");
+        demand!(
+            define.limit == 0 || (define.kind != KIT && define.group != BY_LOCATION),
+            "V4",
+            "SKU of kind {} and placement group {} has a limit of {}",
+            define.kind,
+            define.group,
+            define.limit
+        );
         let known = self.skus.len();
         demand!(
             define.sku as usize <= known,

@@ -6,6 +6,16 @@ use crate::bucket::Bucket;
 use crate::failure::{Check, broken, demand};
 use crate::fast_hash::FastMap;
 use crate::record::{CELL_ANY, Movement, Movements};
+use crate::state::Place;
+
+/// Why a peer is told to do something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// An order of this customer.
+    Order { customer: u64 },
+    /// A transfer of this SKU index to this location.
+    Transfer { sku: u32, to: u32 },
+}
 
 /// What one record told one peer to do.
 #[derive(Debug)]
@@ -15,8 +25,7 @@ pub(crate) struct Instruction {
     pub(crate) seq: u64,
     /// Order id, or the key of the transfer.
     pub(crate) id: u128,
-    /// SKU index of a transfer; `None` for an order.
-    pub(crate) transfer_sku: Option<u32>,
+    pub(crate) cause: Cause,
     pub(crate) movements: Vec<Movement>,
 }
 
@@ -66,12 +75,12 @@ impl InFlight {
     /// Numbers and keeps the instructions of one record, one for each peer named in them.
     pub(crate) fn instruct(
         &mut self,
-        home: u16,
-        seq: u64,
+        place: Place,
         id: u128,
-        transfer_sku: Option<u32>,
+        cause: Cause,
         instructions: Movements<'_>,
     ) -> Check {
+        let (home, seq) = (place.shard, place.seq);
         if instructions.len() == 0 {
             return Ok(());
         }
@@ -93,13 +102,7 @@ impl InFlight {
         for (peer, movements) in peers {
             let lane = &mut self.lanes[home as usize * self.shards + peer as usize];
             lane.given += 1;
-            lane.open.push_back(Instruction {
-                number: lane.given,
-                seq,
-                id,
-                transfer_sku,
-                movements,
-            });
+            lane.open.push_back(Instruction { number: lane.given, seq, id, cause, movements });
             self.open += 1;
         }
         Ok(())

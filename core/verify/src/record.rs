@@ -160,6 +160,14 @@ pub(crate) struct Define<'a> {
 /// Kind number of a kit.
 pub(crate) const KIT: u8 = 5;
 
+/// Operations of STOCK.
+pub(crate) const ADJUST: u8 = 2;
+pub(crate) const QUARANTINE: u8 = 3;
+pub(crate) const UNQUARANTINE: u8 = 4;
+pub(crate) const TRANSFER_OUT: u8 = 5;
+pub(crate) const TRANSFER_IN: u8 = 6;
+pub(crate) const IMPORT: u8 = 7;
+
 /// `STOCK`.
 #[derive(Debug)]
 pub(crate) struct StockRecord<'a> {
@@ -167,7 +175,10 @@ pub(crate) struct StockRecord<'a> {
     pub(crate) sku: u32,
     pub(crate) operation: u8,
     pub(crate) reason: u8,
+    /// Adjust: available units expected; transfer out: the destination location.
     pub(crate) expected: u64,
+    /// Transfer in: key of the transfer-out record; else 0.
+    pub(crate) transfer: u128,
     pub(crate) entries: CellEntries<'a>,
     pub(crate) movements: Movements<'a>,
     pub(crate) instructions: Movements<'a>,
@@ -225,6 +236,8 @@ pub(crate) struct FollowUp<'a> {
     pub(crate) previous_seq: u64,
     pub(crate) version: u32,
     pub(crate) deadline: u64,
+    /// EXTEND: milliseconds asked.
+    pub(crate) time_to_live: u64,
     lines: &'a [u8],
     pub(crate) movements: Movements<'a>,
     pub(crate) instructions: Movements<'a>,
@@ -251,6 +264,8 @@ pub(crate) struct Take<'a> {
 pub(crate) struct Settle<'a> {
     pub(crate) id: u128,
     pub(crate) number: u64,
+    /// Customer of the order; 0 for a transfer.
+    pub(crate) customer: u64,
     pub(crate) home: u16,
     pub(crate) carried_out: bool,
     pub(crate) entries: CellEntries<'a>,
@@ -346,7 +361,8 @@ impl<'a> Record<'a> {
     pub(crate) fn read(bytes: &'a [u8]) -> Check<Self> {
         let (kind, flags) = (bytes[2], bytes[3]);
         let flags_known = match kind {
-            DEFINE_SKU | PLACE..=EXPIRE => 1,
+            PLACE => 5,
+            DEFINE_SKU | EXTEND..=EXPIRE => 1,
             BUY | RESERVE => 7,
             _ => 0,
         };
@@ -413,6 +429,8 @@ impl<'a> Record<'a> {
     fn read_stock(bytes: &'a [u8]) -> Check<Self> {
         at_least(bytes, 40)?;
         let mut rest = Cutter { bytes, at: 40 };
+        let transfer = rest.cut(usize::from(bytes[28] == TRANSFER_IN), 16)?;
+        let transfer = if transfer.is_empty() { 0 } else { u128_at(transfer, 0) };
         let entries = CellEntries(rest.cut(u16_at(bytes, 4) as usize, 20)?);
         let movements = Movements(rest.cut(u16_at(bytes, 6) as usize, 12)?);
         let instructions = Movements(rest.cut(u16_at(bytes, 30) as usize, 12)?);
@@ -430,17 +448,19 @@ impl<'a> Record<'a> {
             "reason of a STOCK record is {reason} for operation {operation}"
         );
         let expected = u64_at(bytes, 32);
-        demand!(
-            operation == 2 || expected == 0,
-            "I13",
-            "expected units of a STOCK record are {expected} for operation {operation}, not 0"
-        );
+        let fits = match operation {
+            ADJUST => true,
+            TRANSFER_OUT => expected != 0 && u32::try_from(expected).is_ok(),
+            _ => expected == 0,
+        };
+        demand!(fits, "I13", "bytes 32 to 39 of STOCK operation {operation} are {expected}");
         Ok(Self::Stock(StockRecord {
             key: u128_at(bytes, 8),
             sku: u32_at(bytes, 24),
             operation,
             reason,
             expected,
+            transfer,
             entries,
             movements,
             instructions,
@@ -490,7 +510,7 @@ impl<'a> Record<'a> {
 
     fn read_follow_up(bytes: &'a [u8]) -> Check<Self> {
         let kind = bytes[2];
-        let fixed = if kind == EXTEND { 64 } else { 56 };
+        let fixed = if kind == EXTEND { 72 } else { 56 };
         at_least(bytes, fixed)?;
         let mut rest = Cutter { bytes, at: fixed };
         let lines = rest.cut(u16_at(bytes, 4) as usize, 8)?;
@@ -513,6 +533,7 @@ impl<'a> Record<'a> {
             previous_seq: u64_at(bytes, 40),
             version: u32_at(bytes, 48),
             deadline: if kind == EXTEND { u64_at(bytes, 56) } else { 0 },
+            time_to_live: if kind == EXTEND { u64_at(bytes, 64) } else { 0 },
             lines,
             movements,
             instructions,
@@ -535,13 +556,13 @@ impl<'a> Record<'a> {
     }
 
     fn read_settle(bytes: &'a [u8]) -> Check<Self> {
-        at_least(bytes, 40)?;
-        zero(bytes, 35, 40)?;
-        let mut rest = Cutter { bytes, at: 40 };
+        at_least(bytes, 48)?;
+        zero(bytes, 43, 48)?;
+        let mut rest = Cutter { bytes, at: 48 };
         let entries = CellEntries(rest.cut(u16_at(bytes, 4) as usize, 20)?);
         let movements = Movements(rest.cut(u16_at(bytes, 6) as usize, 12)?);
         rest.end()?;
-        let (number, outcome) = (u64_at(bytes, 24), bytes[34]);
+        let (number, outcome) = (u64_at(bytes, 24), bytes[42]);
         demand!(outcome <= 1, "I13", "outcome of a SETTLE record is {outcome}, outside 0..=1");
         demand!(
             (outcome == 0) == (number == 0),
@@ -551,7 +572,8 @@ impl<'a> Record<'a> {
         Ok(Self::Settle(Settle {
             id: u128_at(bytes, 8),
             number,
-            home: u16_at(bytes, 32),
+            customer: u64_at(bytes, 32),
+            home: u16_at(bytes, 40),
             carried_out: outcome == 1,
             entries,
             movements,

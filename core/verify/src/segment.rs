@@ -103,12 +103,16 @@ pub(crate) struct SegmentReader {
     start: u64,
     /// Valid bytes in the buffer.
     filled: usize,
+    /// Bytes asked of the system at once: no more than the file has.
+    step: usize,
 }
 
 impl SegmentReader {
     /// Opens a segment; `buffer` is one of an earlier reader, or empty.
     pub(crate) fn open(path: &Path, buffer: Vec<u8>) -> io::Result<Self> {
-        Ok(Self { file: File::open(path)?, buffer, start: 0, filled: 0 })
+        let file = File::open(path)?;
+        let step = (READ_BYTES as u64).min(file.metadata()?.len()) as usize;
+        Ok(Self { file, buffer, start: 0, filled: 0, step })
     }
 
     /// Gives the buffer back for the next segment.
@@ -138,7 +142,7 @@ impl SegmentReader {
             self.filled = 0;
         }
         self.start = offset;
-        let wanted = length.max(READ_BYTES);
+        let wanted = length.max(self.step);
         if self.buffer.len() < wanted {
             self.buffer.resize(wanted, 0);
         }

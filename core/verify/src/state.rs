@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::bucket::{Bucket, CELL_SLOTS};
 use crate::catalog::Catalog;
 use crate::failure::{Check, broken, demand};
+use crate::fast_hash::FastMap;
 use crate::instruct::InFlight;
 use crate::keys::KeySpool;
 use crate::limits::LimitCounts;
@@ -19,6 +20,16 @@ pub(crate) struct Place {
     pub(crate) shard: u16,
     pub(crate) seq: u64,
     pub(crate) time: u64,
+}
+
+/// Units that left one location and have not all arrived.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Transfer {
+    /// Cell that they left, which counts them.
+    pub(crate) cell: u32,
+    /// Location that they go to.
+    pub(crate) to: u32,
+    pub(crate) units: u64,
 }
 
 /// Time of a shard's sections.
@@ -38,6 +49,7 @@ pub(crate) struct State {
     pub(crate) orders: Orders,
     pub(crate) in_flight: InFlight,
     pub(crate) limits: LimitCounts,
+    pub(crate) transfers: FastMap<u128, Transfer>,
     pub(crate) keys: KeySpool,
     /// Scratch memory of the last basket.
     pub(crate) gathered: Gathered,
@@ -57,6 +69,7 @@ impl State {
             orders: Orders::new(0),
             in_flight: InFlight::new(0),
             limits: LimitCounts::default(),
+            transfers: FastMap::default(),
             keys: KeySpool::new(spool),
             gathered: Gathered::default(),
             times: Vec::new(),

@@ -6,7 +6,8 @@ mod support;
 use std::process::{Command, Output};
 
 use support::BLOCK;
-use support::shop::{Shop, line, random_shop};
+use support::random::random_shop;
+use support::shop::{Shop, line};
 
 fn onhand_verify(arguments: &[&str]) -> (i32, String, String) {
     let Output { status, stdout, stderr } =

@@ -4,7 +4,7 @@
 mod support;
 
 use onhand_verify::{Options, verify};
-use support::shop::random_shop;
+use support::random::random_shop;
 
 /// Goal: random histories over every record kind break no rule, closed or not.
 #[test]

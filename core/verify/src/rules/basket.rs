@@ -2,7 +2,7 @@
 
 use crate::bucket::Bucket;
 use crate::failure::{Check, broken, demand};
-use crate::instruct::merge;
+use crate::instruct::{Cause, merge};
 use crate::order::{Few, Holding, Line, Order};
 use crate::record::{Basket, BasketLine, Movement, QUANTITY_MAX};
 use crate::rules::slots::Slots;
@@ -54,7 +54,8 @@ impl State {
         if basket.reserve {
             check_reservation(place, basket)?;
         }
-        self.in_flight.instruct(place.shard, place.seq, basket.key, None, basket.instructions)?;
+        let cause = Cause::Order { customer: basket.customer };
+        self.in_flight.instruct(place, basket.key, cause, basket.instructions)?;
         merge(&mut gathered.holdings);
         let order = Order {
             home: place.shard,

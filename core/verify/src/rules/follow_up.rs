@@ -2,6 +2,7 @@
 
 use crate::bucket::Bucket;
 use crate::failure::{Check, broken, demand};
+use crate::instruct::Cause;
 use crate::order::{Line, Order};
 use crate::record::{CANCEL, EXPIRE, EXTEND, FollowUp, PLACE, RELEASE, SHIP, SHORT, name};
 use crate::rules::slots::Slots;
@@ -32,7 +33,8 @@ impl State {
             PLACE | RELEASE | EXPIRE => self.end_reservation(place, record, &mut order)?,
             _ => self.part(place, record, &mut order)?,
         }
-        self.in_flight.instruct(place.shard, place.seq, record.order, None, record.instructions)?;
+        let cause = Cause::Order { customer: order.customer };
+        self.in_flight.instruct(place, record.order, cause, record.instructions)?;
         order.version = record.version;
         order.last_seq = place.seq;
         for line in order.lines.as_slice() {
@@ -114,12 +116,11 @@ impl State {
             };
             *sum += u64::from(quantity);
         }
-        demand!(
-            units.iter().any(|units| *units > 0),
-            "I5",
-            "{} has no line entry",
-            name(record.kind)
-        );
+        if record.lines().next().is_none() {
+            // No entry stands for everything that is committed.
+            demand!(record.kind != SHORT, "I5", "SHORT has no line entry");
+            units = order.lines.as_slice().iter().map(|line| u64::from(line.held)).collect();
+        }
         let customer = order.customer;
         for (at, (line, units)) in order.lines.as_mut_slice().iter_mut().zip(units).enumerate() {
             let moved = slots.units(&self.catalog.skus, at)?;
@@ -222,6 +223,16 @@ fn extend(place: Place, record: &FollowUp<'_>, order: &mut Order) -> Check {
         place.time,
         record.deadline,
         order.hard_deadline
+    );
+    let asked = place.time.saturating_add(record.time_to_live).min(order.hard_deadline);
+    let asked = asked.max(order.deadline);
+    demand!(
+        record.deadline == asked,
+        "I8",
+        "reservation is extended at {} by {} ms to {}, not to {asked}",
+        place.time,
+        record.time_to_live,
+        record.deadline
     );
     order.deadline = record.deadline;
     Ok(())

@@ -1,16 +1,14 @@
 //! STOCK: units come in, are counted, set aside or sent between locations.
 
 use crate::bucket::Bucket;
-use crate::failure::{Check, demand};
-use crate::record::{CELL_ANY, Movement, StockRecord};
-use crate::state::{Place, State};
+use crate::failure::{Check, broken, demand};
+use crate::instruct::Cause;
+use crate::record::{
+    ADJUST, CELL_ANY, IMPORT, Movement, QUARANTINE, StockRecord, TRANSFER_IN, TRANSFER_OUT,
+    UNQUARANTINE,
+};
+use crate::state::{Place, State, Transfer};
 
-const ADJUST: u8 = 2;
-const QUARANTINE: u8 = 3;
-const UNQUARANTINE: u8 = 4;
-const TRANSFER_OUT: u8 = 5;
-const TRANSFER_IN: u8 = 6;
-const IMPORT: u8 = 7;
 /// SKU index of an import of several SKUs.
 const SEVERAL: u32 = u32::MAX;
 
@@ -45,17 +43,59 @@ impl State {
             self.stock.apply_listed(&mut self.catalog, place.seq, &movement)?;
         }
         self.check_all_moved(place, record)?;
-        if record.operation == TRANSFER_IN {
-            check_transfer_in(record)?;
-            self.in_flight.instruct(
-                place.shard,
-                place.seq,
-                record.key,
-                Some(record.sku),
-                record.instructions,
-            )?;
+        match record.operation {
+            TRANSFER_OUT => self.send(record),
+            TRANSFER_IN => self.take_in(place, record),
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes a transfer until all its units have arrived.
+    fn send(&mut self, record: &StockRecord<'_>) -> Check {
+        for movement in record.movements.iter() {
+            let Movement { cell, quantity, .. } = movement?;
+            let (units, to) = (u64::from(quantity), record.expected as u32);
+            self.transfers.insert(record.key, Transfer { cell, to, units });
         }
         Ok(())
+    }
+
+    /// Units arrive of a transfer that has as many in transit, where it was sent.
+    fn take_in(&mut self, place: Place, record: &StockRecord<'_>) -> Check {
+        check_transfer_in(record)?;
+        let Some(transfer) = self.transfers.get_mut(&record.transfer) else {
+            let key = record.transfer;
+            return Err(broken("V1", format!("no transfer {key:032x} has units in transit")));
+        };
+        for (at, movement) in record.movements.iter().enumerate() {
+            let movement = movement?;
+            let units = u64::from(movement.quantity);
+            if at == 0 {
+                demand!(
+                    transfer.cell == movement.cell && transfer.units >= units,
+                    "V1",
+                    "transfer has {} units of cell {:#x} in transit, the record moves {}",
+                    transfer.units,
+                    transfer.cell,
+                    movement.words()
+                );
+                transfer.units -= units;
+            } else {
+                let location = self.stock.cell(movement.cell)?.location;
+                demand!(
+                    location == transfer.to,
+                    "V1",
+                    "transfer goes to location {}, the record moves {} at {location}",
+                    transfer.to,
+                    movement.words()
+                );
+            }
+        }
+        let cause = Cause::Transfer { sku: record.sku, to: transfer.to };
+        if transfer.units == 0 {
+            self.transfers.remove(&record.transfer);
+        }
+        self.in_flight.instruct(place, record.key, cause, record.instructions)
     }
 
     /// Checks how many entries, movements and instructions the operation has.
@@ -64,7 +104,7 @@ impl State {
         let (entries, movements, instructions) =
             (record.entries.len(), record.movements.len(), record.instructions.len());
         let fits = match record.operation {
-            IMPORT => entries >= 1 && movements == entries && instructions == 0,
+            IMPORT => entries >= 1 && movements >= entries && instructions == 0,
             ADJUST => entries == 1 && movements <= 1 && instructions == 0,
             TRANSFER_IN => {
                 (1..=2).contains(&entries) && movements >= 1 && movements + instructions == 2

@@ -2,7 +2,7 @@
 
 use crate::bucket::Bucket;
 use crate::failure::{Check, broken, demand};
-use crate::instruct::{Tentative, check_same, merge};
+use crate::instruct::{Cause, Tentative, check_same, merge};
 use crate::record::{Movement, Settle, Take};
 use crate::state::{Place, State};
 
@@ -73,7 +73,16 @@ impl State {
         let instruction =
             self.in_flight.settle(settle.home, place.shard, settle.number, settle.id)?;
         check_same(&instruction, done)?;
-        let transfer = instruction.transfer_sku.is_some();
+        let (transfer, customer) = match instruction.cause {
+            Cause::Transfer { .. } => (true, 0),
+            Cause::Order { customer } => (false, customer),
+        };
+        demand!(
+            settle.customer == customer,
+            "V2",
+            "SETTLE names customer {:#x}, the instruction is for {customer:#x}",
+            settle.customer
+        );
         demand!(
             settle.entries.len() == usize::from(transfer),
             "I14",
@@ -84,11 +93,12 @@ impl State {
         for entry in settle.entries.iter() {
             self.stocked_view(place.shard, entry.sku)?;
             demand!(
-                instruction.transfer_sku == Some(entry.sku),
+                instruction.cause == Cause::Transfer { sku: entry.sku, to: entry.location },
                 "V2",
-                "SETTLE of a transfer lists a cell of SKU index {}, the transfer is of {:?}",
+                "SETTLE lists a cell of SKU index {} at location {} for {:?}",
                 entry.sku,
-                instruction.transfer_sku
+                entry.location,
+                instruction.cause
             );
             self.stock.list(place.shard, place.seq, &entry)?;
         }
@@ -122,11 +132,13 @@ impl State {
             place.shard
         );
         demand!(
-            take.home == settle.home,
+            (take.home, take.customer) == (settle.home, settle.customer),
             "V2",
-            "undo names home shard {}, the TAKE {}",
+            "undo names home shard {} and customer {:#x}, the TAKE {} and {:#x}",
             settle.home,
-            take.home
+            settle.customer,
+            take.home,
+            take.customer
         );
         let mut units = Vec::with_capacity(done.len());
         for movement in done {

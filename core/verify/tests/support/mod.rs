@@ -5,6 +5,7 @@
 #![allow(unreachable_pub, missing_docs, reason = "the names are the format's")]
 #![allow(clippy::unwrap_used, reason = "a test that can't write its input stops")]
 
+pub mod random;
 pub mod shop;
 
 use std::collections::BTreeMap;
@@ -78,6 +79,7 @@ pub struct Stock {
     pub operation: u8,
     pub reason: u8,
     pub expected: u64,
+    pub transfer: u128,
     pub entries: Vec<Entry>,
     pub movements: Vec<Mv>,
     pub instructions: Vec<Mv>,
@@ -110,6 +112,7 @@ pub struct FollowUp {
     pub previous: usize,
     pub version: u32,
     pub deadline: u64,
+    pub time_to_live: u64,
     pub lines: Vec<(u16, u32)>,
     pub movements: Vec<Mv>,
     pub instructions: Vec<Mv>,
@@ -127,6 +130,7 @@ pub struct Take {
 pub struct Settle {
     pub id: u128,
     pub number: u64,
+    pub customer: u64,
     pub home: u16,
     pub outcome: u8,
     pub entries: Vec<Entry>,
@@ -223,6 +227,7 @@ impl Body {
                 put(&mut b, &(r.movements.len() as u16).to_le_bytes());
                 put(&mut b, &r.id.to_le_bytes());
                 put(&mut b, &r.number.to_le_bytes());
+                put(&mut b, &r.customer.to_le_bytes());
                 put(&mut b, &r.home.to_le_bytes());
                 put(&mut b, &[r.outcome, 0, 0, 0, 0, 0]);
                 entries(&mut b, &r.entries);
@@ -286,6 +291,9 @@ fn encode_stock(b: &mut Vec<u8>, r: &Stock) {
     put(b, &[r.operation, r.reason]);
     put(b, &(r.instructions.len() as u16).to_le_bytes());
     put(b, &r.expected.to_le_bytes());
+    if r.operation == 6 {
+        put(b, &r.transfer.to_le_bytes());
+    }
     entries(b, &r.entries);
     moves(b, &r.movements);
     moves(b, &r.instructions);
@@ -333,6 +341,7 @@ fn encode_follow_up(b: &mut Vec<u8>, r: &FollowUp, previous: u64) {
     put(b, &[0; 2]);
     if r.kind == 7 {
         put(b, &r.deadline.to_le_bytes());
+        put(b, &r.time_to_live.to_le_bytes());
     }
     for (line, quantity) in &r.lines {
         put(b, &line.to_le_bytes());

@@ -23,6 +23,7 @@ pub struct Cell {
 #[derive(Clone, Debug)]
 pub struct Order {
     pub home: u16,
+    pub customer: u64,
     pub version: u32,
     pub last_uid: usize,
     pub placed: bool,
@@ -39,7 +40,9 @@ struct Told {
     peer: u16,
     number: u64,
     id: u128,
-    sku: u32,
+    customer: u64,
+    /// SKU and location of a transfer.
+    to: (u32, u32),
     movements: Vec<Mv>,
 }
 
@@ -199,14 +202,14 @@ impl Shop {
         entries: Vec<Entry>,
         movements: Vec<Mv>,
     ) {
-        self.stock_with(shard, sku, (operation, 0, 0), entries, movements, Vec::new());
+        self.stock_with(shard, sku, (operation, 0, 0, 0), entries, movements, Vec::new());
     }
 
     fn stock_with(
         &mut self,
         shard: u16,
         sku: u32,
-        (operation, reason, expected): (u8, u8, u64),
+        (operation, reason, expected, transfer): (u8, u8, u64, u128),
         entries: Vec<Entry>,
         movements: Vec<Mv>,
         instructions: Vec<Mv>,
@@ -215,8 +218,17 @@ impl Shop {
             self.shift(m);
         }
         let key = self.key();
-        let stock =
-            Stock { key, sku, operation, reason, expected, entries, movements, instructions };
+        let stock = Stock {
+            key,
+            sku,
+            operation,
+            reason,
+            expected,
+            transfer,
+            entries,
+            movements,
+            instructions,
+        };
         self.emit(shard, Body::Stock(stock));
         key
     }
@@ -253,7 +265,7 @@ impl Shop {
         let mut movements = vec![Mv { cell, quantity, from, to, line: 0 }];
         movements.retain(|m| m.quantity > 0);
         let shard = (cell >> 24) as u16;
-        self.stock_with(shard, entry.sku, (2, 0, expected), vec![entry], movements, vec![]);
+        self.stock_with(shard, entry.sku, (2, 0, expected, 0), vec![entry], movements, vec![]);
     }
 
     pub fn set_aside(&mut self, cell: u32, quantity: u32, reason: u8, back: bool) {
@@ -262,17 +274,24 @@ impl Shop {
         let m = Mv { cell, quantity, from, to, line: 0 };
         let shard = (cell >> 24) as u16;
         let operation = if back { 4 } else { 3 };
-        self.stock_with(shard, entry.sku, (operation, reason, 0), vec![entry], vec![m], vec![]);
+        self.stock_with(shard, entry.sku, (operation, reason, 0, 0), vec![entry], vec![m], vec![]);
     }
 
-    pub fn transfer_out(&mut self, cell: u32, quantity: u32) {
+    pub fn transfer_out(&mut self, cell: u32, quantity: u32, location: u32) -> u128 {
         let entry = self.again(cell);
         let m = Mv { cell, quantity, from: A, to: X, line: 0 };
-        self.stock((cell >> 24) as u16, entry.sku, 5, vec![entry], vec![m]);
+        let how = (5, 0, u64::from(location), 0);
+        self.stock_with((cell >> 24) as u16, entry.sku, how, vec![entry], vec![m], vec![])
     }
 
     /// Takes transferred units in at `location` of `to`, which may be another shard.
-    pub fn transfer_in(&mut self, cell: u32, quantity: u32, to: u16, location: u32) {
+    pub fn transfer_in(
+        &mut self,
+        transfer: u128,
+        cell: u32,
+        quantity: u32,
+        (to, location): (u16, u32),
+    ) {
         let shard = (cell >> 24) as u16;
         let entry = self.again(cell);
         let mut entries = vec![entry];
@@ -289,11 +308,18 @@ impl Shop {
             instructions.push(arrival);
         }
         let sku = entry.sku;
-        let key = self.stock_with(shard, sku, (6, 0, 0), entries, movements, instructions.clone());
-        self.tell(shard, key, sku, &instructions);
+        let how = (6, 0, 0, transfer);
+        let key = self.stock_with(shard, sku, how, entries, movements, instructions.clone());
+        self.tell(shard, key, (0, (sku, location)), &instructions);
     }
 
-    fn tell(&mut self, home: u16, id: u128, sku: u32, instructions: &[Mv]) {
+    fn tell(
+        &mut self,
+        home: u16,
+        id: u128,
+        (customer, to): (u64, (u32, u32)),
+        instructions: &[Mv],
+    ) {
         let mut by_peer: BTreeMap<u16, Vec<Mv>> = BTreeMap::new();
         for m in instructions {
             by_peer.entry((m.cell >> 24) as u16).or_default().push(*m);
@@ -301,7 +327,7 @@ impl Shop {
         for (peer, movements) in by_peer {
             let number = self.numbers.entry((home, peer)).or_insert(0);
             *number += 1;
-            self.told.push(Told { home, peer, number: *number, id, sku, movements });
+            self.told.push(Told { home, peer, number: *number, id, customer, to, movements });
         }
     }
 
@@ -310,18 +336,18 @@ impl Shop {
         let Some(chosen) = self.told.get(choice % self.told.len().max(1)) else { return false };
         let lane = (chosen.home, chosen.peer);
         let oldest = self.told.iter().position(|told| (told.home, told.peer) == lane);
-        let Told { home, peer, number, id, sku, mut movements } =
+        let Told { home, peer, number, id, customer, to, mut movements } =
             self.told.remove(oldest.expect("the lane has one"));
         let mut entries = Vec::new();
         for m in &mut movements {
             if m.from == LINK {
-                let entry = self.entry(peer, sku, 90 + u32::from(peer), 0);
+                let entry = self.entry(peer, to.0, to.1, 0);
                 m.cell = entry.cell;
                 entries.push(entry);
             }
             self.shift(m);
         }
-        let settle = Settle { id, number, home, outcome: 1, entries, movements };
+        let settle = Settle { id, number, customer, home, outcome: 1, entries, movements };
         self.emit(peer, Body::Settle(settle));
         true
     }
@@ -452,9 +478,10 @@ impl Shop {
                 instructions: instructions.clone(),
             }),
         );
-        self.tell(home, key, 0, &instructions);
+        self.tell(home, key, (customer, (0, 0)), &instructions);
         let order = Order {
             home,
+            customer,
             version: 1,
             last_uid: uid,
             placed: reserve.is_none(),
@@ -504,7 +531,15 @@ impl Shop {
         let back = Mv { from: T, to: A, ..m };
         self.shift(&back);
         let movements = vec![back];
-        let undo = Settle { id: order, number: 0, home, outcome: 0, entries: vec![], movements };
+        let undo = Settle {
+            id: order,
+            number: 0,
+            customer: 5,
+            home,
+            outcome: 0,
+            entries: vec![],
+            movements,
+        };
         self.emit(shard, Body::Settle(undo));
     }
 
@@ -536,12 +571,13 @@ impl Shop {
                 previous: order.last_uid,
                 version: order.version + 1,
                 deadline,
+                time_to_live: deadline.saturating_sub(self.now),
                 lines,
                 movements,
                 instructions: instructions.clone(),
             }),
         );
-        self.tell(order.home, key, 0, &instructions);
+        self.tell(order.home, key, (order.customer, (0, 0)), &instructions);
         let order = self.orders.get_mut(&key).expect("live");
         order.version += 1;
         order.last_uid = uid;
@@ -660,133 +696,4 @@ impl Shop {
 /// A line at the list price, from anywhere.
 pub fn line(sku: u32, asked: u32) -> BasketLine {
     BasketLine { sku, asked, location: 0, unit: 0, discount: 0 }
-}
-
-/// A small xorshift generator; the same seed gives the same journal.
-pub struct Dice(pub u64);
-
-impl Dice {
-    pub fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) % end.max(1)
-    }
-
-    pub fn pick<T: Copy>(&mut self, items: &[T]) -> Option<T> {
-        if items.is_empty() { None } else { Some(items[self.below(items.len() as u64) as usize]) }
-    }
-}
-
-/// Makes a valid journal of about `steps` random steps over every record kind.
-pub fn random_shop(seed: u64, shards: u16, steps: usize) -> Shop {
-    let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-    let mut shop = Shop::open(shards);
-    let goods: Vec<u32> = (0..5_u32)
-        .map(|n| shop.define(&format!("G{n}"), 100 + 37 * i64::from(n), 0, &[]))
-        .collect();
-    let kit = shop.define("KIT", 950, 0, &[(goods[0], 2), (goods[1], 1)]);
-    let limited = shop.define("LIM", 500, 1_000_000, &[]);
-    let all = [goods.clone(), vec![kit, limited]].concat();
-    for sku in goods.iter().copied().chain([limited]) {
-        for shard in 0..shards {
-            shop.receive(shard, sku, 10 + u32::from(shard), 400);
-        }
-    }
-    for _ in 0..steps {
-        random_step(&mut shop, &mut dice, &goods, &all);
-    }
-    shop
-}
-
-fn random_step(shop: &mut Shop, dice: &mut Dice, goods: &[u32], all: &[u32]) {
-    let shard = dice.below(u64::from(shop.shards)) as u16;
-    let cells: Vec<u32> = (0..shop.cells[shard as usize].len() as u32)
-        .map(|index| u32::from(shard) << 24 | index)
-        .filter(|cell| shop.units(*cell, A) > 30)
-        .collect();
-    let keys = |placed: bool| -> Vec<u128> {
-        let found = shop.orders.iter().filter(|(_, order)| order.placed == placed);
-        found.map(|(key, _)| *key).collect()
-    };
-    let (reserved, placed) = (keys(false), keys(true));
-    let units = 1 + dice.below(5) as u32;
-    match dice.below(20) {
-        0 => _ = shop.receive(shard, goods[0], 10 + u32::from(shard), units),
-        1 => {
-            let first = (goods[1], 40 + u32::from(shard), 9);
-            shop.import(shard, &[first, (goods[2], 50 + u32::from(shard), units)]);
-        }
-        2 => {
-            if let Some(cell) = dice.pick(&cells) {
-                shop.adjust(cell, shop.units(cell, A) - 3 + dice.below(7));
-            }
-        }
-        3 => {
-            if let Some(cell) = dice.pick(&cells) {
-                shop.set_aside(cell, 4, 8 + dice.below(5) as u8, false);
-                let reason = (8..=12).find(|reason| shop.units(cell, *reason) >= 2).unwrap_or(8);
-                shop.set_aside(cell, 2, reason, true);
-            }
-        }
-        4 => {
-            let from: Vec<u32> =
-                cells.into_iter().filter(|cell| shop.location_of(*cell) < 70).collect();
-            if let Some(cell) = dice.pick(&from) {
-                shop.transfer_out(cell, units + 1);
-                let to = dice.below(u64::from(shop.shards)) as u16;
-                shop.transfer_in(cell, units, to, 70 + u32::from(to));
-            }
-        }
-        5 => shop.redefine(goods[3], 200 + dice.below(50) as i64, 0),
-        6 => {
-            if let Some(cell) = dice.pick(&cells) {
-                shop.aborted(dice.below(u64::from(shop.shards)) as u16, cell, units);
-            }
-        }
-        7 => shop.refuse(shard, goods[4], [0, 10 + u32::from(shard)][dice.below(2) as usize]),
-        8 => shop.evict(shard),
-        9 => shop.idle(),
-        10 => shop.tick(1 + dice.below(400)),
-        11 => {
-            if let Some(key) = dice.pick(&reserved) {
-                shop.place(key);
-            }
-        }
-        12 => {
-            if let Some(key) = dice.pick(&reserved) {
-                let order = &shop.orders[&key];
-                let deadline = order.hard.min(shop.now + 900);
-                shop.extend(key, deadline);
-            }
-        }
-        13 => {
-            if let Some(key) = dice.pick(&reserved) {
-                shop.release(key, false);
-            }
-        }
-        14 | 15 => {
-            if let Some(key) = dice.pick(&placed) {
-                shop.part(key, 9 + dice.below(3) as u8, units);
-            }
-        }
-        16 => _ = shop.deliver(dice.below(64) as usize),
-        step => {
-            let count = 1 + dice.below(3) as usize;
-            let mut lines: Vec<BasketLine> = Vec::new();
-            let priced = dice.below(3) == 0;
-            for _ in 0..count {
-                let mut line = line(dice.pick(all).unwrap_or(0), 1 + dice.below(150) as u32);
-                if priced {
-                    line.unit = 50 + dice.below(500) as i64;
-                    line.discount = dice.below(40) as i64;
-                }
-                lines.push(line);
-            }
-            let reserve = (step == 17).then(|| (shop.now + 300, shop.now + 2_000));
-            let fill = [(0, 0), (1, 3), (2, 0)][dice.below(3) as usize];
-            let customer = 1 + dice.below(9);
-            shop.basket(shard, customer, &lines, fill, reserve);
-        }
-    }
 }
