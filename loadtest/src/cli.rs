@@ -9,9 +9,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use onhand_loadtest::flash::{self, FlashOptions, Mix};
+use onhand_loadtest::replay::{self, Placement, ReplayOptions};
 use onhand_loadtest::{
     AckLevel, Authority, LoadError, LoadErrorKind, LoadOptions, Pace, Phase, Progress, Rate, Shape,
-    Target, exit_code, flash_json, flash_text,
+    Target, exit_code, flash_json, flash_text, replay_json, replay_text,
 };
 use serde_json::Value;
 
@@ -29,6 +30,7 @@ Examples:
   onhand-loadtest flash --max --seconds 10              a sale as fast as the host can
   onhand-loadtest flash --rate 5k/s --poisson           by schedule, with honest latency
   onhand-loadtest flash --max --batch 100 --json r.json batches of 100; report for machines
+  onhand-loadtest replay orders.ndjson --batch 100      recorded baskets, as fast as possible
 
 Exit codes:
   0 pass   1 error   2 usage   4 limited by the generator   5 truth violated   130 interrupted";
@@ -44,6 +46,35 @@ struct Cli {
 enum Scenario {
     /// A flash sale: one hot SKU with a limit, duplicates, walk-aways and baskets in vain
     Flash(Box<FlashArgs>),
+    /// Orders from an NDJSON file: opening stock, then baskets in their order
+    Replay(Box<ReplayArgs>),
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum PlacementArg {
+    Sku,
+    Location,
+}
+
+#[derive(Debug, Args)]
+struct ReplayArgs {
+    #[command(flatten)]
+    load: LoadArgs,
+    /// The file; its form is in docs/LOADTEST.md and loadtest/schema/replay-1.json
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Keep the recorded times (at_ms), this many times as fast
+    #[arg(long, value_name = "FACTOR", conflicts_with_all = ["rate", "max"])]
+    speed: Option<f64>,
+    /// Send the first N orders only
+    #[arg(long, value_name = "N")]
+    orders: Option<u64>,
+    /// Cells that the host keeps in one shard: those of a SKU, or those of a location
+    #[arg(long, value_enum, default_value_t = PlacementArg::Sku)]
+    placement: PlacementArg,
+    /// Read all orders before the first is sent, so that reading is no part of the figures
+    #[arg(long)]
+    preload: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -269,6 +300,23 @@ fn run_flash(args: &FlashArgs) -> Result<ExitCode, String> {
     args.load.finish(&flash_text(&report), &flash_json(&report, code), code)
 }
 
+fn run_replay(args: &ReplayArgs) -> Result<ExitCode, String> {
+    let options = ReplayOptions {
+        load: args.load.options().map_err(text_of)?,
+        file: args.file.clone(),
+        speed: args.speed,
+        orders: args.orders,
+        placement: match args.placement {
+            PlacementArg::Sku => Placement::Sku,
+            PlacementArg::Location => Placement::Location,
+        },
+        preload: args.preload,
+    };
+    let report = replay::run(options).map_err(text_of)?;
+    let code = exit_code(&report.load, args.load.allow_generator_limit);
+    args.load.finish(&replay_text(&report), &replay_json(&report, code), code)
+}
+
 /// Usage errors are marked, so that they get their own exit code.
 fn text_of(error: LoadError) -> String {
     let mark = if error.kind() == LoadErrorKind::Usage { USAGE_MARK } else { "" };
@@ -281,6 +329,7 @@ const USAGE_MARK: &str = "usage: ";
 pub(crate) fn main() -> ExitCode {
     let result = match Cli::parse().scenario {
         Scenario::Flash(args) => run_flash(&args),
+        Scenario::Replay(args) => run_replay(&args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error}");

@@ -11,6 +11,7 @@ pub mod flash;
 pub mod http;
 pub mod ledger;
 pub mod op;
+pub mod replay;
 pub mod truth;
 
 mod drive;
@@ -38,6 +39,6 @@ pub use machine::Machine;
 pub use meter::Latency;
 pub use op::{Loss, OpKind};
 pub use port::BATCH_ITEMS_MAX;
-pub use report::{exit_code, flash_json, flash_text};
+pub use report::{exit_code, flash_json, flash_text, replay_json, replay_text};
 pub use schedule::{Rate, Shape};
 pub use truth::{Check, EVIDENCE_MAX, TruthReport, Units, Unresolved};

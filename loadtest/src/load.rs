@@ -324,6 +324,11 @@ impl LoadReport {
         self.orders as f64 / self.elapsed.as_secs_f64().max(1e-9)
     }
 
+    /// Returns whether requests started by a schedule.
+    pub fn is_open_loop(&self) -> bool {
+        self.lag.count + self.backlogged > 0
+    }
+
     /// Returns whether every check of the truth holds; true if none was asked for.
     pub fn truth_holds(&self) -> bool {
         self.truth.as_ref().is_none_or(TruthReport::holds)
@@ -471,7 +476,9 @@ fn fill_times(report: &mut LoadReport, meter: &Meter) {
 
 /// Returns why a run by schedule says more about the generator than about the target.
 fn generator_limit(report: &LoadReport, threads: usize) -> Option<String> {
-    let Pace::Open { .. } = report.pace else { return None };
+    if !report.is_open_loop() {
+        return None;
+    }
     if report.lag.p99 > LAG_P99_MAX {
         return Some(format!(
             "1 % of the requests started {} ms or more too late although their connection was \

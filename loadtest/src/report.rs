@@ -9,6 +9,7 @@ use crate::drive::Pace;
 use crate::flash::FlashReport;
 use crate::load::{KindReport, LoadReport};
 use crate::meter::Latency;
+use crate::replay::ReplayReport;
 use crate::schedule::Shape;
 use crate::truth::TruthReport;
 
@@ -43,6 +44,45 @@ pub fn flash_json(report: &FlashReport, exit_code: u8) -> Value {
         "hot_sku": report.hot_sku,
         "stock": report.stock,
         "limit": report.limit,
+    });
+    json_of(&report.load, exit_code, facts)
+}
+
+/// Returns the report of a replay as text.
+pub fn replay_text(report: &ReplayReport) -> String {
+    let speed = report.speed.map_or(String::new(), |speed| format!(", recorded times x {speed}"));
+    let ahead = if report.preloaded { ", read ahead" } else { "" };
+    let head = format!(
+        "replay of {}: {} SKUs and {} stock lines put in in {}, placed by {}\n  \
+         baskets      {} ({:.0}/s) with {} lines ({:.0}/s){speed}{ahead}",
+        report.file.display(),
+        report.skus,
+        report.stock_lines,
+        time(report.setup_elapsed),
+        report.placement.name(),
+        report.baskets,
+        report.basket_rate(),
+        report.lines,
+        report.line_rate(),
+    );
+    text(&report.load, &head)
+}
+
+/// Returns the report of a replay as JSON.
+pub fn replay_json(report: &ReplayReport, exit_code: u8) -> Value {
+    let name = report.file.file_name().map(|name| name.to_string_lossy().into_owned());
+    let facts = json!({
+        "file": name,
+        "placement": report.placement.name(),
+        "skus": report.skus,
+        "stock_lines": report.stock_lines,
+        "setup_ns": u64::try_from(report.setup_elapsed.as_nanos()).unwrap_or(u64::MAX),
+        "baskets": report.baskets,
+        "baskets_per_second": report.basket_rate(),
+        "lines": report.lines,
+        "lines_per_second": report.line_rate(),
+        "speed": report.speed,
+        "preloaded": report.preloaded,
     });
     json_of(&report.load, exit_code, facts)
 }
@@ -138,11 +178,11 @@ fn write_latencies(out: &mut String, report: &LoadReport) {
     }
     for kind in &report.kinds {
         row(kind.kind.name(), &kind.intended);
-        if matches!(report.pace, Pace::Open { .. }) {
+        if report.is_open_loop() {
             row(&format!("{} (service)", kind.kind.name()), &kind.service);
         }
     }
-    if let Pace::Open { .. } = report.pace {
+    if report.is_open_loop() {
         row("start lag", &report.lag);
         let _ = writeln!(
             out,

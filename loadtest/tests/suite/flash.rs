@@ -1,9 +1,7 @@
 //! The flash sale against a host written from the contract: an honest one passes every check,
 //! and each lie is found by the check that is there for it.
 
-mod common;
-
-use common::{Host, Lie};
+use crate::common::{Host, Lie};
 use onhand_loadtest::flash::{self, FlashOptions, FlashReport, Mix};
 use onhand_loadtest::http::Authority;
 use onhand_loadtest::{LoadError, Loss, Pace, Shape, Target, exit_code, flash_json, flash_text};

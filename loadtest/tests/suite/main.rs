@@ -1,0 +1,6 @@
+//! Tests of the load tester against a host that is written from the HTTP contract.
+
+mod cli;
+mod common;
+mod flash;
+mod replay;
