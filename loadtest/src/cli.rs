@@ -86,9 +86,15 @@ enum Ack {
 
 #[derive(Debug, Args)]
 struct LoadArgs {
-    /// Where the load goes: http://HOST:PORT
+    /// Where the load goes: http://HOST:PORT, or inproc for an engine inside this process
     #[arg(long, default_value = "http://127.0.0.1:8080", value_name = "URL")]
     target: String,
+    /// Data directory of an engine inside this process [default: a temporary one]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Shards of an engine inside this process
+    #[arg(long, value_name = "N")]
+    shards: Option<u16>,
     /// Requests a second by schedule (open loop), such as 500/s or 5k/s
     #[arg(long, conflicts_with = "max", value_parser = parse_rate)]
     rate: Option<Rate>,
@@ -186,8 +192,8 @@ fn parse_rate(text: &str) -> Result<Rate, String> {
 }
 
 impl LoadArgs {
-    fn options(&self) -> Result<LoadOptions, LoadError> {
-        let mut options = LoadOptions::new(Target::Http(Authority::parse(&self.target)?));
+    fn options(&self, scratch: &mut Scratch) -> Result<LoadOptions, String> {
+        let mut options = LoadOptions::new(self.target(scratch)?);
         let shape = if self.poisson { Shape::Poisson } else { Shape::Uniform };
         options.pace = self.rate.map_or(Pace::Max, |rate| Pace::Open { rate, shape });
         options.connections = self.connections;
@@ -210,6 +216,16 @@ impl LoadArgs {
         Ok(options)
     }
 
+    fn target(&self, scratch: &mut Scratch) -> Result<Target, String> {
+        if self.target == "inproc" {
+            return scratch.open(self.data.as_deref(), self.shards.unwrap_or(1));
+        }
+        if self.data.is_some() || self.shards.is_some() {
+            return Err(format!("{USAGE_MARK}--data and --shards go with --target inproc"));
+        }
+        Ok(Target::Http(Authority::parse(&self.target).map_err(text_of)?))
+    }
+
     /// Writes the reports and returns the exit code.
     fn finish(&self, text: &str, json: &Value, code: u8) -> Result<ExitCode, String> {
         let to_stdout = self.json.as_ref().is_some_and(|path| path.as_os_str() == "-");
@@ -222,6 +238,39 @@ impl LoadArgs {
                 .map_err(|e| format!("report can't be written to {}: {e}", path.display()))?;
         }
         Ok(ExitCode::from(code))
+    }
+}
+
+/// A temporary data directory, removed when the run is over.
+#[derive(Default)]
+struct Scratch {
+    #[cfg(feature = "inproc")]
+    dir: Option<tempfile::TempDir>,
+}
+
+impl Scratch {
+    #[cfg(feature = "inproc")]
+    fn open(&mut self, data: Option<&std::path::Path>, shards: u16) -> Result<Target, String> {
+        let inside = match data {
+            Some(dir) => onhand_loadtest::InProcess::open(dir, shards),
+            None => {
+                let made = tempfile::Builder::new().prefix("onhand-loadtest-").tempdir();
+                let made = made.map_err(|e| format!("no temporary directory: {e}"))?;
+                let inside = onhand_loadtest::InProcess::open(made.path(), shards);
+                self.dir = Some(made);
+                inside
+            }
+        };
+        inside.map(Target::InProc).map_err(text_of)
+    }
+
+    #[cfg(not(feature = "inproc"))]
+    #[expect(clippy::unused_self, reason = "with the feature it keeps the directory")]
+    fn open(&mut self, _: Option<&std::path::Path>, _: u16) -> Result<Target, String> {
+        Err(format!(
+            "{USAGE_MARK}this build has no target inside the process; build it with \
+             `--features inproc`"
+        ))
     }
 }
 
@@ -281,8 +330,9 @@ fn show_progress(progress: &Progress) {
 }
 
 fn run_flash(args: &FlashArgs) -> Result<ExitCode, String> {
+    let mut scratch = Scratch::default();
     let options = FlashOptions {
-        load: args.load.options().map_err(text_of)?,
+        load: args.load.options(&mut scratch)?,
         seconds: args.seconds,
         run: args.run.clone(),
         stock: args.stock,
@@ -301,8 +351,9 @@ fn run_flash(args: &FlashArgs) -> Result<ExitCode, String> {
 }
 
 fn run_replay(args: &ReplayArgs) -> Result<ExitCode, String> {
+    let mut scratch = Scratch::default();
     let options = ReplayOptions {
-        load: args.load.options().map_err(text_of)?,
+        load: args.load.options(&mut scratch)?,
         file: args.file.clone(),
         speed: args.speed,
         orders: args.orders,

@@ -16,6 +16,9 @@ pub mod truth;
 
 mod drive;
 mod error;
+mod http_session;
+#[cfg(feature = "inproc")]
+mod inproc;
 mod load;
 mod machine;
 mod meter;
@@ -31,6 +34,8 @@ mod wire;
 pub use drive::{CONNECTIONS_MAX, LAG_P99_MAX, PIPELINE_MAX, Pace, SECONDS_MAX, THREADS_MAX};
 pub use error::{LoadError, LoadErrorKind};
 pub use http::Authority;
+#[cfg(feature = "inproc")]
+pub use inproc::{EngineFacts, InProcess};
 pub use load::{
     AckLevel, GRACE, KindReport, LoadOptions, LoadReport, OnProgress, Phase, Progress, TIMEOUT_MAX,
     Target,

@@ -12,6 +12,7 @@ use crate::drive::{
 };
 use crate::error::LoadError;
 use crate::http::{Authority, Connection, Limits};
+use crate::http_session::HttpSession;
 use crate::machine::{Machine, date_text};
 use crate::meter::{Latency, Meter};
 use crate::op::{Catalogue, Loss, OpKind};
@@ -29,16 +30,21 @@ const GENERATOR_CPU_MAX: f64 = 0.95;
 const BACKLOG_SHARE_MAX: f64 = 0.01;
 
 /// What the load goes to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Target {
     /// A host over HTTP.
     Http(Authority),
+    /// An engine inside this process.
+    #[cfg(feature = "inproc")]
+    InProc(crate::inproc::InProcess),
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Http(authority) => write!(f, "http://{}", authority.as_str()),
+            #[cfg(feature = "inproc")]
+            Self::InProc(_) => f.write_str("inproc"),
         }
     }
 }
@@ -185,27 +191,35 @@ impl LoadOptions {
         Ok(())
     }
 
-    fn connection(&self) -> Connection {
-        let Target::Http(authority) = &self.target;
-        let limits = Limits { exchange: self.timeout };
-        let ack = (self.ack != AckLevel::Group).then_some(self.ack.name());
+    fn connection(&self, authority: &Authority, limits: Limits, ack: AckLevel) -> Connection {
+        let ack = (ack != AckLevel::Group).then_some(ack.name());
         Connection::new(authority.clone(), limits, self.api_key.as_deref(), ack)
-    }
-
-    fn session_connection(&self) -> Connection {
-        let Target::Http(authority) = &self.target;
-        // A page of events may take longer than a purchase.
-        let limits = Limits { exchange: self.timeout.max(Duration::from_secs(30)) };
-        Connection::new(authority.clone(), limits, self.api_key.as_deref(), None)
     }
 
     /// Opens the session for everything but the load.
     pub(crate) fn session(&self) -> Session {
-        Session::new(self.session_connection())
+        match &self.target {
+            Target::Http(authority) => {
+                // A page of events may take longer than a purchase.
+                let limits = Limits { exchange: self.timeout.max(Duration::from_secs(30)) };
+                let connection = self.connection(authority, limits, AckLevel::Group);
+                Session::Http(HttpSession::new(connection))
+            }
+            #[cfg(feature = "inproc")]
+            Target::InProc(inside) => Session::InProc(inside.session()),
+        }
     }
 
     fn port(&self, catalogue: &Arc<Catalogue>) -> Port {
-        Port::Http(HttpPort::new(self.connection(), Arc::clone(catalogue), self.batch))
+        match &self.target {
+            Target::Http(authority) => {
+                let limits = Limits { exchange: self.timeout };
+                let connection = self.connection(authority, limits, self.ack);
+                Port::Http(HttpPort::new(connection, Arc::clone(catalogue), self.batch))
+            }
+            #[cfg(feature = "inproc")]
+            Target::InProc(inside) => Port::InProc(inside.port(catalogue, self.ack)),
+        }
     }
 
     fn tell(&mut self, progress: &Progress) {
@@ -304,6 +318,9 @@ pub struct LoadReport {
     pub generator_limited: Option<String>,
     /// Whether the run was ended early.
     pub interrupted: bool,
+    /// Counts of the engine of a run in this process; `None` over HTTP.
+    #[cfg(feature = "inproc")]
+    pub engine: Option<crate::inproc::EngineFacts>,
     /// Bytes of the ledger.
     pub ledger_bytes: u64,
     /// Time that the check of the truth took.
@@ -363,6 +380,10 @@ pub(crate) fn execute(
     report.sent = counters.sent.load(Ordering::Relaxed);
     report.orders = counters.accepted.load(Ordering::Relaxed);
     report.unsent = prepared.pacer.left();
+    #[cfg(feature = "inproc")]
+    if let Target::InProc(inside) = &options.target {
+        report.engine = Some(inside.facts());
+    }
     report.interrupted = options.stop.load(Ordering::Relaxed);
     report.ledger_bytes = ledger.bytes();
     (report.reconnects, report.elapsed, report.generator_cpu) =
@@ -445,6 +466,8 @@ fn blank_report(options: &LoadOptions, prepared: &Prepared) -> LoadReport {
         generator_cpu: None,
         generator_limited: None,
         interrupted: false,
+        #[cfg(feature = "inproc")]
+        engine: None,
         ledger_bytes: 0,
         truth_elapsed: Duration::ZERO,
         truth: None,

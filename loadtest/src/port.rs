@@ -14,6 +14,9 @@ pub const BATCH_ITEMS_MAX: usize = 1_000;
 pub(crate) enum Port {
     /// Over HTTP.
     Http(HttpPort),
+    /// To an engine inside this process.
+    #[cfg(feature = "inproc")]
+    InProc(crate::inproc::InProcPort),
 }
 
 impl Port {
@@ -21,6 +24,8 @@ impl Port {
     pub(crate) async fn exchange(&mut self, ops: &[&Op], out: &mut Vec<Outcome>) {
         match self {
             Self::Http(port) => port.exchange(ops, out).await,
+            #[cfg(feature = "inproc")]
+            Self::InProc(port) => port.exchange(ops, out).await,
         }
     }
 
@@ -28,6 +33,8 @@ impl Port {
     pub(crate) fn reconnects(&self) -> u64 {
         match self {
             Self::Http(port) => port.connection.reconnects(),
+            #[cfg(feature = "inproc")]
+            Self::InProc(_) => 0,
         }
     }
 }

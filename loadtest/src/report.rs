@@ -139,6 +139,21 @@ pub(crate) fn text(report: &LoadReport, head: &str) -> String {
     for (loss, count) in &report.losses {
         let _ = writeln!(out, "  no answer    {count} {}", loss.name());
     }
+    #[cfg(feature = "inproc")]
+    if let Some(engine) = &report.engine {
+        let share = engine.cross_baskets as f64 * 100.0 / report.sent.max(1) as f64;
+        let per_order = engine.memory_bytes / engine.live_orders.max(1);
+        let _ = writeln!(
+            out,
+            "  engine       {} shards, {} baskets crossed shards ({share:.1} %), {} group commits, \
+             journal {:.1} MB, tables {:.1} MB ({per_order} B a live order)",
+            engine.shards,
+            engine.cross_baskets,
+            engine.groups,
+            engine.journal_bytes as f64 / 1e6,
+            engine.memory_bytes as f64 / 1e6,
+        );
+    }
     if report.reconnects > 0 {
         let _ = writeln!(out, "  reconnects   {}", report.reconnects);
     }
@@ -274,6 +289,25 @@ fn truth_json(truth: &TruthReport) -> Value {
     })
 }
 
+#[cfg(feature = "inproc")]
+fn engine_json(report: &LoadReport) -> Value {
+    report.engine.as_ref().map_or(Value::Null, |engine| {
+        json!({
+            "shards": engine.shards,
+            "cross_baskets": engine.cross_baskets,
+            "groups": engine.groups,
+            "journal_bytes": engine.journal_bytes,
+            "memory_bytes": engine.memory_bytes,
+            "live_orders": engine.live_orders,
+        })
+    })
+}
+
+#[cfg(not(feature = "inproc"))]
+const fn engine_json(_: &LoadReport) -> Value {
+    Value::Null
+}
+
 pub(crate) fn json_of(report: &LoadReport, exit_code: u8, facts: Value) -> Value {
     let (rate, shape) = match report.pace {
         Pace::Max => (Value::Null, "max"),
@@ -330,6 +364,7 @@ pub(crate) fn json_of(report: &LoadReport, exit_code: u8, facts: Value) -> Value
             "limited": report.generator_limited,
             "ledger_bytes": report.ledger_bytes,
         },
+        "engine": engine_json(report),
         "interrupted": report.interrupted,
         "truth": report.truth.as_ref().map(truth_json),
     })

@@ -1,25 +1,25 @@
 //! What happens before and after the load: putting stock in, asking again what stayed
-//! unanswered, and reading the truth. One connection, one request at a time.
+//! unanswered, and reading the truth.
 
 use std::time::{Duration, Instant};
 
 use crate::error::LoadError;
-use crate::feed::{StockLevel, read_page};
-use crate::http::{Connection, Request};
+use crate::feed::{FeedEvent, StockLevel};
+use crate::http_session::HttpSession;
+#[cfg(feature = "inproc")]
+use crate::inproc::InProcSession;
 use crate::ledger::{Ledger, Lost};
-use crate::op::{Catalogue, Loss, Op, OpKind, Planned};
+use crate::op::{Catalogue, Op, OpKind, Outcome, Planned};
 use crate::port::Port;
 use crate::truth::{Checker, Unresolved};
 
 /// Most lines of one import.
 pub(crate) const IMPORT_LINES_MAX: usize = 1_000;
-/// Events of one page.
-const PAGE_EVENTS: usize = 1_000;
 /// SKUs whose stock is asked at once.
 const STOCK_SKUS: usize = 50;
-/// How often a request of the session is sent before it is given up.
-const TRIES_MAX: u32 = 20;
-/// Pause before a request is sent again.
+/// How often an empty page is taken before the feed counts as ended too early.
+const IDLE_MAX: u32 = 20;
+/// Pause before a lost request is sent again.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Longest time for asking again what stayed unanswered.
 const SETTLE_MAX: Duration = Duration::from_secs(30);
@@ -51,80 +51,32 @@ pub(crate) struct StockLine {
     pub(crate) quantity: u32,
 }
 
-/// A connection for everything but the load.
+/// A way to a target for everything but the load.
 #[derive(Debug)]
-pub(crate) struct Session {
-    connection: Connection,
+pub(crate) enum Session {
+    /// Over HTTP.
+    Http(HttpSession),
+    /// An engine inside this process.
+    #[cfg(feature = "inproc")]
+    InProc(InProcSession),
 }
 
 impl Session {
-    pub(crate) fn new(connection: Connection) -> Self {
-        Self { connection }
-    }
-
-    /// Sends a request until it has an answer that is not transient; 2xx gives its body.
-    async fn call(&mut self, request: Request<'_>) -> Result<Vec<u8>, LoadError> {
-        let what = format!("{} {}", request.method, request.path);
-        let mut last = String::new();
-        for attempt in 0..TRIES_MAX {
-            if attempt > 0 {
-                tokio::time::sleep(PAUSE).await;
-            }
-            match self.connection.call(request).await {
-                Ok(response) if (200..300).contains(&response.status) => {
-                    return Ok(response.body.to_vec());
-                }
-                Ok(response) => {
-                    let body = String::from_utf8_lossy(response.body);
-                    let excerpt: String = body.chars().take(500).collect();
-                    last = format!("status {} {excerpt}", response.status);
-                    if response.status != 503 && response.status != 429 {
-                        break;
-                    }
-                }
-                // What can't be reached at all does not come up by itself within two seconds.
-                Err(loss @ (Loss::Unreachable | Loss::Malformed)) => {
-                    last = loss.name().to_owned();
-                    if attempt > 2 {
-                        break;
-                    }
-                }
-                Err(loss) => loss.name().clone_into(&mut last),
-            }
+    /// Returns whether the host knows a SKU.
+    pub(crate) async fn knows(&mut self, code: &str) -> Result<bool, LoadError> {
+        match self {
+            Self::Http(session) => session.knows(code).await,
+            #[cfg(feature = "inproc")]
+            Self::InProc(session) => session.knows(code),
         }
-        Err(LoadError::target(format!("{what} was not answered as it should be: {last}")))
     }
 
     /// Defines a SKU and returns the position of the definition.
     pub(crate) async fn define(&mut self, sku: &Definition<'_>) -> Result<u64, LoadError> {
-        let mut body = serde_json::json!({
-            "price": {"amount": sku.price.amount, "currency": sku.price.currency},
-        });
-        if let Some(limit) = sku.limit {
-            body["limit"] = limit.into();
-        }
-        if !sku.placement.is_empty() {
-            body["placement"] = sku.placement.into();
-        }
-        let path = format!("/v1/skus/{}", sku.code);
-        let body = body.to_string();
-        let answer = self.call(put(&path, body.as_bytes())).await?;
-        read_seq(&answer, &path)
-    }
-
-    /// Returns whether the host knows a SKU.
-    pub(crate) async fn knows(&mut self, code: &str) -> Result<bool, LoadError> {
-        let path = format!("/v1/skus/{code}");
-        match self.connection.call(get(&path)).await {
-            Ok(response) => match response.status {
-                200 => Ok(true),
-                404 => Ok(false),
-                status => Err(LoadError::target(format!("GET {path} answered {status}"))),
-            },
-            Err(loss) => Err(LoadError::target(format!(
-                "the target can't be used: {}; is `onhand serve` running there?",
-                loss.name()
-            ))),
+        match self {
+            Self::Http(session) => session.define(sku).await,
+            #[cfg(feature = "inproc")]
+            Self::InProc(session) => session.define(sku).await,
         }
     }
 
@@ -135,23 +87,39 @@ impl Session {
         lines: &[StockLine],
         catalogue: &Catalogue,
     ) -> Result<u64, LoadError> {
-        use std::fmt::Write as _;
-        let mut body = String::from("{\"lines\":[");
-        for (at, line) in lines.iter().enumerate() {
-            let comma = if at == 0 { "" } else { "," };
-            // Writing to a string can't fail.
-            let _ = write!(
-                body,
-                "{comma}{{\"sku\":\"{}\",\"location\":{},\"quantity\":{}}}",
-                catalogue.sku(line.sku).code,
-                line.location,
-                line.quantity
-            );
+        match self {
+            Self::Http(session) => session.import(key, lines, catalogue).await,
+            #[cfg(feature = "inproc")]
+            Self::InProc(session) => session.import(key, lines, catalogue),
         }
-        body.push_str("]}");
-        let path = "/v1/stock/imports";
-        let answer = self.call(post(path, key, body.as_bytes())).await?;
-        read_seq(&answer, path)
+    }
+
+    /// Reads one page of events after a position; waits up to `wait` seconds for the first.
+    async fn page(
+        &mut self,
+        after: u64,
+        wait: u32,
+        catalogue: &Catalogue,
+    ) -> Result<(Vec<FeedEvent>, u64), LoadError> {
+        match self {
+            Self::Http(session) => session.page(after, wait, catalogue).await,
+            #[cfg(feature = "inproc")]
+            Self::InProc(session) => session.page(after, wait, catalogue),
+        }
+    }
+
+    /// Reads the stock of SKUs, as of a position or later.
+    async fn stock(
+        &mut self,
+        skus: &[u32],
+        min_seq: u64,
+        catalogue: &Catalogue,
+    ) -> Result<Vec<StockLevel>, LoadError> {
+        match self {
+            Self::Http(session) => session.stock(skus, min_seq, catalogue).await,
+            #[cfg(feature = "inproc")]
+            Self::InProc(session) => session.stock(skus, min_seq, catalogue),
+        }
     }
 
     /// Reads the events after a position to the end of the feed and returns the next position.
@@ -168,16 +136,14 @@ impl Session {
         loop {
             // Only the wait for the last durable group is worth a long poll.
             let wait = u32::from(after < until);
-            let path = format!("/v1/events?after={after}&limit={PAGE_EVENTS}&wait={wait}");
-            let body = self.call(get(&path)).await?;
-            let (events, next) = read_page(&body, catalogue)?;
+            let (events, next) = self.page(after, wait, catalogue).await?;
             for event in &events {
                 checker.observe(event);
             }
             if next > after {
                 after = next;
                 idle = 0;
-            } else if after >= until || idle >= TRIES_MAX {
+            } else if after >= until || idle >= IDLE_MAX {
                 break;
             } else {
                 idle += 1;
@@ -205,8 +171,9 @@ impl Session {
             let mut levels = self.stock(chunk, next, catalogue).await?;
             // A reservation may have expired between the two readings.
             for _ in 0..ROUNDS_MAX {
-                let pairs = chunk.iter().zip(&levels);
-                if pairs.clone().all(|(sku, level)| checker.agrees(*sku, level)) {
+                // Or a basket between shards may still be on its way.
+                let mut pairs = chunk.iter().zip(&levels);
+                if pairs.all(|(sku, level)| level.tentative == 0 && checker.agrees(*sku, level)) {
                     break;
                 }
                 next = self.events(next, next, checker, catalogue).await?;
@@ -217,37 +184,6 @@ impl Session {
             }
         }
         Ok(())
-    }
-
-    async fn stock(
-        &mut self,
-        skus: &[u32],
-        min_seq: u64,
-        catalogue: &Catalogue,
-    ) -> Result<Vec<StockLevel>, LoadError> {
-        #[derive(serde::Deserialize)]
-        struct Row {
-            sku: String,
-            #[serde(flatten)]
-            level: StockLevel,
-        }
-        #[derive(serde::Deserialize)]
-        struct Rows {
-            data: Vec<Row>,
-        }
-        let codes: Vec<_> = skus.iter().map(|sku| catalogue.sku(*sku).code.as_str()).collect();
-        let path = format!("/v1/stock?sku={}", codes.join(","));
-        let headers = format!("Min-Seq: {min_seq}\r\nPrefer: wait=5\r\n");
-        let request = Request { headers: &headers, ..get(&path) };
-        let body = self.call(request).await?;
-        let rows: Rows = serde_json::from_slice(&body)
-            .map_err(|e| LoadError::target(format!("stock is not as documented: {e}")))?;
-        let levels = codes.iter().map(|code| {
-            let row = rows.data.iter().find(|row| row.sku == *code);
-            row.map(|row| row.level)
-                .ok_or_else(|| LoadError::target(format!("the host names no stock of {code}")))
-        });
-        levels.collect()
     }
 }
 
@@ -284,7 +220,7 @@ pub(crate) async fn settle(port: &mut Port, ledger: &mut Ledger) -> Result<Unres
     Ok(unresolved)
 }
 
-fn is_final(outcome: &crate::op::Outcome) -> bool {
+fn is_final(outcome: &Outcome) -> bool {
     outcome
         .as_ref()
         .is_ok_and(|answer| answer.code != "idempotency_in_flight" && answer.status != 503)
@@ -292,26 +228,4 @@ fn is_final(outcome: &crate::op::Outcome) -> bool {
 
 fn makes_order(op: &Op) -> bool {
     matches!(op.kind, OpKind::Buy | OpKind::Reserve)
-}
-
-const fn get(path: &str) -> Request<'_> {
-    Request { method: "GET", path, key: "", headers: "", body: b"" }
-}
-
-const fn put<'a>(path: &'a str, body: &'a [u8]) -> Request<'a> {
-    Request { method: "PUT", path, key: "", headers: "", body }
-}
-
-const fn post<'a>(path: &'a str, key: &'a str, body: &'a [u8]) -> Request<'a> {
-    Request { method: "POST", path, key, headers: "", body }
-}
-
-fn read_seq(body: &[u8], path: &str) -> Result<u64, LoadError> {
-    #[derive(serde::Deserialize)]
-    struct Wire {
-        seq: u64,
-    }
-    let wire: Wire = serde_json::from_slice(body)
-        .map_err(|e| LoadError::target(format!("answer to {path} is not as documented: {e}")))?;
-    Ok(wire.seq)
 }
