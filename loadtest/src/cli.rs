@@ -63,7 +63,7 @@ struct ReplayArgs {
     /// The file; its form is in docs/LOADTEST.md and loadtest/schema/replay-1.json
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Keep the recorded times (at_ms), this many times as fast
+    /// Keep the recorded times (`at_ms`), this many times as fast
     #[arg(long, value_name = "FACTOR", conflicts_with_all = ["rate", "max"])]
     speed: Option<f64>,
     /// Send the first N orders only
@@ -171,7 +171,7 @@ struct FlashArgs {
     #[arg(long, default_value_t = 1.1, value_name = "S")]
     zipf: f64,
     /// Customers to draw from
-    #[arg(long, default_value_t = 100_000, value_name = "N")]
+    #[arg(long, default_value_t = 10_000, value_name = "N")]
     customers: u32,
     /// Share of requests sent again with the same key, half of them at the same moment
     #[arg(long, default_value_t = 0.05, value_name = "SHARE")]
@@ -251,15 +251,14 @@ struct Scratch {
 impl Scratch {
     #[cfg(feature = "inproc")]
     fn open(&mut self, data: Option<&std::path::Path>, shards: u16) -> Result<Target, String> {
-        let inside = match data {
-            Some(dir) => onhand_loadtest::InProcess::open(dir, shards),
-            None => {
-                let made = tempfile::Builder::new().prefix("onhand-loadtest-").tempdir();
-                let made = made.map_err(|e| format!("no temporary directory: {e}"))?;
-                let inside = onhand_loadtest::InProcess::open(made.path(), shards);
-                self.dir = Some(made);
-                inside
-            }
+        let inside = if let Some(dir) = data {
+            onhand_loadtest::InProcess::open(dir, shards)
+        } else {
+            let made = tempfile::Builder::new().prefix("onhand-loadtest-").tempdir();
+            let made = made.map_err(|e| format!("no temporary directory: {e}"))?;
+            let inside = onhand_loadtest::InProcess::open(made.path(), shards);
+            self.dir = Some(made);
+            inside
         };
         inside.map(Target::InProc).map_err(text_of)
     }

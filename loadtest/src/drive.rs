@@ -147,7 +147,7 @@ pub(crate) struct Driven {
     pub(crate) meter: Meter,
     pub(crate) reconnects: u64,
     pub(crate) elapsed: Duration,
-    /// Share of one processor that each generator thread used, summed; `None` where unknown.
+    /// Share of one core that each generator thread used, summed; `None` where unknown.
     pub(crate) generator_cpu: Option<f64>,
 }
 
@@ -181,7 +181,7 @@ pub(crate) fn run(
         for share in shares {
             let (sender, run) = (sender.clone(), &run);
             // The receiver waits for every thread, so sending can't fail.
-            scope.spawn(move || sender.send(run.thread(share)));
+            scope.spawn(move || drop(sender.send(run.thread(share))));
         }
         let mut driven = Driven::default();
         let mut failed = None;

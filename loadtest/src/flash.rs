@@ -60,7 +60,7 @@ pub struct FlashOptions {
     pub hot_share: f64,
     /// Exponent of Zipf's law. Default 1.1.
     pub zipf: f64,
-    /// Customers to draw from. Default 100,000.
+    /// Customers to draw from. Default 10,000.
     pub customers: u32,
     /// What buyers do.
     pub mix: Mix,
@@ -81,7 +81,7 @@ impl FlashOptions {
             sku_stock: 1_000_000,
             hot_share: 0.8,
             zipf: 1.1,
-            customers: 100_000,
+            customers: 10_000,
             mix: Mix::default(),
             ttl_ms: 2_000,
         }

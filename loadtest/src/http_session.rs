@@ -48,7 +48,7 @@ impl HttpSession {
                 }
                 // What can't be reached at all does not come up by itself within two seconds.
                 Err(loss @ (Loss::Unreachable | Loss::Malformed)) => {
-                    last = loss.name().to_owned();
+                    loss.name().clone_into(&mut last);
                     if attempt > 2 {
                         break;
                     }

@@ -23,7 +23,7 @@ use crate::truth::{Checker, TruthReport, Unresolved};
 /// Time after the end of the schedule in which a backlog is still sent.
 pub const GRACE: Duration = Duration::from_secs(10);
 /// Longest time limit of one exchange.
-pub const TIMEOUT_MAX: Duration = Duration::from_secs(600);
+pub const TIMEOUT_MAX: Duration = Duration::from_mins(10);
 /// Generator processor share from which on it counts as saturated.
 const GENERATOR_CPU_MAX: f64 = 0.95;
 /// Share of requests sent late through a backlog that a saturated generator is blamed for.

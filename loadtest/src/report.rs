@@ -157,6 +157,9 @@ pub(crate) fn text(report: &LoadReport, head: &str) -> String {
     if report.reconnects > 0 {
         let _ = writeln!(out, "  reconnects   {}", report.reconnects);
     }
+    if let Some(cpu) = report.generator_cpu {
+        let _ = writeln!(out, "  generator    {:.0} % of one core", cpu * 100.0);
+    }
     write_latencies(&mut out, report);
     if let Some(why) = &report.generator_limited {
         let _ = writeln!(out, "  GENERATOR LIMITED: {why}");
@@ -351,11 +354,11 @@ pub(crate) fn json_of(report: &LoadReport, exit_code: u8, facts: Value) -> Value
         },
         "orders": {"count": report.orders, "per_second": report.order_rate()},
         "refusals": report.refusals,
-        "losses": serde_json::Map::from_iter(losses),
+        "losses": losses.collect::<serde_json::Map<_, _>>(),
         "latency": {
             "accepted": kind_json(&report.accepted),
             "refused": kind_json(&report.refused),
-            "kinds": serde_json::Map::from_iter(kinds),
+            "kinds": kinds.collect::<serde_json::Map<_, _>>(),
             "start_lag": latency_json(&report.lag),
             "backlogged": report.backlogged,
         },

@@ -126,7 +126,7 @@ mod tests {
                 tokio::join!(
                     ring(0, millis(6)),
                     ring(1, millis(2)),
-                    ring(2, Duration::from_secs(3_600))
+                    ring(2, Duration::from_hours(1))
                 );
             });
         });

@@ -227,7 +227,7 @@ impl Connection {
                 match parsed.map_err(|_| Loss::Malformed)? {
                     Some((head, length)) => break (head, self.consumed + length),
                     None => self.read_more().await?,
-                };
+                }
             };
             self.consumed = head_end;
             if head.status >= 200 {

@@ -139,7 +139,7 @@ impl Found {
     fn read(&mut self, line: &[u8]) -> Result<(), Malformed> {
         let colon = line.iter().position(|b| *b == b':').ok_or(Malformed::Header)?;
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
-        if name.is_empty() || name.iter().any(|b| b.is_ascii_whitespace()) {
+        if name.is_empty() || name.iter().any(u8::is_ascii_whitespace) {
             return Err(Malformed::Header);
         }
         match name.len() {

@@ -149,7 +149,7 @@ fn serve(stream: TcpStream, shop: &Mutex<Shop>) {
             let mut shop = shop.lock().unwrap_or_else(PoisonError::into_inner);
             shop.asked += 1;
             let (status, replayed, body) = shop.route(&request);
-            let orders = request.path.starts_with("/v1/orders") && shop.asked % 97 == 0;
+            let orders = request.path.starts_with("/v1/orders") && shop.asked.is_multiple_of(97);
             (status, replayed, body, orders.then_some(shop.lie))
         };
         let mut text = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n", body.len());
@@ -159,7 +159,7 @@ fn serve(stream: TcpStream, shop: &Mutex<Shop>) {
         text.push_str("\r\n");
         text.push_str(&body);
         match wrong {
-            Some(Lie::Garbage) => text = "HTTP/1.1 what?\r\n\r\n".to_owned(),
+            Some(Lie::Garbage) => "HTTP/1.1 what?\r\n\r\n".clone_into(&mut text),
             Some(Lie::HangUp) => return,
             _ => (),
         }
@@ -257,9 +257,10 @@ impl Shop {
                 (200, false, json!({"sku": code, "version": 1, "seq": seq}).to_string())
             }
             ("GET", path) if path.starts_with("/v1/skus/") => {
-                match self.skus.contains_key(&path["/v1/skus/".len()..]) {
-                    true => (200, false, "{}".to_owned()),
-                    false => problem(404, "not_found", self.seq()),
+                if self.skus.contains_key(&path["/v1/skus/".len()..]) {
+                    (200, false, "{}".to_owned())
+                } else {
+                    problem(404, "not_found", self.seq())
                 }
             }
             ("GET", "/v1/stock") => self.stock(query),
@@ -383,7 +384,7 @@ impl Shop {
             let same = lines.iter().filter(|l| l.0 == *sku && l.1 == *location);
             let asked: u64 = same.map(|l| l.2).sum();
             let found = free(self, sku, *location);
-            let lies = self.lie == Lie::FalseSoldOut && self.asked % 50 == 0;
+            let lies = self.lie == Lie::FalseSoldOut && self.asked.is_multiple_of(50);
             let sells = self.lie == Lie::Oversell && !sku.ends_with("gone");
             if (found < asked as i64 && !sells) || lies {
                 let found = if lies { 0 } else { found as u64 };
@@ -395,7 +396,7 @@ impl Shop {
         }
         let id = order_of(key);
         let status = if reserve { "reserved" } else { "placed" };
-        let odd = self.asked % 50 == 0 && !reserve;
+        let odd = self.asked.is_multiple_of(50) && !reserve;
         if self.lie == Lie::LoseOrder && odd {
             let body = json!({"order": id, "status": status, "total": {}, "seq": self.seq()});
             return (201, false, body.to_string());

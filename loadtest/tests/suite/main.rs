@@ -3,4 +3,6 @@
 mod cli;
 mod common;
 mod flash;
+#[cfg(feature = "inproc")]
+mod inproc;
 mod replay;
