@@ -78,8 +78,7 @@ pub(crate) struct Preferences {
 
 /// Reads `Prefer`.
 pub(crate) fn preferences(headers: &HeaderMap) -> Result<Preferences, Problem> {
-    let mut found =
-        Preferences { ack: Ack::Group, ack_asked: false, wait: WAIT_DEFAULT };
+    let mut found = Preferences { ack: Ack::Group, ack_asked: false, wait: WAIT_DEFAULT };
     for value in headers.get_all(&PREFER) {
         let text = value.to_str().map_err(|_| Problem::invalid("header prefer is not ASCII"))?;
         for preference in text.split([',', ';']) {
@@ -129,9 +128,9 @@ pub(crate) fn min_seq(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
     let Some(text) = single(headers, &MIN_SEQ)? else {
         return Ok(None);
     };
-    text.parse().map(Some).map_err(|_| {
-        Problem::invalid(format!("Min-Seq is \"{}\", not a position", shorten(text)))
-    })
+    text.parse()
+        .map(Some)
+        .map_err(|_| Problem::invalid(format!("Min-Seq is \"{}\", not a position", shorten(text))))
 }
 
 /// Returns the caller's request id where it is plain, for the reply to echo.
@@ -193,8 +192,7 @@ fn broken(detail: &str) -> Problem {
 }
 
 fn too_large(bytes_max: usize) -> Problem {
-    let mut problem =
-        Problem::new("too_large", format!("body is longer than {bytes_max} bytes"));
+    let mut problem = Problem::new("too_large", format!("body is longer than {bytes_max} bytes"));
     problem.close = true;
     problem
 }

@@ -142,9 +142,7 @@ pub(crate) fn find<'p>(method: &Method, path: &'p str) -> Result<Route<'p>, Prob
         ("readyz", None, ..) => need(get, Route::Readyz, "GET, HEAD"),
         ("metrics", None, ..) => need(get, Route::Metrics, "GET, HEAD"),
         (".well-known", Some("onhand"), None, _) => need(get, Route::WellKnown, "GET, HEAD"),
-        ("errors", Some(code), None, _) => {
-            need(get, Route::ErrorPage(decoded(code)?), "GET, HEAD")
-        }
+        ("errors", Some(code), None, _) => need(get, Route::ErrorPage(decoded(code)?), "GET, HEAD"),
         ("v1", Some(second), third, fourth) => {
             versioned(method, second, third, fourth).unwrap_or_else(|| Err(no_route(path)))
         }
@@ -204,8 +202,7 @@ fn no_route(path: &str) -> Problem {
 }
 
 fn wrong_method(allow: &'static str) -> Problem {
-    let mut problem =
-        Problem::new("method_not_allowed", format!("this path takes {allow}"));
+    let mut problem = Problem::new("method_not_allowed", format!("this path takes {allow}"));
     problem.allow = Some(allow);
     problem
 }

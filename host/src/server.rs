@@ -145,14 +145,8 @@ impl Server {
         let context = Arc::new(Context::new(engine, config, telemetry, draining, nonce));
         let addr = listener.local_addr()?;
         let admin_addr = admin.as_ref().map(TcpListener::local_addr).transpose()?;
-        let mut this = Self {
-            addr,
-            admin_addr,
-            context,
-            drain,
-            grace: Arc::default(),
-            workers: Vec::new(),
-        };
+        let mut this =
+            Self { addr, admin_addr, context, drain, grace: Arc::default(), workers: Vec::new() };
         this.start_workers(listener, admin, workers)?;
         Ok(this)
     }

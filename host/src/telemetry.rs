@@ -82,9 +82,10 @@ impl Telemetry {
         });
         counter.increment(1);
         let seconds = self.seconds[route].get_or_init(|| {
-            with_local_recorder(&self.recorder, || {
-                histogram!("onhand_http_request_duration_seconds", "route" => template)
-            })
+            with_local_recorder(
+                &self.recorder,
+                || histogram!("onhand_http_request_duration_seconds", "route" => template),
+            )
         });
         seconds.record(took);
     }

@@ -7,9 +7,7 @@ use onhand_core::{Command, Key, OrderId, Receipt, Reply as Answer};
 
 use super::{Call, Reply, json};
 use crate::problem::Problem;
-use crate::request::{
-    self, IDEMPOTENCY_REPLAYED, PREFERENCE_APPLIED, Preferences, SEQ, ack_name,
-};
+use crate::request::{self, IDEMPOTENCY_REPLAYED, PREFERENCE_APPLIED, Preferences, SEQ, ack_name};
 use crate::router::Route;
 use crate::wire::command::{self, Op, Target, sku_of_line};
 use crate::wire::encode::{self, Writer};

@@ -106,6 +106,7 @@ impl Problem {
     }
 
     /// Returns the code.
+    #[cfg(test)]
     pub(crate) fn code(&self) -> &'static str {
         self.page.code
     }

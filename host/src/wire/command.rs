@@ -97,9 +97,7 @@ pub(crate) fn decode(
 ) -> Result<Command, Problem> {
     match op {
         Op::Define => define(key, target, node, place),
-        Op::Receive | Op::Adjust | Op::Quarantine | Op::Unquarantine => {
-            stock(op, key, node, place)
-        }
+        Op::Receive | Op::Adjust | Op::Quarantine | Op::Unquarantine => stock(op, key, node, place),
         Op::TransferOut | Op::TransferIn => transfer(op, key, node, place),
         Op::Reserve => reserve(key, node, place),
         Op::Buy => buy(key, node, place),
@@ -211,8 +209,7 @@ fn quantity(members: &Members<'_, '_, '_>, name: &'static str) -> Result<Quantit
 /// Reads an amount of money that is not negative.
 fn money(node: &Node<'_>, place: &Place<'_>) -> Result<Money, Problem> {
     let members = Members::open(node, place, &["amount", "currency"])?;
-    let minor =
-        field::amount(members.need("amount")?, &members.at("amount"), Money::MINOR_MAX)?;
+    let minor = field::amount(members.need("amount")?, &members.at("amount"), Money::MINOR_MAX)?;
     let code = members.text("currency")?;
     let currency: Currency = code.parse().map_err(|_| {
         members.at("currency").invalid(format!(
@@ -319,10 +316,7 @@ fn reserve(key: Key, node: &Node<'_>, place: &Place<'_>) -> Result<Command, Prob
     }))
 }
 
-fn order_member(
-    members: &Members<'_, '_, '_>,
-    name: &'static str,
-) -> Result<OrderId, Problem> {
+fn order_member(members: &Members<'_, '_, '_>, name: &'static str) -> Result<OrderId, Problem> {
     order_id(members.text(name)?).map_err(|detail| members.at(name).invalid(detail))
 }
 
@@ -464,8 +458,8 @@ fn transfer(op: Op, key: Key, node: &Node<'_>, place: &Place<'_>) -> Result<Comm
         }));
     }
     let members = Members::open(node, place, &["transfer", "sku", "from", "quantity"])?;
-    let transfer = key_text(members.text("transfer")?)
-        .map_err(|why| members.at("transfer").invalid(why))?;
+    let transfer =
+        key_text(members.text("transfer")?).map_err(|why| members.at("transfer").invalid(why))?;
     Ok(Command::TransferIn(TransferIn {
         key,
         transfer,

@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use onhand_core::{
-    Aggregate, ChangeReceipt, CustomerId, Decision, Engine, Event, Explanation, Grants,
-    LocationId, LotId, Money, OrderReceipt, OrderStatus, OrderView, Placement, Receipt, SkuId,
-    SkuKind, SkuView, StockView, Timestamp,
+    Aggregate, ChangeReceipt, CustomerId, Decision, Engine, Event, Explanation, Grants, LocationId,
+    LotId, Money, OrderReceipt, OrderStatus, OrderView, Placement, Receipt, SkuId, SkuKind,
+    SkuView, StockView, Timestamp,
 };
 
 /// A JSON writer that keeps track of commas; the caller keeps track of nesting.

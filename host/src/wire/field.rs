@@ -123,11 +123,6 @@ impl<'n, 'a, 'p> Members<'n, 'a, 'p> {
         Place::Member(self.place, name)
     }
 
-    /// Returns where the object itself stands.
-    pub(crate) fn place(&self) -> &'p Place<'p> {
-        self.place
-    }
-
     /// Returns an integer of a range.
     pub(crate) fn integer(&self, name: &'static str, min: u64, max: u64) -> Result<u64, Problem> {
         integer(self.need(name)?, &self.at(name), min, max)
@@ -167,10 +162,10 @@ pub(crate) fn integer(
     };
     match value {
         Some(value) if value >= min && value <= max => Ok(value),
-        _ => Err(place.invalid(format!(
-            "must be an integer from {min} to {max}, is {}",
-            describe(node)
-        ))),
+        _ => {
+            Err(place
+                .invalid(format!("must be an integer from {min} to {max}, is {}", describe(node))))
+        }
     }
 }
 
