@@ -173,15 +173,14 @@ pub(crate) async fn body(
         }
         Ok(if rest.is_empty() { first.unwrap_or_default() } else { rest.into() })
     };
-    match tokio::time::timeout(timeout, read).await {
-        Ok(read) => read,
-        Err(_) => {
-            let ms = timeout.as_millis();
-            let mut problem =
-                Problem::new("request_timeout", format!("body did not arrive within {ms} ms"));
-            problem.close = true;
-            Err(problem)
-        }
+    if let Ok(read) = tokio::time::timeout(timeout, read).await {
+        read
+    } else {
+        let ms = timeout.as_millis();
+        let mut problem =
+            Problem::new("request_timeout", format!("body did not arrive within {ms} ms"));
+        problem.close = true;
+        Err(problem)
     }
 }
 

@@ -388,12 +388,9 @@ impl Acceptor {
             let stream = tokio::select! {
                 biased;
                 () = drained(&mut drain) => return,
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => stream,
-                    Err(_) => {
-                        tokio::time::sleep(ACCEPT_REST).await;
-                        continue;
-                    }
+                accepted = listener.accept() => if let Ok((stream, _)) = accepted { stream } else {
+                    tokio::time::sleep(ACCEPT_REST).await;
+                    continue;
                 },
             };
             let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
@@ -435,7 +432,7 @@ impl Acceptor {
 /// The reply to a connection too many; its length is checked by a test.
 const REFUSAL: &str = "HTTP/1.1 429 Too Many Requests\r\n\
     content-type: application/problem+json\r\nconnection: close\r\nretry-after: 1\r\n\
-    content-length: 195\r\n\r\n\
+    content-length: 206\r\n\r\n\
     {\"type\":\"/errors/too_many_connections\",\"title\":\"Too many connections\",\"status\":429,\
     \"code\":\"too_many_connections\",\"detail\":\"the host has as many connections as it may\",\
     \"retryable\":true,\"retry_after_ms\":1000}";

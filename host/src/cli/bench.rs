@@ -1,5 +1,6 @@
 //! `onhand bench`: durable orders in this process, through the public API of the engine.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -159,7 +160,7 @@ fn call(
     let ack = if arguments.memory { Ack::Memory } else { Ack::Group };
     let size = u64::from(arguments.batch);
     let mut measured = Measured { latency: histogram()?, orders: 0, refused: 0 };
-    let mut under_way: std::collections::VecDeque<(Instant, BatchTicket)> = Default::default();
+    let mut under_way: VecDeque<(Instant, BatchTicket)> = VecDeque::new();
     loop {
         let stopping = stop.load(Ordering::Relaxed);
         if !stopping && under_way.len() < PIPELINE {

@@ -9,7 +9,7 @@ use super::{FAILED, Failure, USAGE};
 /// Longest reply that is read.
 const REPLY_BYTES_MAX: u64 = 64 << 20;
 /// How long the host may be silent.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
+const SILENCE_MAX: Duration = Duration::from_mins(1);
 
 /// Fetches a path of a host; returns status and body.
 pub(super) fn get(url: &str, path: &str, key: Option<&str>) -> Result<(u16, String), Failure> {

@@ -1,5 +1,6 @@
 //! `onhand explain`: a problem code offline, or the decisions about an order.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -142,22 +143,24 @@ fn text(value: &serde_json::Value) -> String {
     }
     for decision in value["decisions"].as_array().into_iter().flatten() {
         let event = &decision["event"];
-        text.push_str(&format!(
+        let _ = write!(
+            text,
             "\n  seq {}  {}  {}\n      {}\n",
             decision["seq"],
             word(&decision["time"]),
             word(&event["type"]),
             word(&decision["reason"])
-        ));
+        );
         for movement in event["movements"].as_array().into_iter().flatten() {
-            text.push_str(&format!(
-                "      {} × {} at location {}: {} → {}\n",
+            let _ = writeln!(
+                text,
+                "      {} × {} at location {}: {} → {}",
                 movement["quantity"],
                 word(&movement["sku"]),
                 movement["location"],
                 word(&movement["from"]),
                 word(&movement["to"])
-            ));
+            );
         }
     }
     text

@@ -10,6 +10,7 @@ mod signal;
 mod style;
 mod verify;
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
 
@@ -119,7 +120,7 @@ impl From<onhand_core::Error> for Failure {
         let mut text = error.to_string();
         let mut cause = std::error::Error::source(&error);
         while let Some(inner) = cause {
-            text.push_str(&format!(": {inner}"));
+            let _ = write!(text, ": {inner}");
             cause = inner.source();
         }
         Self::new(code, text).help(error.help())
@@ -155,7 +156,7 @@ pub fn run(cli: Cli) -> u8 {
         Err(failure) => {
             let mut text = format!("onhand: {}\n", failure.text);
             if let Some(help) = failure.help {
-                text.push_str(&format!("  help: {help}\n"));
+                let _ = writeln!(text, "  help: {help}");
             }
             let _ = std::io::stderr().lock().write_all(text.as_bytes());
             failure.code

@@ -1,5 +1,6 @@
 //! `onhand serve`: opens the engine, serves it, drains it.
 
+use std::fmt::Write as _;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -57,7 +58,7 @@ pub(super) struct Arguments {
     /// Threads that serve HTTP [default: one a core, at most 8]
     #[arg(long, value_name = "N")]
     workers: Option<String>,
-    /// Any other setting, such as limits.connections_max=1000
+    /// Any other setting, such as `limits.connections_max=1000`
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Print every setting with its value and origin, and exit
@@ -196,7 +197,7 @@ fn print(settings: &Settings, json: bool) {
     for (key, value, origin) in &shown {
         let pad = " ".repeat(width - key.len() - value.len());
         let help = SETTINGS.iter().find(|s| s.key == *key).map_or("", |s| s.help);
-        text.push_str(&format!("{key} = {value}{pad}  # {origin}; {help}\n"));
+        let _ = writeln!(text, "{key} = {value}{pad}  # {origin}; {help}");
     }
     say(&text);
 }

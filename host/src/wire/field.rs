@@ -228,7 +228,8 @@ pub(crate) fn closest<'w>(word: &str, known: &[&'w str]) -> Option<&'w str> {
         return None;
     }
     let word = word.to_ascii_lowercase();
-    let near = known.iter().map(|name| (distance(word.as_bytes(), name.as_bytes()), *name));
+    let edits = |name: &str| distance(word.as_bytes(), name.to_ascii_lowercase().as_bytes());
+    let near = known.iter().map(|name| (edits(name), *name));
     let (edits, name) = near.min_by_key(|(edits, _)| *edits)?;
     if edits <= word.len().max(name.len()).div_ceil(3) {
         return Some(name);

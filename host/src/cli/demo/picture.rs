@@ -1,5 +1,6 @@
 //! What the demo shows: a line that lives while the sale runs, then the result.
 
+use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -130,7 +131,7 @@ impl Picture {
         let row = |name: &str, value: u64, more: String| {
             format!("  {name:<10} {:>10}   {more}\n", count(value))
         };
-        text.push_str(&format!("{}\n", self.style.bold("Sale")));
+        let _ = writeln!(text, "{}", self.style.bold("Sale"));
         let rate = count(load.rate() as u64);
         text.push_str(&row("requests", load.sent, format!("in {seconds:.1} s, {rate} a second")));
         let rate = count(load.order_rate() as u64);
@@ -158,16 +159,16 @@ impl Picture {
         };
         let head = ["p50", "p90", "p99", "p99.9", "max"].map(|name| format!("{name:>9}"));
         let title = self.style.bold(&format!("{:<12}", "Latency"));
-        text.push_str(&format!("{title} {}\n", self.style.dim(&head.join(" "))));
+        let _ = writeln!(text, "{title} {}", self.style.dim(&head.join(" ")));
         text.push_str(&row("accepted", &flash.load.accepted.intended));
         text.push_str(&row("refused", &flash.load.refused.intended));
         text.push('\n');
     }
 
     fn truth(&self, text: &mut String, outcome: &Outcome) {
-        text.push_str(&format!("{}\n", self.style.bold("Truth")));
+        let _ = writeln!(text, "{}", self.style.bold("Truth"));
         let mut row = |holds: bool, claim: &str| {
-            text.push_str(&format!("  {} {claim}\n", self.style.verdict(holds)));
+            let _ = writeln!(text, "  {} {claim}", self.style.verdict(holds));
         };
         if let Some(truth) = &outcome.flash.load.truth {
             let units = &truth.units;
