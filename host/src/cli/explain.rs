@@ -27,10 +27,10 @@ pub(super) struct Arguments {
     #[arg(value_name = "CODE|ORDER")]
     subject: Option<String>,
     /// Data directory with the order
-    #[arg(long, value_name = "DIR", conflicts_with = "url")]
+    #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Running host with the order
-    #[arg(long, value_name = "URL", env = "ONHAND_URL")]
+    #[arg(long, value_name = "URL", env = "ONHAND_URL", hide_env_values = true)]
     url: Option<String>,
     /// Print JSON
     #[arg(long)]
