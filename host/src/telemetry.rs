@@ -107,6 +107,26 @@ pub(crate) fn engine(telemetry: &Telemetry, engine: &Engine) {
         gauge!("onhand_journal_seq").set(engine.durable_seq() as f64);
         let up = matches!(engine.status(), EngineStatus::Running);
         gauge!("onhand_engine_running").set(if up { 1.0 } else { 0.0 });
+        let counts = engine.metrics();
+        for (result, count) in [
+            ("accepted", counts.accepted),
+            ("repeated", counts.repeated),
+            ("refused", counts.refused),
+        ] {
+            counter!("onhand_commands_total", "result" => result).absolute(count);
+        }
+        for (reject, count) in &counts.refusals {
+            counter!("onhand_refusals_total", "reason" => reject.code()).absolute(*count);
+        }
+        counter!("onhand_journal_bytes_total").absolute(counts.journal_bytes);
+        counter!("onhand_journal_groups_total").absolute(counts.groups);
+        counter!("onhand_reservations_expired_total").absolute(counts.expired);
+        counter!("onhand_cross_shard_baskets_total").absolute(counts.cross_baskets);
+        counter!("onhand_orders_archived_total").absolute(counts.archived);
+        gauge!("onhand_orders", "state" => "live").set(counts.live_orders as f64);
+        gauge!("onhand_orders", "state" => "settled").set(counts.settled_resident as f64);
+        gauge!("onhand_shard_memory_bytes").set(counts.memory_bytes as f64);
+        gauge!("onhand_shard_queue_depth").set(counts.queued as f64);
     });
 }
 

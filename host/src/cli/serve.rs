@@ -52,7 +52,7 @@ pub(super) struct Arguments {
     /// Take writes without a key; only on a loopback address
     #[arg(long)]
     dev: bool,
-    /// Shards of a new data directory, 1 to 64 [default: 1]
+    /// Shards, 1 to 64, fixed when the data directory is made [default: those it has, or 1]
     #[arg(long, value_name = "N")]
     shards: Option<String>,
     /// Threads that serve HTTP [default: one a core, at most 8]

@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use onhand_core::limits::SHARDS_MAX;
 use onhand_core::{Engine, EngineBuilder};
 
 pub use setting::{SETTINGS, Setting};
@@ -258,8 +259,11 @@ impl Settings {
         const GIB: u64 = 1 << 30;
         let key = "engine.checkpoint_journal_bytes";
         Ok(EngineSettings {
-            shards: self.number("engine.shards", 1, onhand_core::limits::SHARDS_MAX.into())? as u16,
-            queue_commands_max: self.number("engine.queue_commands_max", 1, 1 << 24)? as u32,
+            shards: match self.text("engine.shards").0 {
+                "auto" => None,
+                _ => Some(self.number("engine.shards", 1, SHARDS_MAX.into())? as u16),
+            },
+            queue_commands_max: self.number("engine.queue_commands_max", 1, 1 << 22)? as u32,
             checkpoint_journal_bytes: self.number(key, 1 << 20, 1_024 * GIB)?,
             keep_journal: self.flag("engine.keep_journal")?,
             direct_io: self.flag("engine.direct_io")?,
@@ -293,8 +297,8 @@ impl Settings {
 /// Settings of the engine that a host opens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineSettings {
-    /// Shards of a new data directory.
-    pub shards: u16,
+    /// Shards; `None` takes those of the data directory, 1 for a new one.
+    pub shards: Option<u16>,
     /// Most commands that wait.
     pub queue_commands_max: u32,
     /// Journal between two checkpoints, in bytes.
@@ -312,8 +316,12 @@ pub struct EngineSettings {
 impl EngineSettings {
     /// Returns a builder with these settings for a data directory.
     pub fn builder(&self, data: &Path) -> EngineBuilder {
-        Engine::builder(data)
-            .shards(self.shards)
+        let builder = Engine::builder(data);
+        let builder = match self.shards {
+            Some(shards) => builder.shards(shards),
+            None => builder,
+        };
+        builder
             .queue_commands_max(self.queue_commands_max)
             .checkpoint_journal_bytes(self.checkpoint_journal_bytes)
             .keep_journal(self.keep_journal)
@@ -369,7 +377,7 @@ mod tests {
         settings.set("listen", "127.0.0.1:3".to_owned(), flag).expect("known");
         let config = settings.check().expect("valid");
         assert_eq!(config.listen.port(), 3);
-        assert_eq!((config.engine.shards, config.engine.queue_commands_max), (3, 7));
+        assert_eq!((config.engine.shards, config.engine.queue_commands_max), (Some(3), 7));
         let shown = settings.shown();
         let origin = |key: &str| {
             let found = shown.iter().find(|(k, ..)| *k == key);

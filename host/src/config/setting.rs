@@ -49,7 +49,11 @@ pub const SETTINGS: &[Setting] = &[
     setting("engine.expected_orders", "0", "orders to make room for at the start"),
     setting("engine.keep_journal", "true", "keep the journal behind a checkpoint"),
     setting("engine.queue_commands_max", "65536", "most commands that wait, then 503 overloaded"),
-    setting("engine.shards", "1", "shards of a new data directory, 1 to 64; fixed afterwards"),
+    setting(
+        "engine.shards",
+        "auto",
+        "1 to 64, fixed when the data directory is made; auto: those it has, 1 for a new one",
+    ),
     setting("limits.batch_body_bytes_max", "1048576", "longest body of a batch or import"),
     setting("limits.body_bytes_max", "65536", "longest body of every other route"),
     setting("limits.body_timeout_ms", "10000", "how long a body may take"),

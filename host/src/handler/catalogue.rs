@@ -87,7 +87,7 @@ pub(super) fn sku_many(call: Call<'_>) -> Result<Reply, Problem> {
     out.list("data", &page, |out, view| encode::sku(out, engine, view));
     out.flag("has_more", has_more);
     match page.last() {
-        Some(last) if has_more => out.number("next", u64::from(last.index)),
+        Some(last) if has_more => out.number("next", u64::from(last.index) + 1),
         _ => out.null("next"),
     }
     out.close();

@@ -31,6 +31,7 @@ pub(super) fn readyz(call: Call<'_>) -> Result<Reply, Problem> {
         EngineStatus::ReadOnly => red("not ready: read only, the disk is nearly full\n"),
         EngineStatus::Stopped(_) => red("not ready: the engine has stopped\n"),
         EngineStatus::Closing => red("not ready: closing\n"),
+        _ => red("not ready\n"),
     }
 }
 

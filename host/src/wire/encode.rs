@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use onhand_core::{
-    Aggregate, ChangeReceipt, CustomerId, Decision, Engine, Event, Explanation, Grants, LocationId,
-    LotId, Money, OrderReceipt, OrderStatus, OrderView, Placement, Receipt, SkuId, SkuKind,
-    SkuView, StockView, Timestamp,
+    Aggregate, ChangeReceipt, CustomerId, Decision, Engine, Event, EventMovement, Explanation,
+    Grants, LocationId, LotId, Money, OrderReceipt, OrderStatus, OrderView, Placement, Receipt,
+    Reject, SkuId, SkuKind, SkuView, StockView, Timestamp,
 };
 
 /// A JSON writer that keeps track of commas; the caller keeps track of nesting.
@@ -349,7 +349,9 @@ pub(crate) fn order(out: &mut Writer, engine: &Engine, view: &OrderView) {
             if part.sku != line.sku {
                 out.text("sku", &code(engine, part.sku));
             }
-            cell(out, part.location, part.lot);
+            if part.location != LocationId::ANY {
+                cell(out, part.location, part.lot);
+            }
             out.number("reserved", u64::from(part.reserved));
             out.number("committed", u64::from(part.committed));
             out.close();
@@ -367,8 +369,8 @@ pub(crate) fn explanation(out: &mut Writer, engine: &Engine, explanation: &Expla
     out.flag("complete", explanation.complete);
     out.list("decisions", &explanation.decisions, |out, decision: &Decision| {
         out.open();
-        out.number("seq", decision.seq);
-        out.time("time", decision.time);
+        out.number("seq", decision.event.seq);
+        out.time("time", decision.event.time);
         out.text("reason", &decision.reason);
         out.open_in("event");
         event_members(out, engine, &decision.event);
@@ -404,24 +406,44 @@ fn event_members(out: &mut Writer, engine: &Engine, event: &Event) {
     if let Some(order) = &event.order {
         customer(out, order.customer);
         out.money("total", order.total);
-        out.list("lines", &order.lines, |out, (sku, asked, granted)| {
+        out.list("lines", &order.lines, |out, (sku, asked)| {
             out.open();
             out.text("sku", &code(engine, *sku));
             out.number("quantity", u64::from(*asked));
-            out.number("granted", u64::from(*granted));
             out.close();
         });
     }
-    out.list("movements", &event.movements, |out, movement| {
-        out.open();
-        out.text("sku", &code(engine, movement.sku));
-        cell(out, movement.location, movement.lot);
-        out.number("quantity", u64::from(movement.quantity));
-        out.text("from", movement.from.name());
-        out.text("to", movement.to.name());
-        out.number("line", u64::from(movement.line));
+    if event.deadline != Timestamp::ZERO {
+        out.time("expires_at", event.deadline);
+    }
+    if event.reason != 0 {
+        out.number("reason", u64::from(event.reason));
+    }
+    if let Some(refusal) = &event.refusal {
+        let known = Reject::ALL.iter().find(|reject| reject.number() == refusal.reject);
+        out.open_in("refusal");
+        out.text("code", known.map_or("unknown", |reject| reject.code()));
+        out.text("sku", &code(engine, refusal.sku));
+        out.number("asked", refusal.asked);
+        out.number("available", refusal.available);
+        out.number("tentative", refusal.tentative);
         out.close();
-    });
+    }
+    out.list("movements", &event.movements, |out, one| movement(out, engine, one));
+    if !event.instructions.is_empty() {
+        out.list("instructions", &event.instructions, |out, one| movement(out, engine, one));
+    }
+}
+
+fn movement(out: &mut Writer, engine: &Engine, movement: &EventMovement) {
+    out.open();
+    out.text("sku", &code(engine, movement.sku));
+    cell(out, movement.location, movement.lot);
+    out.number("quantity", u64::from(movement.quantity));
+    out.text("from", movement.from.name());
+    out.text("to", movement.to.name());
+    out.number("line", u64::from(movement.line));
+    out.close();
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Args;
-use onhand_core::{Engine, OpenReport};
+use onhand_core::{Engine, EngineBuilder, OpenReport};
 use onhand_loadtest::flash::{FlashOptions, FlashReport};
 use onhand_loadtest::{Authority, Pace, Target};
 use onhand_verify::{Options, Report};
@@ -58,9 +58,9 @@ pub(super) struct Arguments {
     /// Connections of the buyers
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4_096))]
     connections: u32,
-    /// Shards of the engine
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
-    shards: u16,
+    /// Shards of the engine [default: those of the data directory, or 1]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=64))]
+    shards: Option<u16>,
     /// Seed of the buyers
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -147,8 +147,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     stay(arguments, &home, addr, &outcome, &stop, &picture)
 }
 
-fn open(dir: &Path, shards: u16) -> Result<(Engine, OpenReport), Failure> {
-    Ok(Engine::builder(dir).shards(shards).open()?)
+fn open(dir: &Path, shards: Option<u16>) -> Result<(Engine, OpenReport), Failure> {
+    let builder = Engine::builder(dir);
+    let builder = shards.into_iter().fold(builder, EngineBuilder::shards);
+    Ok(builder.open()?)
 }
 
 /// Serves an engine to this machine, without keys.

@@ -62,21 +62,18 @@ impl Picture {
         home: &Home,
         opened: &OpenReport,
     ) {
-        let Style { .. } = self.style;
         let (stock, skus) = (count(arguments.stock.into()), SKUS);
         let (seconds, connections) = (arguments.seconds, arguments.connections);
-        let shards = if arguments.shards == 1 { "shard" } else { "shards" };
         let kept = if home.is_kept() { "kept" } else { "temporary" };
         let was = if opened.created { "new" } else { "opened again" };
         self.print(&format!(
             "{}\n\n\
              \x20 host     http://{addr}, HTTP/1.1, {connections} connections\n\
-             \x20 engine   {} {shards}, every order on disk before its answer\n\
+             \x20 engine   in this process, every order on disk before its answer\n\
              \x20 data     {} ({kept}, {was})\n\
              \x20 shop     1 hot SKU with {stock} units, 2 a customer, and {skus} others\n\
              \x20 buyers   {seconds} s, as fast as answers come: double clicks, abandoned baskets\n\n",
             self.style.bold("Onhand demo: a flash sale on this machine"),
-            arguments.shards,
             home.path().display(),
         ));
     }
