@@ -29,6 +29,7 @@ pub(crate) struct Context {
     requests: AtomicU64,
     blocking: Semaphore,
     waiting: AtomicUsize,
+    in_flight: AtomicUsize,
 }
 
 impl Context {
@@ -49,7 +50,18 @@ impl Context {
             requests: AtomicU64::new(0),
             blocking: Semaphore::new(BLOCKING_MAX),
             waiting: AtomicUsize::new(0),
+            in_flight: AtomicUsize::new(0),
         }
+    }
+
+    /// Counts a request as in flight until the guard is dropped.
+    pub(crate) fn begin(&self) -> Counted<'_> {
+        Counted::new(&self.in_flight)
+    }
+
+    /// Returns how many requests are in flight.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
     }
 
     /// Makes a request id that no other request of this run has.
@@ -96,12 +108,11 @@ impl Context {
         if self.engine.durable_seq() >= seq {
             return Ok(true);
         }
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= self.config.waiting_max {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
-            let max = self.config.waiting_max;
+        let _waiting = Counted::new(&self.waiting);
+        let max = self.config.waiting_max;
+        if self.waiting.load(Ordering::Relaxed) > max {
             return Err(Problem::new("overloaded", format!("more than {max} reads wait")));
         }
-        let _guard = Waiting(&self.waiting);
         let mut drain = self.drain.clone();
         let look = async {
             while self.engine.durable_seq() < seq {
@@ -116,10 +127,17 @@ impl Context {
     }
 }
 
-/// Counts a waiting read down, also where its client has left.
-struct Waiting<'c>(&'c AtomicUsize);
+/// Counts one up, and down again when dropped, also where the client has left.
+pub(crate) struct Counted<'c>(&'c AtomicUsize);
 
-impl Drop for Waiting<'_> {
+impl<'c> Counted<'c> {
+    fn new(counter: &'c AtomicUsize) -> Self {
+        counter.fetch_add(1, Ordering::Relaxed);
+        Self(counter)
+    }
+}
+
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

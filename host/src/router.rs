@@ -105,13 +105,31 @@ impl Route<'_> {
     /// Returns the method as metrics name it.
     pub(crate) fn method(&self) -> &'static str {
         match self {
-            Self::Buy | Self::Batch | Self::Reserve | Self::Place => "POST",
-            Self::Cancel(_) | Self::Ship(_) | Self::Short(_) => "POST",
-            Self::Extend(_) | Self::Release(_) | Self::Movement | Self::Import => "POST",
             Self::SkuDefine(_) => "PUT",
-            Self::Order(_) | Self::OrderExplain(_) | Self::StockOne(_) | Self::StockMany => "GET",
-            Self::SkuOne(_) | Self::SkuMany | Self::Events | Self::Livez | Self::Readyz => "GET",
-            Self::Metrics | Self::ErrorPage(_) | Self::Links | Self::WellKnown => "GET",
+            Self::Buy
+            | Self::Batch
+            | Self::Reserve
+            | Self::Place
+            | Self::Cancel(_)
+            | Self::Ship(_)
+            | Self::Short(_)
+            | Self::Extend(_)
+            | Self::Release(_)
+            | Self::Movement
+            | Self::Import => "POST",
+            Self::Order(_)
+            | Self::OrderExplain(_)
+            | Self::StockOne(_)
+            | Self::StockMany
+            | Self::SkuOne(_)
+            | Self::SkuMany
+            | Self::Events
+            | Self::Livez
+            | Self::Readyz
+            | Self::Metrics
+            | Self::ErrorPage(_)
+            | Self::Links
+            | Self::WellKnown => "GET",
         }
     }
 }

@@ -286,7 +286,29 @@ impl Worker {
             open(&self.context, &builder, &graceful, arrival);
         }
         let grace = self.grace.get().copied().unwrap_or_default();
-        tokio::time::timeout(grace, graceful.shutdown()).await.is_ok()
+        tokio::select! {
+            () = graceful.shutdown() => true,
+            () = idle(&self.context) => true,
+            () = tokio::time::sleep(grace) => self.context.in_flight() == 0,
+        }
+    }
+}
+
+/// How long a client may take to read its last answer and to close an idle connection.
+const LINGER: Duration = Duration::from_millis(500);
+/// How often a drain looks for requests in flight.
+const DRAIN_LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// Waits until no request is in flight, and none has come up after a moment.
+async fn idle(context: &Context) {
+    loop {
+        while context.in_flight() > 0 {
+            tokio::time::sleep(DRAIN_LOOK_EVERY).await;
+        }
+        tokio::time::sleep(LINGER).await;
+        if context.in_flight() == 0 {
+            return;
+        }
     }
 }
 

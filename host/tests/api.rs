@@ -24,7 +24,10 @@ fn skus_are_defined_read_and_listed() {
     assert_eq!((again.status, again.body.len()), (304, 0));
 
     let price = r#"{"price":{"amount":999,"currency":"EUR"}}"#;
-    assert_eq!(shop.call("PUT", "/v1/skus/mug", &[], price).json()["version"], 2);
+    let unlimited = shop.call("PUT", "/v1/skus/mug", &[], price);
+    unlimited.is_problem(409, "sku_fixed");
+    let more = r#"{"price":{"amount":999,"currency":"EUR"},"limit":3}"#;
+    assert_eq!(shop.call("PUT", "/v1/skus/mug", &[], more).json()["version"], 2);
     shop.call("PUT", "/v1/skus/mug", &[], "{").is_problem(400, "invalid_request");
     let kind = r#"{"price":{"amount":1,"currency":"EUR"},"kind":"seat"}"#;
     shop.call("PUT", "/v1/skus/mug", &[], kind).is_problem(409, "sku_fixed");

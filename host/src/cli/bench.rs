@@ -72,12 +72,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let dir = tempfile::Builder::new().prefix("onhand-bench-").tempdir_in(&parent)?;
     let (engine, _report) = Engine::builder(dir.path()).shards(arguments.shards).open()?;
     let skus = stock(&engine)?;
-    let before = directory_bytes(dir.path());
+    let before = engine.metrics().journal_bytes;
     let engine = Arc::new(engine);
     let (measured, elapsed) = measure(&engine, arguments, &skus)?;
     let seq = engine.durable_seq();
+    let bytes = engine.metrics().journal_bytes.saturating_sub(before);
     super::serve::close(engine)?;
-    let bytes = directory_bytes(dir.path()).saturating_sub(before);
     if measured.refused > 0 {
         let refused = measured.refused;
         return Err(Failure::new(FAILED, format!("{refused} orders were refused, none should be")));
@@ -234,12 +234,4 @@ fn report(arguments: &Arguments, measured: &Measured, elapsed: Duration, bytes: 
         arguments.shards,
         arguments.clients,
     ));
-}
-
-/// Adds up the files of a data directory's journal.
-pub(super) fn directory_bytes(dir: &std::path::Path) -> u64 {
-    let Ok(entries) = std::fs::read_dir(dir.join("journal")) else {
-        return 0;
-    };
-    entries.flatten().filter_map(|entry| Some(entry.metadata().ok()?.len())).sum()
 }

@@ -126,9 +126,8 @@ fn write_item(out: &mut Writer, item: &Item, answer: Option<&Answer>, body: Opti
 /// Returns the status that the item's own route would answer with.
 fn success(op: Option<Op>, receipt: &Receipt) -> u64 {
     match (receipt, op) {
-        (Receipt::Order(_), _) | (Receipt::Change(_), Some(Op::Place)) => 201,
-        (Receipt::Stock(_), Some(Op::Define)) => 200,
-        (Receipt::Stock(_), _) => 201,
-        (Receipt::Change(_) | Receipt::Tick, _) => 200,
+        (Receipt::Change(_), Some(Op::Place)) => 201,
+        (Receipt::Stock(_), Some(Op::Define)) | (Receipt::Change(_) | Receipt::Tick, _) => 200,
+        (Receipt::Order(_) | Receipt::Stock(_), _) => 201,
     }
 }

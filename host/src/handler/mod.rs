@@ -49,6 +49,7 @@ pub(crate) async fn answer(
     request: Request<Incoming>,
 ) -> Result<Reply, Infallible> {
     let started = Instant::now();
+    let _in_flight = ctx.begin();
     let id = match request::request_id(request.headers()) {
         Some(id) => id.to_owned(),
         None => ctx.request_id(),

@@ -131,13 +131,10 @@ fn reply(
     body: &[u8],
     movement: Option<&'static str>,
 ) -> Result<Reply, Problem> {
-    let receipt = if let Ok(receipt) = &answer.outcome {
-        receipt
-    } else {
+    let Ok(receipt) = &answer.outcome else {
         // Refusals are the rarer case, so the body is read again rather than kept as a tree.
         let node = tree::parse(body).ok();
-        let problem = refused(answer, node.as_ref());
-        return Err(problem.unwrap_or_else(in_flight));
+        return Err(refused(answer, node.as_ref()).unwrap_or_else(in_flight));
     };
     let mut out = Writer::new();
     match (receipt, route) {

@@ -362,7 +362,7 @@ pub const PAGES: &[Page] = &[
         409,
         Never,
         "This can't be changed about a SKU",
-        "Kind, placement, currency and components are fixed when a SKU is defined; price and limit can change.",
+        "Kind, placement, currency and components are fixed when a SKU is defined, and so is whether it has a limit; price and height of a limit can change.",
         "Define a new SKU under another code.",
     ),
     entry(

@@ -126,11 +126,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         .map_err(|e| Failure::new(FAILED, e.to_string()));
     picture.loaded();
     let drained = server.drain(DRAIN).finished;
+    let journal_bytes = engine.metrics().journal_bytes;
     close(engine)?;
     let flash = flash?;
     picture.verifying();
     let verified = onhand_verify::verify(home.path(), Options::default());
-    let journal_bytes = super::bench::directory_bytes(home.path());
     let outcome = Outcome { flash, verified, journal_bytes, drained };
     picture.result(arguments, &outcome);
     let code = if !outcome.holds() {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use onhand_core::OpenReport;
 use onhand_loadtest::flash::FlashReport;
 use onhand_loadtest::{Latency, OnProgress, Phase, Progress};
+use onhand_verify::SkuReport;
 
 use super::super::style::{Style, count, size, span};
 use super::super::{note, say};
@@ -167,19 +168,22 @@ impl Picture {
         let mut row = |holds: bool, claim: &str| {
             let _ = writeln!(text, "  {} {claim}", self.style.verdict(holds));
         };
-        if let Some(truth) = &outcome.flash.load.truth {
-            let units = &truth.units;
-            let adds_up = units.put_in == units.sold + units.reserved + units.left;
+        if let Some(hot) = hot_stock(outcome) {
+            let (sold, held, left) = (hot.sold, hot.reserved_end, hot.available_end);
+            let rest = match (held, left) {
+                (0, 0) => "sold out to the last unit".to_owned(),
+                (0, left) => format!("{} left", count(left)),
+                (held, 0) => format!("{} more reserved, none left", count(held)),
+                (held, left) => format!("{} more reserved, {} left", count(held), count(left)),
+            };
+            let stock = count(hot.received);
+            let claim = if held == 0 && left == 0 { "sold = stock" } else { "sold <= stock" };
             row(
-                adds_up,
-                &format!(
-                    "stock {} = sold {} + reserved {} + left {}",
-                    count(units.put_in),
-                    count(units.sold),
-                    count(units.reserved),
-                    count(units.left)
-                ),
+                hot.received == sold + held + left,
+                &format!("{claim}: {} of {stock} units of the hot SKU, {rest}", count(sold)),
             );
+        }
+        if let Some(truth) = &outcome.flash.load.truth {
             for check in &truth.checks {
                 let found = match check.violations {
                     0 => format!("{} checked", count(check.checked)),
@@ -252,6 +256,12 @@ impl Picture {
         );
         if self.json { note(&text) } else { say(&text) }
     }
+}
+
+/// Returns what the verifier found about the hot SKU.
+fn hot_stock(outcome: &Outcome) -> Option<&SkuReport> {
+    let report = outcome.verified.as_ref().ok()?;
+    report.skus.iter().find(|sku| sku.code == outcome.flash.hot_sku)
 }
 
 /// Draws one state of progress: over the last one on a terminal, else a line now and then.
