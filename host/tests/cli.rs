@@ -27,7 +27,7 @@ fn run(arguments: &[&str]) -> (i32, String, String) {
 #[test]
 fn help_teaches() {
     let mut all = String::new();
-    for command in ["", "serve", "demo", "verify", "explain", "bench", "key"] {
+    for command in ["", "serve", "demo", "verify", "rebuild", "explain", "bench", "key"] {
         let arguments: Vec<&str> =
             if command.is_empty() { vec!["--help"] } else { vec![command, "--help"] };
         let (code, text, _) = run(&arguments);
@@ -77,8 +77,10 @@ fn wrong_usage_exits_with_2_and_the_way_out() {
         assert_eq!(code, 2, "{arguments:?}: {error}");
         assert!(error.contains(text), "{arguments:?}: {error}");
     }
-    let (code, _, error) = run(&["verify", "/nowhere/at/all"]);
-    assert!(code == 1 && error.contains("no data directory /nowhere/at/all"), "{error}");
+    for command in ["verify", "rebuild"] {
+        let (code, _, error) = run(&[command, "/nowhere/at/all"]);
+        assert!(code == 1 && error.contains("no data directory /nowhere/at/all"), "{error}");
+    }
 }
 
 #[test]
@@ -172,7 +174,7 @@ impl Drop for Host {
 }
 
 #[test]
-fn a_shop_is_served_drained_verified_and_explained() {
+fn a_shop_is_served_drained_verified_rebuilt_and_explained() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let data = dir.path().join("shop");
     let data = data.to_str().expect("UTF-8");
@@ -202,6 +204,8 @@ fn a_shop_is_served_drained_verified_and_explained() {
     let (code, json, _) = run(&["verify", data, "--json"]);
     let verdict: serde_json::Value = serde_json::from_str(&json).expect("JSON");
     assert_eq!((code, &verdict["verdict"]), (0, &"content".into()));
+    let (code, text, error) = run(&["rebuild", data]);
+    assert!(code == 0 && text.starts_with("rebuilt"), "{text}{error}");
 
     let host = Host::start(data, &[]);
     let (status, again) = host.call("POST", "/v1/orders:buy", body);

@@ -4,6 +4,7 @@ mod bench;
 mod client;
 mod demo;
 mod explain;
+mod rebuild;
 mod serve;
 mod signal;
 mod style;
@@ -59,6 +60,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Check a data directory's journal, independently of the engine
     Verify(verify::Arguments),
+    /// Make the checkpoints and the archive anew from the journal
+    Rebuild(rebuild::Arguments),
     /// Explain a problem code, or the decisions about an order
     Explain(explain::Arguments),
     /// Measure durable orders in this process, without HTTP
@@ -143,6 +146,7 @@ pub fn run(cli: Cli) -> u8 {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
+        Command::Rebuild(arguments) => rebuild::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Key(KeyCommand::New(arguments)) => key_new(&arguments),
