@@ -52,12 +52,11 @@ pub(crate) fn encode(state: &State, known: Known) -> (u128, Vec<u8>) {
             let order = state.orders.get(slot);
             let mut out = vec![ORDER];
             order.encode(&mut out);
-            match order.detail() {
-                Some(detail) => put_detail(&mut out, state.detail(detail)),
-                None => {
-                    let detail = crate::apply::change::detail_of_simple(state, slot);
-                    put_detail(&mut out, &detail);
-                }
+            if let Some(detail) = order.detail() {
+                put_detail(&mut out, state.detail(detail))
+            } else {
+                let detail = crate::apply::change::detail_of_simple(state, slot);
+                put_detail(&mut out, &detail);
             }
             (order.id().bits(), out)
         }
@@ -139,10 +138,10 @@ impl Shelf {
         &self,
         command: &Command,
     ) -> Result<Option<Result<Receipt, Refusal>>, Error> {
-        if let Some(key) = command.key() {
-            if let Some(entry) = self.get(key.bits())? {
-                return Ok(Some(repeat(&entry, command)));
-            }
+        if let Some(key) = command.key()
+            && let Some(entry) = self.get(key.bits())?
+        {
+            return Ok(Some(repeat(&entry, command)));
         }
         let Some(order) = command.order() else { return Ok(None) };
         Ok(match self.get(order.bits())? {
@@ -183,9 +182,7 @@ fn repeat(entry: &Entry, command: &Command) -> Result<Receipt, Refusal> {
         {
             Ok(receipt_of(answer))
         }
-        Entry::Order(..) | Entry::Answered(_) => {
-            Err(refuse(Reject::IdempotencyKeyReused, 0, 0, 0))
-        }
+        Entry::Order(..) | Entry::Answered(_) => Err(refuse(Reject::IdempotencyKeyReused, 0, 0, 0)),
     }
 }
 

@@ -207,7 +207,8 @@ impl Engine {
     /// [`BATCH_COMMANDS_MAX`](crate::limits::BATCH_COMMANDS_MAX) commands.
     pub fn submit_batch(&self, commands: Vec<Command>, ack: Ack) -> Result<BatchTicket, Error> {
         if commands.len() > BATCH_COMMANDS_MAX {
-            let what = format!("batch has {} commands, at most {BATCH_COMMANDS_MAX}", commands.len());
+            let what =
+                format!("batch has {} commands, at most {BATCH_COMMANDS_MAX}", commands.len());
             return Err(Error::new(ErrorKind::Config, what, "split it into smaller batches"));
         }
         self.submit_jobs(commands, ack).map(BatchTicket)
@@ -312,7 +313,8 @@ impl Engine {
         let count = job.commands.len();
         let queued = handle.queued.fetch_add(count, Ordering::Relaxed);
         let full = queued + count > self.queue_commands_max.max(count);
-        let refused = if full { Some(Input::Job(job)) } else { handle.inputs.push(Input::Job(job)).err() };
+        let refused =
+            if full { Some(Input::Job(job)) } else { handle.inputs.push(Input::Job(job)).err() };
         if let Some(input) = refused {
             handle.queued.fetch_sub(count, Ordering::Relaxed);
             if let Input::Job(job) = input {
@@ -560,8 +562,14 @@ impl Engine {
         metrics.memory_bytes = self.shelf.memory_bytes() as u64;
         let mut refusals = vec![0_u64; crate::Reject::ALL.len()];
         for handle in self.around.handles.iter() {
-            let ShardCounts { counts, refusals: of_shard, live_orders, settled, evicted, memory_bytes } =
-                handle.counts.lock().clone();
+            let ShardCounts {
+                counts,
+                refusals: of_shard,
+                live_orders,
+                settled,
+                evicted,
+                memory_bytes,
+            } = handle.counts.lock().clone();
             metrics.accepted += counts.accepted;
             metrics.repeated += counts.repeated;
             metrics.refused += counts.refused;

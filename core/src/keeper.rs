@@ -205,17 +205,15 @@ impl Keeper {
                 continue;
             }
             let bytes = self.gate.journal_bytes.load(Ordering::Relaxed);
-            if bytes - self.bytes_at_last >= self.checkpoint_journal_bytes {
-                if let Err(error) = self.checkpoint() {
-                    self.gate.note(&format!("checkpoint failed: {error}"));
-                    self.bytes_at_last = bytes;
-                }
+            if bytes - self.bytes_at_last >= self.checkpoint_journal_bytes
+                && let Err(error) = self.checkpoint()
+            {
+                self.gate.note(&format!("checkpoint failed: {error}"));
+                self.bytes_at_last = bytes;
             }
-            if !archive_fails {
-                if let Err(error) = self.archive() {
-                    self.gate.note(&format!("archive takes no more until reopened: {error}"));
-                    archive_fails = true;
-                }
+            if !archive_fails && let Err(error) = self.archive() {
+                self.gate.note(&format!("archive takes no more until reopened: {error}"));
+                archive_fails = true;
             }
         }
     }
@@ -289,10 +287,10 @@ impl Keeper {
         let orders = made?;
         let kept = self.checkpoints.drop_older(2)?;
         self.epochs.retain(|(seq, _)| kept.contains(seq));
-        if let (false, Some(oldest)) = (self.keep_journal, kept.last()) {
-            if let Some((_, epoch)) = self.epochs.iter().find(|(seq, _)| seq == oldest) {
-                self.gate.remove_before.store(*epoch, Ordering::SeqCst);
-            }
+        if let (false, Some(oldest)) = (self.keep_journal, kept.last())
+            && let Some((_, epoch)) = self.epochs.iter().find(|(seq, _)| seq == oldest)
+        {
+            self.gate.remove_before.store(*epoch, Ordering::SeqCst);
         }
         self.bytes_at_last = self.gate.journal_bytes.load(Ordering::Relaxed);
         Ok(CheckpointReport { seq, orders, elapsed: start.elapsed() })

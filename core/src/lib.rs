@@ -44,9 +44,7 @@ pub use config::EngineBuilder;
 pub use domain::bucket::Bucket;
 pub use engine::{Decision, Engine, EngineMetrics, EngineStatus, Explanation};
 pub use error::{Error, ErrorKind};
-pub use event::{
-    Aggregate, Event, EventKind, EventMovement, EventOrder, EventRefusal, Events,
-};
+pub use event::{Aggregate, Event, EventKind, EventMovement, EventOrder, EventRefusal, Events};
 pub use id::{
     CustomerId, IdError, KEY_TEXT_CHARS, Key, LocationId, LotId, OrderId, SKU_CODE_BYTES_MAX,
     SkuId, check_code,
@@ -54,8 +52,8 @@ pub use id::{
 pub use journal::reader::TornTail;
 pub use keeper::CheckpointReport;
 pub use money::{Currency, CurrencyError, Money};
-pub use quantity::Quantity;
 pub use open::rebuild;
+pub use quantity::Quantity;
 pub use recovery::OpenReport;
 pub use reject::Reject;
 pub use reply::{

@@ -175,27 +175,23 @@ impl EngineBuilder {
         let mut report = OpenReport::default();
         let there = storage.exists(&journal).unwrap_or(false);
         let loaded = self.load_checkpoint(checkpoints, &mut report)?;
-        let (start, states) = match loaded {
-            Some((manifest, states)) => (Start::At(manifest.chain), states),
-            None => {
-                let known =
-                    if there { shard_count_of(storage.clone(), &journal)? } else { None };
-                let shards = known.or(self.shards).unwrap_or(1);
-                (Start::Origin, self.new_states(shards))
-            }
+        let (start, states) = if let Some((manifest, states)) = loaded {
+            (Start::At(manifest.chain), states)
+        } else {
+            let known = if there { shard_count_of(storage.clone(), &journal)? } else { None };
+            let shards = known.or(self.shards).unwrap_or(1);
+            (Start::Origin, self.new_states(shards))
         };
         let shards = states.len() as u16;
         self.check_shards(shards, &journal)?;
-        if there {
-            if let Some(found) = recover(storage.clone(), &journal, start, states, None)? {
-                report.commands_replayed = found.replayed;
-                report.clean = found.tail.clean;
-                report.torn_tail.clone_from(&found.tail.torn);
-                report.live_orders = found.states.iter().map(|s| s.live_orders).sum();
-                let bytes = self.segment_bytes;
-                let writer = JournalWriter::resume(storage.clone(), &journal, bytes, found.tail)?;
-                return Ok(Opened { states: found.states, open: found.open, writer, report });
-            }
+        if there && let Some(found) = recover(storage.clone(), &journal, start, states, None)? {
+            report.commands_replayed = found.replayed;
+            report.clean = found.tail.clean;
+            report.torn_tail.clone_from(&found.tail.torn);
+            report.live_orders = found.states.iter().map(|s| s.live_orders).sum();
+            let bytes = self.segment_bytes;
+            let writer = JournalWriter::resume(storage.clone(), &journal, bytes, found.tail)?;
+            return Ok(Opened { states: found.states, open: found.open, writer, report });
         }
         if report.checkpoint.is_some() {
             let what = "journal is missing, a checkpoint of it is there";

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::archive::Shelf;
 use crate::apply::expire::pass_time;
 use crate::apply::replay::{ReplayError, peer_cells, replay, settles};
 use crate::apply::{Context, Instruction};
+use crate::archive::Shelf;
 use crate::codec::{FLAG_COPY, Kind, next_record};
 use crate::error::Error;
 use crate::journal::frame::Frame;
@@ -188,7 +188,9 @@ impl Replayer {
     ) -> Result<(), ReplayError> {
         let home = match kind {
             Kind::DefineSku if flags & FLAG_COPY != 0 => 0,
-            Kind::Settle if record[24..32] != [0; 8] => u16::from_le_bytes([record[40], record[41]]),
+            Kind::Settle if record[24..32] != [0; 8] => {
+                u16::from_le_bytes([record[40], record[41]])
+            }
             _ => return Ok(()),
         };
         let open = self.open.get_mut(&(home, shard)).and_then(VecDeque::pop_front);

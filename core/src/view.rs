@@ -164,12 +164,11 @@ impl OrderView {
     pub(crate) fn new(state: &State, slot: u32) -> Self {
         let order = state.orders.get(slot);
         let simple;
-        let detail = match order.detail() {
-            Some(detail) => state.detail(detail),
-            None => {
-                simple = crate::apply::change::detail_of_simple(state, slot);
-                &simple
-            }
+        let detail = if let Some(detail) = order.detail() {
+            state.detail(detail)
+        } else {
+            simple = crate::apply::change::detail_of_simple(state, slot);
+            &simple
         };
         let live = order.status() == OrderStatus::Reserved;
         Self {

@@ -52,15 +52,19 @@ fn archived_orders_stay_answerable() {
     for shards in [1, 3] {
         let dir = tempfile::tempdir().expect("a directory");
         let open = || Engine::builder(dir.path()).settled_resident_max(0).open().expect("opens");
-        let (engine, _) =
-            Engine::builder(dir.path()).shards(shards).settled_resident_max(0).open().expect("opens");
+        let (engine, _) = Engine::builder(dir.path())
+            .shards(shards)
+            .settled_resident_max(0)
+            .open()
+            .expect("opens");
         let codes: Vec<String> = (0..4).map(|n| format!("S{n}")).collect();
         for code in &codes {
             accept(&engine, define(code, None));
             accept(&engine, receive(&format!("r{code}"), code, 1_000));
         }
-        let first: Vec<_> =
-            (0..40).map(|n| accept(&engine, buy(&format!("o{n}"), n, &codes[n as usize % 4], 1))).collect();
+        let first: Vec<_> = (0..40)
+            .map(|n| accept(&engine, buy(&format!("o{n}"), n, &codes[n as usize % 4], 1)))
+            .collect();
         let shipped: Vec<_> =
             (0..40).map(|n| accept(&engine, ship(&format!("s{n}"), &format!("o{n}")))).collect();
         wait_until("the settled orders are archived", || engine.metrics().archived >= 88);

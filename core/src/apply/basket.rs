@@ -213,12 +213,11 @@ pub(crate) fn check_limits(state: &State, wants: &[Want], customer: u64) -> Resu
         if limit == 0 {
             continue;
         }
-        let asked = match wants {
-            [only] => u64::from(only.units),
-            _ => {
-                let same = wants.iter().filter(|w| w.sku == want.sku);
-                same.map(|w| u64::from(w.units)).sum()
-            }
+        let asked = if let [only] = wants {
+            u64::from(only.units)
+        } else {
+            let same = wants.iter().filter(|w| w.sku == want.sku);
+            same.map(|w| u64::from(w.units)).sum()
         };
         let used = u64::from(state.limit_used(customer, want.sku));
         if used + asked > limit {

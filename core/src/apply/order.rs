@@ -143,10 +143,10 @@ pub(crate) fn check(
     scratch: &mut Scratch,
 ) -> Result<Checked, Refusal> {
     check_shape(basket.lines, basket.fill)?;
-    if let Some((ttl, cap)) = basket.times {
-        if ttl == 0 || ttl > TTL_MS_MAX || cap < ttl || cap > HARD_CAP_MS_MAX {
-            return Err(refuse(Reject::TtlInvalid, 0, ttl, TTL_MS_MAX));
-        }
+    if let Some((ttl, cap)) = basket.times
+        && (ttl == 0 || ttl > TTL_MS_MAX || cap < ttl || cap > HARD_CAP_MS_MAX)
+    {
+        return Err(refuse(Reject::TtlInvalid, 0, ttl, TTL_MS_MAX));
     }
     match state.lookup(basket.key.bits()) {
         None => (),
@@ -221,13 +221,12 @@ fn accept(
     let new = new_order(basket, resolved.currency, total, ctx);
     let mut order = Order::new(&new);
     let hard = basket.deadlines(ctx.now).1;
-    match simple_place(state, basket, scratch, new.deadline, hard) {
-        Some((cell, units)) => order.set_simple(cell, units),
-        None => {
-            let parts = scratch.plan.iter().map(|p| part(state, p, to)).collect();
-            let detail = detail(state, basket, &scratch.granted, parts, new.deadline, hard);
-            order.set_detail(state.details.insert(Some(Box::new(detail))).expect("room"));
-        }
+    if let Some((cell, units)) = simple_place(state, basket, scratch, new.deadline, hard) {
+        order.set_simple(cell, units)
+    } else {
+        let parts = scratch.plan.iter().map(|p| part(state, p, to)).collect();
+        let detail = detail(state, basket, &scratch.granted, parts, new.deadline, hard);
+        order.set_detail(state.details.insert(Some(Box::new(detail))).expect("room"));
     }
     scratch.plan.clear();
     finish(state, ctx, order, &new)

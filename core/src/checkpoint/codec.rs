@@ -150,11 +150,8 @@ pub(crate) fn put_detail(out: &mut Vec<u8>, detail: &Detail) {
 }
 
 pub(crate) fn detail(source: &mut Source<'_>) -> Result<Detail, Malformed> {
-    let mut detail = Detail {
-        hard_deadline: source.u64()?,
-        first_deadline: source.u64()?,
-        ..Detail::default()
-    };
+    let mut detail =
+        Detail { hard_deadline: source.u64()?, first_deadline: source.u64()?, ..Detail::default() };
     let lines = source.u32()?;
     let parts = source.u32()?;
     if lines as usize > LINES_MAX || parts > PARTS_MAX {

@@ -233,7 +233,11 @@ impl CheckpointWriter {
     }
 
     /// Makes the checkpoint whole and verified; returns the number of orders in it.
-    pub(crate) fn finish(self, chain: &Chain, shard_count: u16) -> Result<u64, crate::error::Error> {
+    pub(crate) fn finish(
+        self,
+        chain: &Chain,
+        shard_count: u16,
+    ) -> Result<u64, crate::error::Error> {
         let manifest = Manifest { chain: *chain, shard_count };
         self.sink.finish(&manifest.encode())?;
         Ok(self.orders)
@@ -425,10 +429,10 @@ fn finish_state(state: &mut State) -> Result<(), Malformed> {
         if order.is_free() {
             continue;
         }
-        if let Some(detail) = order.detail() {
-            if detail >= state.details.high() || state.details.get(detail).is_none() {
-                return Err(Malformed);
-            }
+        if let Some(detail) = order.detail()
+            && (detail >= state.details.high() || state.details.get(detail).is_none())
+        {
+            return Err(Malformed);
         }
         state.index_loaded(Known::Order(slot));
         if order.status() == OrderStatus::Reserved {
@@ -440,5 +444,9 @@ fn finish_state(state: &mut State) -> Result<(), Malformed> {
             state.index_loaded(Known::Answered(slot));
         }
     }
-    if (0..state.settled.len()).all(|at| state.settled_is_there(at)) { Ok(()) } else { Err(Malformed) }
+    if (0..state.settled.len()).all(|at| state.settled_is_there(at)) {
+        Ok(())
+    } else {
+        Err(Malformed)
+    }
 }

@@ -118,6 +118,8 @@ pub(crate) struct Core {
     look_up: Vec<(Command, ReplyTo)>,
     evicted: Vec<u128>,
     keys: Vec<(u128, bool)>,
+    /// Answers given in this section; only while its seqs are provisional.
+    answers: Vec<ReplyTo>,
     archived: Option<Arc<dyn Archived>>,
     pub(crate) counts: Counts,
     /// Number of records by kind is kept by the journal; refusals by reject are kept here.
@@ -139,6 +141,7 @@ impl Core {
             look_up: Vec::new(),
             evicted: Vec::new(),
             keys: Vec::new(),
+            answers: Vec::new(),
             archived,
             counts: Counts::default(),
             refusals: [0; Reject::ALL.len()],
@@ -229,15 +232,12 @@ impl Core {
             done: job.done,
             positions: job.positions,
         };
-        let slot = match self.free_jobs.pop() {
-            Some(slot) => {
-                self.jobs[slot as usize] = Some(open);
-                slot
-            }
-            None => {
-                self.jobs.push(Some(open));
-                self.jobs.len() as u32 - 1
-            }
+        let slot = if let Some(slot) = self.free_jobs.pop() {
+            self.jobs[slot as usize] = Some(open);
+            slot
+        } else {
+            self.jobs.push(Some(open));
+            self.jobs.len() as u32 - 1
         };
         self.touch_ahead(&job.commands[..count.min(AHEAD)]);
         let mut commands = job.commands.into_iter();
@@ -358,6 +358,9 @@ impl Core {
         let place = &mut job.replies[reply_to.at as usize];
         assert!(place.is_none(), "a command is answered once");
         *place = Some(reply);
+        if !self.section.is_exact() {
+            self.answers.push(reply_to);
+        }
         job.left -= 1;
         if job.left == 0 {
             self.close_job(reply_to.job);
@@ -409,6 +412,7 @@ impl Core {
         let flow = self.flow.outbox.drain(..);
         outbound.extend(flow.map(|(peer, m)| (peer, PeerMessage::Flow(m))));
         let exact = section.is_exact();
+        self.settle_answers(base);
         let ready = self.ready.drain(..).map(|job| close(job, base, exact));
         let mut ready: Vec<Ready> = ready.collect();
         for (mut view, done) in self.views.drain(..) {
@@ -434,6 +438,16 @@ impl Core {
         ended
     }
 
+    /// Gives the answers of jobs that stay open their real seqs: a later section has another base.
+    fn settle_answers(&mut self, base: u64) {
+        for ReplyTo { job, at } in self.answers.drain(..) {
+            let Some(job) = &mut self.jobs[job as usize] else { continue };
+            if let Some(Some(reply)) = job.replies.get_mut(at as usize) {
+                resolve_reply(reply, base);
+            }
+        }
+    }
+
     /// Returns what a cell is of.
     pub(crate) fn cell_name(&self, index: u32) -> CellName {
         let cell = self.state.cells.get(index);
@@ -452,17 +466,20 @@ fn close(job: OpenJob, base: u64, exact: bool) -> Ready {
     let reply = |reply: Option<Reply>| {
         let mut reply = reply.expect("every command of a closed job is answered");
         if !exact {
-            // A refusal before the first record reflects the journal up to it.
-            reply.seq =
-                if reply.seq == PROVISIONAL - 1 { base - 1 } else { resolve(reply.seq, base) };
-            if let Ok(receipt) = &mut reply.outcome {
-                resolve_receipt(receipt, base);
-            }
+            resolve_reply(&mut reply, base);
         }
         reply
     };
     let replies = job.replies.into_iter().map(reply).collect();
     Ready::Replies { replies, ack: job.ack, done: job.done, positions: job.positions }
+}
+
+fn resolve_reply(reply: &mut Reply, base: u64) {
+    // A refusal before the first record reflects the journal up to it.
+    reply.seq = if reply.seq == PROVISIONAL - 1 { base - 1 } else { resolve(reply.seq, base) };
+    if let Ok(receipt) = &mut reply.outcome {
+        resolve_receipt(receipt, base);
+    }
 }
 
 fn resolve_receipt(receipt: &mut Receipt, base: u64) {

@@ -185,10 +185,8 @@ impl Gate {
 
     /// Returns the group that takes the next section.
     fn back<'a>(&self, inner: &'a mut MutexGuard<'_, Inner>) -> &'a mut Group {
-        let fits = inner
-            .queue
-            .back()
-            .is_some_and(|g| !g.sealed && g.sections.len() < GROUP_BYTES_SOFT);
+        let fits =
+            inner.queue.back().is_some_and(|g| !g.sealed && g.sections.len() < GROUP_BYTES_SOFT);
         if !fits {
             self.open_group(inner);
         }
@@ -443,11 +441,11 @@ impl Gate {
             }
             if self.work.wait_for(&mut inner, IDLE).timed_out() && inner.queue.is_empty() {
                 drop(inner);
-                if let Err(error) = writer.mark_idle() {
-                    if writer.is_stopped() {
-                        self.stop(&format!("journal can't be marked: {error}"));
-                        return Err(error);
-                    }
+                if let Err(error) = writer.mark_idle()
+                    && writer.is_stopped()
+                {
+                    self.stop(&format!("journal can't be marked: {error}"));
+                    return Err(error);
                 }
                 self.watch_disk(&writer);
                 housekeeping(&mut writer);

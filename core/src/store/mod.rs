@@ -21,10 +21,10 @@ use std::ops::Deref;
 
 use crate::Error;
 
-pub(crate) use archive::{ArchiveRange, SledArchive};
+pub(crate) use archive::ArchiveRange;
 pub(crate) use filter::ArchiveFilter;
-pub(crate) use frame::{ENTRY_BYTES_MAX, MANIFEST_BYTES_MAX, PAGE_BYTES_MAX};
-pub(crate) use memory::{MemoryArchive, MemoryStore};
+pub(crate) use frame::PAGE_BYTES_MAX;
+pub(crate) use memory::MemoryStore;
 pub(crate) use sled_store::{SledStore, StoreOptions};
 
 /// Verified generations that [`CheckpointStore::drop_older`] never goes below.
@@ -101,11 +101,6 @@ pub(crate) struct Generation {
 }
 
 impl Generation {
-    /// Returns the number of pages.
-    pub(crate) fn page_count(&self) -> usize {
-        self.pages.len()
-    }
-
     /// Returns the pages in the order of [`PageId`].
     pub(crate) fn into_pages(self) -> impl ExactSizeIterator<Item = Page> {
         self.pages.into_iter()
