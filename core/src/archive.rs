@@ -53,7 +53,7 @@ pub(crate) fn encode(state: &State, known: Known) -> (u128, Vec<u8>) {
             let mut out = vec![ORDER];
             order.encode(&mut out);
             if let Some(detail) = order.detail() {
-                put_detail(&mut out, state.detail(detail))
+                put_detail(&mut out, state.detail(detail));
             } else {
                 let detail = crate::apply::change::detail_of_simple(state, slot);
                 put_detail(&mut out, &detail);

@@ -80,6 +80,8 @@ pub struct EngineMetrics {
     pub groups: u64,
     /// Bytes written to the journal, padding included.
     pub journal_bytes: u64,
+    /// Bytes that checkpoints and archive take on disk, measured twice a minute.
+    pub store_bytes: u64,
     /// Position of the last durable record.
     pub durable_seq: u64,
 }
@@ -557,6 +559,7 @@ impl Engine {
             groups: gate.groups.load(Ordering::Relaxed),
             journal_bytes: gate.journal_bytes.load(Ordering::Relaxed),
             durable_seq: gate.durable(),
+            store_bytes: gate.store_bytes.load(Ordering::Relaxed),
             ..EngineMetrics::default()
         };
         metrics.memory_bytes = self.shelf.memory_bytes() as u64;

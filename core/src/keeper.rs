@@ -21,6 +21,8 @@ use crate::store::CheckpointStore;
 
 /// Time between two looks at what is to be done.
 const TICK: Duration = Duration::from_millis(20);
+/// Looks between two measurements of the store's disk: half a minute.
+const COMPACT_TICKS: u32 = 1_500;
 /// Most settled entries that a shard gives at once.
 const COLLECT_MAX: u32 = 4_096;
 /// Entries of one batch of the archive; larger ones are cheaper.
@@ -191,6 +193,7 @@ impl Keeper {
     /// Returns why the engine must stop; a failed checkpoint or archive batch is no such reason.
     pub(crate) fn run(&mut self, wishes: &Receiver<Wish>) -> Result<(), Error> {
         let mut archive_fails = false;
+        let mut ticks = 0_u32;
         loop {
             match wishes.recv_timeout(TICK) {
                 Ok(wish) => {
@@ -211,10 +214,25 @@ impl Keeper {
                 self.gate.note(&format!("checkpoint failed: {error}"));
                 self.bytes_at_last = bytes;
             }
+            ticks = ticks.wrapping_add(1);
+            if ticks % COMPACT_TICKS == 1 {
+                self.look_at_disk();
+            }
             if !archive_fails && let Err(error) = self.archive() {
                 self.gate.note(&format!("archive takes no more until reopened: {error}"));
                 archive_fails = true;
             }
+        }
+    }
+
+    /// Measures what the store takes on disk, and copies an archive that takes much too much.
+    fn look_at_disk(&mut self) {
+        if let Err(error) = self.shelf.archive.compact_if_large() {
+            self.gate.note(&format!("archive can't be compacted: {error}"));
+        }
+        let archive = self.shelf.archive.disk_bytes();
+        if let (Ok(archive), Ok(checkpoints)) = (archive, self.checkpoints.disk_bytes()) {
+            self.gate.store_bytes.store(archive + checkpoints, Ordering::Relaxed);
         }
     }
 

@@ -254,6 +254,7 @@ impl EngineBuilder {
         let shard_count = states.len() as u16;
         let published = Arc::new(Published::new(shard_count));
         let stripes = Arc::new(Stripes::new());
+        report.direct = writer.writes_through();
         let next_seq = writer.durable_seq() + 1;
         let index = writer.index().clone();
         for state in &states {

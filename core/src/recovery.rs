@@ -42,6 +42,8 @@ pub struct OpenReport {
     pub undone_baskets: u64,
     /// Time that it took.
     pub elapsed: Duration,
+    /// Whether the journal is written past the page cache.
+    pub direct: bool,
     /// What an operator should know: parts of the store that were set aside, and the like.
     pub notes: Vec<String>,
 }
@@ -95,7 +97,13 @@ impl Replayer {
             pass_time(&mut self.states[usize::from(shard)], now);
             let mut rest = section.records;
             let mut seq = section.first_seq;
+            let mut ahead = 0;
             loop {
+                if ahead == 0 {
+                    touch_ahead(&self.states[usize::from(shard)], rest);
+                    ahead = AHEAD;
+                }
+                ahead -= 1;
                 let next = next_record(&mut rest);
                 let bad = |why: &str| {
                     let at = section.offset;
@@ -201,6 +209,34 @@ impl Replayer {
     }
 }
 
+/// Records whose table entries are brought into the cache together.
+const AHEAD: usize = 64;
+
+/// Brings the table entries that the next records will need into the cache together.
+fn touch_ahead(state: &State, mut records: &[u8]) {
+    let word = |record: &[u8], at: usize| {
+        let mut word = [0; 8];
+        word.copy_from_slice(&record[at..at + 8]);
+        u64::from_le_bytes(word)
+    };
+    let mut sum = 0;
+    for _ in 0..AHEAD {
+        let Ok(Some((kind, _, record))) = next_record(&mut records) else { break };
+        if record.len() < 52 {
+            continue;
+        }
+        let key = u128::from(word(record, 8)) | u128::from(word(record, 16)) << 64;
+        sum ^= state.index.touch(state.key_tag(key)).stored_tag();
+        if kind == Kind::Buy {
+            let (customer, sku) = (word(record, 24), word(record, 44) >> 32);
+            if (sku as usize) < state.catalogue.count() {
+                sum ^= state.touch_limit(customer, sku as u32);
+            }
+        }
+    }
+    std::hint::black_box(sum);
+}
+
 fn explain(error: ReplayError) -> &'static str {
     match error {
         ReplayError::Malformed => "is malformed",
@@ -253,14 +289,12 @@ pub(crate) fn shard_count_of(
     let Some(mut reader) = JournalReader::open(storage, journal, Start::Oldest)? else {
         return Ok(None);
     };
-    while let Some(frame) = reader.next_frame()? {
-        for section in frame.sections() {
-            let mut rest = section?.records;
-            if let Ok(Some((Kind::Open, _, record))) = next_record(&mut rest) {
-                return Ok(Some(u16::from_le_bytes([record[4], record[5]])));
-            }
+    let Some(frame) = reader.next_frame()? else { return Ok(None) };
+    for section in frame.sections() {
+        let mut rest = section?.records;
+        if let Ok(Some((Kind::Open, _, record))) = next_record(&mut rest) {
+            return Ok(Some(u16::from_le_bytes([record[4], record[5]])));
         }
-        return Ok(None);
     }
     Ok(None)
 }

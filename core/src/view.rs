@@ -4,7 +4,6 @@ use crate::command::{Placement, SkuKind};
 use crate::domain::bucket::CellNo;
 use crate::domain::catalogue::Sku;
 use crate::domain::order::{Detail, OrderLine, Part};
-use crate::domain::stock::Level;
 use crate::id::{CustomerId, LocationId, LotId, OrderId, SkuId};
 use crate::money::Money;
 use crate::quantity::Quantity;
@@ -33,22 +32,6 @@ pub struct StockView {
     pub shipped: u64,
     /// Durable position that these counts reflect; later ones may not have touched the SKU.
     pub seq: u64,
-}
-
-impl StockView {
-    pub(crate) fn new(sku: SkuId, level: &Level, seq: u64) -> Self {
-        Self {
-            sku,
-            available: level.available,
-            tentative: level.tentative,
-            reserved: level.reserved,
-            committed: level.committed,
-            unavailable: level.unavailable_total(),
-            in_transit: level.in_transit,
-            shipped: level.shipped,
-            seq,
-        }
-    }
 }
 
 /// A SKU as defined.

@@ -1,8 +1,9 @@
 //! The engine's main flow, through its public door.
 
 use onhand_core::{
-    Ack, Aggregate, Buy, Command, Currency, CustomerId, DefineSku, Engine, Fill, Key, Line, LocationId, LotId,
-    Money, OrderId, Place, Placement, Quantity, Receipt, Receive, Reject, Reserve, SkuId, SkuKind,
+    Ack, Aggregate, Buy, Command, Currency, CustomerId, DefineSku, Engine, Fill, Key, Line,
+    LocationId, LotId, Money, OrderId, Place, Placement, Quantity, Receipt, Receive, Reject,
+    Reserve, SkuId, SkuKind,
 };
 
 fn define(code: &str, limit: Option<u32>) -> Command {
@@ -150,7 +151,7 @@ fn positions_in_a_batch_are_those_of_the_records() {
     for round in 0..20 {
         let command = |n: usize| {
             let key = Key::from_text(&format!("{round}-{n}"));
-            let count = if n % 3 == 0 { codes.len() } else { 1 };
+            let count = if n.is_multiple_of(3) { codes.len() } else { 1 };
             let lines: Vec<Line> =
                 (0..count).map(|at| Line::new(sku(&codes[(n + at) % 8]), units(1))).collect();
             let fill = Fill::All;

@@ -37,7 +37,6 @@ pub(crate) struct Planned {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Resolved {
     pub(crate) currency: Currency,
-    pub(crate) priced: bool,
     /// Whether every want is in this shard.
     pub(crate) local: bool,
 }
@@ -129,7 +128,7 @@ pub(crate) fn resolve(
         return Err(refuse(Reject::CustomerRequired, at, 0, 0));
     }
     let currency = found.expect("a basket has a line");
-    Ok(Resolved { currency, priced: lines[0].price.is_some(), local })
+    Ok(Resolved { currency, local })
 }
 
 fn check_location(placement: Placement, location: LocationId, line: usize) -> Result<(), Refusal> {
@@ -191,7 +190,7 @@ fn amount(unit: i64, discount: i64, asked: u32, granted: u32) -> i128 {
 
 /// Checks the total that the buyer has seen against the basket as asked.
 pub(crate) fn check_total(
-    resolved: &Resolved,
+    resolved: Resolved,
     total: i64,
     expected: Option<Money>,
 ) -> Result<(), Refusal> {

@@ -126,7 +126,7 @@ fn make_with(
     };
 
     // The basket is accepted: nothing below may fail.
-    Ok(Applied::Done(Receipt::Order(accept(state, ctx, basket, &resolved, scratch, total))))
+    Ok(Applied::Done(Receipt::Order(accept(state, ctx, basket, resolved, scratch, total))))
 }
 
 pub(crate) enum Checked {
@@ -157,7 +157,7 @@ pub(crate) fn check(
     }
     let resolved = resolve(state, scratch, basket.lines, basket.customer.0)?;
     let total = total(state, &scratch.skus, basket.lines, None)?;
-    check_total(&resolved, total, basket.expected_total)?;
+    check_total(resolved, total, basket.expected_total)?;
     Ok(Checked::New(resolved, total))
 }
 
@@ -199,7 +199,7 @@ fn accept(
     state: &mut State,
     ctx: &mut Context<'_>,
     basket: &Basket<'_>,
-    resolved: &Resolved,
+    resolved: Resolved,
     scratch: &mut Scratch,
     total: i64,
 ) -> OrderReceipt {
@@ -222,11 +222,11 @@ fn accept(
     let mut order = Order::new(&new);
     let hard = basket.deadlines(ctx.now).1;
     if let Some((cell, units)) = simple_place(state, basket, scratch, new.deadline, hard) {
-        order.set_simple(cell, units)
+        order.set_simple(cell, units);
     } else {
         let parts = scratch.plan.iter().map(|p| part(state, p, to)).collect();
         let detail = detail(state, basket, &scratch.granted, parts, new.deadline, hard);
-        order.set_detail(state.details.insert(Some(Box::new(detail))).expect("room"));
+        order.set_detail(state.add_detail(detail));
     }
     scratch.plan.clear();
     finish(state, ctx, order, &new)
@@ -426,7 +426,7 @@ pub(crate) fn accept_cross(
     let mut order = Order::new(&new);
     let hard = basket.deadlines(ctx.now).1;
     let detail = detail(state, basket, &facts.granted, facts.parts, new.deadline, hard);
-    order.set_detail(state.details.insert(Some(Box::new(detail))).expect("room for a detail"));
+    order.set_detail(state.add_detail(detail));
     Ok(finish(state, ctx, order, &new))
 }
 

@@ -423,6 +423,9 @@ fn finish_state(state: &mut State) -> Result<(), Malformed> {
         let sum = &mut state.catalogue.get_mut(cell.sku()).level;
         sum.add(&cell.level);
     }
+    for slot in 0..state.details.high() {
+        state.detail_bytes += state.details.get(slot).as_ref().map_or(0, |d| d.memory_bytes());
+    }
     state.calendar.start(state.now.millis());
     for slot in 0..state.orders.high() {
         let order = *state.orders.get(slot);

@@ -16,7 +16,7 @@ use crate::view::OrderView;
 struct Progress {
     replies: Vec<Option<Reply>>,
     whole: Option<Vec<Reply>>,
-    view: Option<Option<OrderView>>,
+    view: Option<OrderView>,
     left: usize,
     failed: Option<(ErrorKind, String)>,
     waker: Option<Waker>,
@@ -104,7 +104,7 @@ impl Completion {
 
     fn complete_view(&self, view: Option<OrderView>) {
         let mut progress = self.progress.lock();
-        progress.view = Some(view);
+        progress.view = view;
         progress.left = 0;
         self.wake(progress);
     }
@@ -154,7 +154,7 @@ impl Completion {
         if let Some((kind, why)) = &progress.failed {
             return Err(stopped(*kind, why));
         }
-        Ok(progress.view.take().flatten())
+        Ok(progress.view.take())
     }
 
     fn poll(&self, cx: &Context<'_>) -> Poll<Result<Vec<Reply>, Error>> {

@@ -70,6 +70,8 @@ pub(crate) struct Gate {
     min_free_bytes: u64,
     pub(crate) groups: AtomicU64,
     pub(crate) journal_bytes: AtomicU64,
+    /// Bytes that checkpoints and archive take on disk.
+    pub(crate) store_bytes: AtomicU64,
     /// Epoch before which the journal is no longer needed.
     pub(crate) remove_before: AtomicU64,
     /// Where the journal goes on behind the last cut.
@@ -102,6 +104,7 @@ impl Gate {
             min_free_bytes,
             groups: AtomicU64::new(0),
             journal_bytes: AtomicU64::new(0),
+            store_bytes: AtomicU64::new(0),
             remove_before: AtomicU64::new(0),
             chain_at_cut: Mutex::new(None),
             chain_there: Condvar::new(),

@@ -67,6 +67,8 @@ pub(crate) struct State {
     pub(crate) cell_of: FoldMap<(u32, u32), u32>,
     pub(crate) orders: Slab<Order>,
     pub(crate) details: Slab<Option<Box<Detail>>>,
+    /// Bytes of the boxed details, counted when they are made and dropped.
+    pub(crate) detail_bytes: usize,
     pub(crate) answered: Slab<Answered>,
     pub(crate) index: KeyIndex,
     pub(crate) limits: Table<LimitEntry>,
@@ -103,6 +105,7 @@ impl State {
             cell_of: fold_map(),
             orders: Slab::new(),
             details: Slab::new(),
+            detail_bytes: 0,
             answered: Slab::new(),
             index: KeyIndex::with_capacity(random_seed(), expected_orders),
             limits: Table::new(random_seed()),
@@ -153,7 +156,8 @@ impl State {
 
     /// Returns whether there is room for one more order and answer.
     pub(crate) fn has_room(&self) -> bool {
-        self.orders.high() < (u32::MAX >> 1) - 1 && self.answered.high() < (u32::MAX >> 1) - 1
+        let most = (u32::MAX >> 1) - 1;
+        self.orders.high() < most && self.answered.high() < most && self.details.high() < most
     }
 
     /// Stores a new order and indexes its key.
@@ -201,7 +205,8 @@ impl State {
             Known::Order(slot) => {
                 let order = self.orders.remove(slot);
                 if let Some(detail) = order.detail() {
-                    self.details.remove(detail);
+                    let gone = self.details.remove(detail);
+                    self.detail_bytes -= gone.map_or(0, |detail| detail.memory_bytes());
                 }
             }
             Known::Answered(slot) => {
@@ -254,6 +259,16 @@ impl State {
     /// Returns what a reference in the settled queue stands for.
     pub(crate) fn settled_entry(&self, at: usize) -> Option<Known> {
         self.settled.get(at).map(|reference| known(*reference))
+    }
+
+    /// Stores the lines and parts of an order that is not simple.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is no room; `has_room` was asked before.
+    pub(crate) fn add_detail(&mut self, detail: Detail) -> u32 {
+        self.detail_bytes += detail.memory_bytes();
+        self.details.insert(Some(Box::new(detail))).expect("room for a detail")
     }
 
     /// Returns the lines and parts of an order that is not simple.
@@ -427,6 +442,7 @@ impl State {
         let skus = self.catalogue.skus.memory_bytes();
         self.orders.memory_bytes()
             + self.details.memory_bytes()
+            + self.detail_bytes
             + self.answered.memory_bytes()
             + self.cells.memory_bytes()
             + self.cell_of.capacity() * 13

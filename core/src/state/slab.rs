@@ -43,6 +43,7 @@ impl<T: Clone + Default> Slab<T> {
     }
 
     /// Returns how many slots are in use.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.high as usize - self.free.len()
     }

@@ -77,6 +77,7 @@ impl<E: Entry> Table<E> {
         table
     }
 
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -289,6 +290,7 @@ impl<E: Entry> Table<E> {
     }
 
     /// Passes every entry on, in no order that means anything.
+    #[cfg(test)]
     pub(crate) fn for_each(&self, mut visit: impl FnMut(&E)) {
         for segment in &self.segments {
             segment.slots.iter().filter(|e| !e.is_empty()).for_each(&mut visit);
@@ -400,9 +402,10 @@ mod tests {
             if model.contains_key(&customer) && random >> 63 == 1 {
                 assert!(table.remove(tag, same).is_some());
                 model.remove(&customer);
-            } else if !model.contains_key(&customer) {
+            } else if let std::collections::btree_map::Entry::Vacant(place) = model.entry(customer)
+            {
                 table.insert(LimitEntry { customer, sku: 3, used: step }).expect("room");
-                model.insert(customer, step);
+                place.insert(step);
             }
         }
         assert_eq!(table.len(), model.len());

@@ -101,6 +101,12 @@ pub(crate) struct Generation {
 }
 
 impl Generation {
+    /// Returns the number of pages.
+    #[cfg(test)]
+    pub(crate) fn page_count(&self) -> usize {
+        self.pages.len()
+    }
+
     /// Returns the pages in the order of [`PageId`].
     pub(crate) fn into_pages(self) -> impl ExactSizeIterator<Item = Page> {
         self.pages.into_iter()
@@ -190,6 +196,7 @@ pub(crate) trait Archive: Send + Sync {
     /// Returns the number of entries; a key that was put again may count again for a while.
     fn entry_count(&self) -> u64;
 
+    #[cfg(test)]
     /// Visits every key once, in rising order; batches wait until it is done.
     fn for_each_key(&self, visit: &mut dyn FnMut(u128)) -> Result<(), Error>;
 
@@ -218,6 +225,9 @@ pub(crate) struct OpenedArchive {
     /// What was set aside or removed on the way, one sentence each.
     pub(crate) notes: Vec<String>,
 }
+
+#[cfg(test)]
+use frame::{ENTRY_BYTES_MAX, MANIFEST_BYTES_MAX};
 
 #[cfg(test)]
 mod tests;
