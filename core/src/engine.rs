@@ -302,9 +302,8 @@ impl Engine {
             }
             let job = Job { commands, ack, done: done.clone(), positions: Some(positions) };
             if let Err(error) = self.enqueue(shard as u16, job) {
-                // Other parts may be on their way: the caller learns that this one is not.
+                // Other parts are on their way: the caller learns that this one is not.
                 done.fail(error.kind(), &error.to_string());
-                return Ok(done);
             }
         }
         Ok(done)

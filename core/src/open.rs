@@ -17,12 +17,12 @@ use crate::journal::reader::{JournalReader, Start};
 use crate::journal::segment::EngineId;
 use crate::journal::spare::{Removal, Spare, SpareRequest};
 use crate::journal::writer::JournalWriter;
-use crate::keeper::{Cut, Keeper, run_look_ups};
+use crate::keeper::{Cut, Keeper, LookUp, run_look_ups};
 use crate::limits::SHARDS_MAX;
 use crate::lock::DirLock;
 use crate::recovery::{Open, OpenReport, journal_dir, recover, shard_count_of};
 use crate::shard::core::{Core, PeerMessage};
-use crate::shard::gate::Gate;
+use crate::shard::gate::{Gate, Wrote};
 use crate::shard::published::Published;
 use crate::shard::stripes::Stripes;
 use crate::shard::worker::{Handle, Surroundings, Worker};
@@ -73,6 +73,40 @@ struct Ground {
     lock: Option<DirLock>,
 }
 
+/// An engine whose threads do not run.
+pub(crate) struct Assembled {
+    pub(crate) engine: Engine,
+    pub(crate) workers: Vec<Worker>,
+    pub(crate) writer: JournalWriter,
+    storage: Arc<dyn Storage>,
+    keeper: Keeper,
+    looked: mpsc::Receiver<LookUp>,
+}
+
+impl Assembled {
+    /// Starts the threads.
+    fn start(self) -> Result<Engine, Error> {
+        let Self { engine, workers, writer, storage, mut keeper, looked } = self;
+        for mut worker in workers {
+            worker.tell();
+            let gate = engine.around.gate.clone();
+            engine.threads.lock().push(spawn("onhand-shard", gate, move || worker.run())?);
+        }
+        let writer = start_writer(&engine.around, storage, writer, engine.published.clone())?;
+        *engine.writer.lock() = Some(writer);
+        let (shelf, handles) = (engine.shelf.clone(), engine.around.handles.clone());
+        spawn("onhand-archive", engine.around.gate.clone(), move || {
+            run_look_ups(&shelf, &handles, &looked)
+        })?;
+        let (wishes, wished) = mpsc::channel();
+        let gate = engine.around.gate.clone();
+        let keeper = spawn("onhand-keeper", gate, move || keeper.run(&wished))?;
+        *engine.wishes.lock() = Some(wishes);
+        *engine.keeper.lock() = Some(keeper);
+        Ok(engine)
+    }
+}
+
 impl EngineBuilder {
     /// Opens the engine: takes the directory's lock, recovers, starts its threads.
     ///
@@ -82,6 +116,12 @@ impl EngineBuilder {
     /// process has the directory, [`ErrorKind::Damaged`] with file and offset if the journal is
     /// not what was written, [`ErrorKind::Mismatch`] if it was made with other shards.
     pub fn open(self) -> Result<(Engine, OpenReport), Error> {
+        let (assembled, report) = self.assemble()?;
+        Ok((assembled.start()?, report))
+    }
+
+    /// Opens the engine up to its threads: the simulation steps its parts by hand.
+    pub(crate) fn assemble(self) -> Result<(Assembled, OpenReport), Error> {
         let start = Instant::now();
         self.check()?;
         let ground = self.ground()?;
@@ -89,10 +129,10 @@ impl EngineBuilder {
         let mut checkpoints = store.checkpoints();
         let mut opened = self.recover(&ground, &mut *checkpoints)?;
         let shelf = self.open_shelf(&ground, &store, &mut opened)?;
-        let (engine, mut report) = self.start(ground, opened, checkpoints, shelf)?;
-        report.durable_seq = engine.durable_seq();
+        let (assembled, mut report) = self.join(ground, opened, checkpoints, shelf)?;
+        report.durable_seq = assembled.engine.durable_seq();
         report.elapsed = start.elapsed();
-        Ok((engine, report))
+        Ok((assembled, report))
     }
 
     fn ground(&self) -> Result<Ground, Error> {
@@ -191,6 +231,8 @@ impl EngineBuilder {
             report.live_orders = found.states.iter().map(|s| s.live_orders).sum();
             let bytes = self.segment_bytes;
             let writer = JournalWriter::resume(storage.clone(), &journal, bytes, found.tail)?;
+            // A crash came before the first record: the engine is created now.
+            report.created = writer.durable_seq() == 0;
             return Ok(Opened { states: found.states, open: found.open, writer, report });
         }
         if report.checkpoint.is_some() {
@@ -243,13 +285,13 @@ impl EngineBuilder {
         })
     }
 
-    fn start(
+    fn join(
         &self,
         ground: Ground,
         opened: Opened,
         checkpoints: Box<dyn CheckpointStore>,
         shelf: Arc<Shelf>,
-    ) -> Result<(Engine, OpenReport), Error> {
+    ) -> Result<(Assembled, OpenReport), Error> {
         let Opened { states, open, mut writer, mut report } = opened;
         let shard_count = states.len() as u16;
         let published = Arc::new(Published::new(shard_count));
@@ -265,7 +307,7 @@ impl EngineBuilder {
         let mut cores: Vec<Core> =
             states.into_iter().map(|state| Core::new(state, wait, Some(shelf.clone()))).collect();
         self.finish_baskets(&mut cores, &open, &gate, &mut report)?;
-        while gate.write_one(&mut writer, &published)? {}
+        while gate.write_one(&mut writer, &published)? == Wrote::Group {}
         let (look_ups, looked) = mpsc::channel();
         let around = Surroundings {
             gate,
@@ -276,19 +318,7 @@ impl EngineBuilder {
             cut: Arc::new(Cut::new(shard_count)),
             look_ups,
         };
-        let mut threads = Vec::new();
-        for core in cores {
-            let mut worker = Worker::new(core, around.clone());
-            worker.tell();
-            threads.push(spawn("onhand-shard", around.gate.clone(), move || worker.run())?);
-        }
-        let writer = start_writer(&around, ground.storage, writer, published.clone())?;
-        let (of_look_ups, handles) = (shelf.clone(), around.handles.clone());
-        spawn("onhand-archive", around.gate.clone(), move || {
-            run_look_ups(&of_look_ups, &handles, &looked)
-        })?;
-        let (wishes, wished) = mpsc::channel();
-        let mut keeper = Keeper {
+        let keeper = Keeper {
             gate: around.gate.clone(),
             handles: around.handles.clone(),
             cut: around.cut.clone(),
@@ -301,21 +331,22 @@ impl EngineBuilder {
             bytes_at_last: 0,
             epochs: Vec::new(),
         };
-        let keeper = spawn("onhand-keeper", around.gate.clone(), move || keeper.run(&wished))?;
+        let workers = cores.into_iter().map(|core| Worker::new(core, around.clone())).collect();
         let engine = Engine {
             around,
             published,
             index,
             shard_count,
             queue_commands_max: self.queue_commands_max as usize,
-            threads: Mutex::new(threads),
-            writer: Mutex::new(Some(writer)),
-            wishes: Mutex::new(Some(wishes)),
-            keeper: Mutex::new(Some(keeper)),
+            threads: Mutex::new(Vec::new()),
+            writer: Mutex::new(None),
+            wishes: Mutex::new(None),
+            keeper: Mutex::new(None),
             shelf,
             _lock: ground.lock,
         };
-        Ok((engine, report))
+        let storage = ground.storage;
+        Ok((Assembled { engine, workers, writer, storage, keeper, looked }, report))
     }
 
     /// Carries out what the journal shows decided and not carried out, and gives back what
@@ -344,7 +375,8 @@ impl EngineBuilder {
             let in_doubt: Vec<u128> = core.state.taken.keys().copied().collect();
             report.undone_baskets += in_doubt.len() as u64;
             in_doubt.into_iter().for_each(|order| core.undo(order));
-            gate.hand_over(core)?;
+            // Nothing is instructed here: what was open is carried out, the rest given back.
+            gate.hand_over(core, |_, _| ())?;
         }
         Ok(())
     }

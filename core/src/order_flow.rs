@@ -49,6 +49,8 @@ struct Flight<T> {
     /// Shards whose answer is awaited.
     awaited: usize,
     contended: bool,
+    /// Whether others held tentatively what a part lacked that may be filled in part.
+    lacking: bool,
     refused: Option<Refusal>,
     /// Whether shards are asked one by one.
     in_order: bool,
@@ -143,6 +145,7 @@ impl<T: Copy> Flow<T> {
             taken: BTreeMap::new(),
             awaited: 0,
             contended: false,
+            lacking: false,
             refused: None,
             in_order,
         };
@@ -164,7 +167,7 @@ impl<T: Copy> Flow<T> {
         }
         if shards.contains(&state.shard) {
             let part = part_of(state.shard, &self.flights[&order], order, state.shard);
-            let vote = take(state, ctx, &part);
+            let vote = take(state, ctx, &part, false);
             self.vote(state, ctx, state.shard, order, vote);
         }
     }
@@ -196,7 +199,7 @@ impl<T: Copy> Flow<T> {
     ) {
         match message {
             FlowMessage::Take(part, None) => {
-                let vote = take(state, ctx, &part);
+                let vote = take(state, ctx, &part, false);
                 let answer = FlowMessage::Vote(state.shard, part.order, vote);
                 self.outbox.push((part.home, answer));
             }
@@ -215,7 +218,7 @@ impl<T: Copy> Flow<T> {
         part: Box<Part>,
         deadline: Timestamp,
     ) {
-        match take(state, ctx, &part) {
+        match take(state, ctx, &part, true) {
             Vote::Contended => self.parked.push_back(Parked { part, deadline }),
             vote => self.answer_part(state, ctx, &part, vote),
         }
@@ -254,11 +257,16 @@ impl<T: Copy> Flow<T> {
         let Some(flight) = self.flights.get_mut(&order) else { return };
         flight.awaited -= 1;
         match vote {
-            Vote::Taken(parts) => {
+            Vote::Taken(parts, lacks) => {
                 flight.taken.insert(shard, parts);
+                flight.lacking |= lacks;
             }
             Vote::Contended => flight.contended = true,
-            Vote::No(refusal) => flight.refused = flight.refused.or(Some(refusal)),
+            // Whatever the order of the answers: the first reason by precedence.
+            Vote::No(refusal) => {
+                let first = |r: &Refusal| (r.reject, r.line);
+                flight.refused = flight.refused.into_iter().chain([refusal]).min_by_key(first);
+            }
         }
         if flight.awaited > 0 {
             return;
@@ -266,15 +274,23 @@ impl<T: Copy> Flow<T> {
         if let Some(refusal) = flight.refused {
             self.give_up(state, ctx, order, refusal);
         } else if flight.contended {
-            flight.contended = false;
-            flight.in_order = true;
-            self.give_back(state, ctx, order);
-            self.ask_next(state, ctx, order);
+            self.ask_in_order(state, ctx, order);
         } else if flight.in_order {
             self.ask_next(state, ctx, order);
         } else {
             self.commit(state, ctx, order);
         }
+    }
+
+    /// Gives everything back and asks shard by shard, to wait at each.
+    fn ask_in_order(&mut self, state: &mut State, ctx: &mut Context<'_>, order: u128) {
+        self.give_back(state, ctx, order);
+        if let Some(flight) = self.flights.get_mut(&order) {
+            flight.contended = false;
+            flight.lacking = false;
+            flight.in_order = true;
+        }
+        self.ask_next(state, ctx, order);
     }
 
     /// Gives everything back that a flight has taken.
@@ -311,8 +327,14 @@ impl<T: Copy> Flow<T> {
         let facts = match facts(state, &flight) {
             Ok(facts) => facts,
             Err(refusal) => {
+                let may_wait = flight.lacking
+                    && matches!(refusal.reject, Reject::SoldOut | Reject::PartialOnly);
                 self.flights.insert(order, flight);
-                self.give_up(state, ctx, order, refusal);
+                if may_wait {
+                    self.ask_in_order(state, ctx, order);
+                } else {
+                    self.give_up(state, ctx, order, refusal);
+                }
                 return;
             }
         };

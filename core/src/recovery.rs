@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::apply::expire::pass_time;
+use crate::apply::expire::{end_replay, pass_time};
 use crate::apply::replay::{ReplayError, peer_cells, replay, settles};
 use crate::apply::{Context, Instruction};
 use crate::archive::Shelf;
@@ -268,7 +268,8 @@ pub(crate) fn recover(
         }
     }
     let tail = reader.finish()?;
-    let Replayer { states, open, replayed, .. } = replayer;
+    let Replayer { mut states, open, replayed, .. } = replayer;
+    states.iter_mut().for_each(end_replay);
     Ok(Some(Recovered { states, open, tail, replayed }))
 }
 

@@ -60,7 +60,8 @@ pub enum Reject {
     SoldOut = 80,
     /// Some units can be had, but not as many as the fill policy asks.
     PartialOnly = 81,
-    /// Units are held by baskets in flight; the same request may succeed at once.
+    /// Units, or the request's key, are held by requests in flight; the same request may succeed at
+    /// once.
     Contended = 82,
     /// The time for a basket over several shards has run out.
     Busy = 83,
@@ -204,7 +205,7 @@ impl fmt::Display for Reject {
             Self::LimitReached => "limit of the customer would be passed",
             Self::SoldOut => "fewer units can be promised than were asked",
             Self::PartialOnly => "fewer units can be had than the fill policy asks",
-            Self::Contended => "units are held by baskets in flight",
+            Self::Contended => "units or the key are held by requests in flight",
             Self::Busy => "time for a basket over several shards has run out",
             Self::CapacityReached => "a table is full",
         })

@@ -410,7 +410,7 @@ fn usable_free(state: &State, want: &Want) -> u64 {
 }
 
 /// Returns the available and tentative units over the usable cells of a want.
-fn usable(state: &State, want: &Want) -> (u64, u64) {
+pub(crate) fn usable(state: &State, want: &Want) -> (u64, u64) {
     if want.location == 0 {
         let level = &state.catalogue.get(want.sku).level;
         return (level.available, level.tentative);

@@ -1,7 +1,7 @@
 //! The part of one shard in a basket over several: take units tentatively, give them back, carry
 //! out what a home shard instructs.
 
-use crate::apply::basket::{Shortage, Want, check_limits, forget_plan, movement_of, plan};
+use crate::apply::basket::{Shortage, Want, check_limits, forget_plan, movement_of, plan, usable};
 use crate::apply::{Context, Instruction, Settle};
 use crate::codec::{Kind, Put, begin, end};
 use crate::command::{Fill, Line};
@@ -61,8 +61,8 @@ pub(crate) struct Part {
 /// How a shard answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Vote {
-    /// These units are tentative now.
-    Taken(Vec<TakenPart>),
+    /// These units are tentative now; and whether others hold tentatively what this part lacks.
+    Taken(Vec<TakenPart>, bool),
     /// Not now: others hold tentatively what this basket needs.
     Contended,
     /// The basket can't be had.
@@ -70,7 +70,10 @@ pub(crate) enum Vote {
 }
 
 /// Takes units tentatively, or says why not; an answer other than `Taken` has changed nothing.
-pub(crate) fn take(state: &mut State, ctx: &mut Context<'_>, part: &Part) -> Vote {
+///
+/// A part that may be filled in part and `waits` is contended as long as others hold tentatively
+/// what it lacks.
+pub(crate) fn take(state: &mut State, ctx: &mut Context<'_>, part: &Part, waits: bool) -> Vote {
     if let Err(refusal) = check_limits(state, &part.wants, part.customer) {
         return Vote::No(refusal);
     }
@@ -80,11 +83,13 @@ pub(crate) fn take(state: &mut State, ctx: &mut Context<'_>, part: &Part) -> Vot
     // A policy other than `all` is judged by the home shard over all parts.
     let fill = if part.fill == Fill::All { Fill::All } else { Fill::Partial };
     let planned = plan(state, &mut scratch, &part.lines, fill);
+    let lacks = part.fill != Fill::All && lacks_tentative(state, &scratch);
     let vote = match planned {
-        Ok(()) => Vote::Taken(record_take(state, ctx, part, &mut scratch)),
         Err(Shortage::Contended { .. }) => Vote::Contended,
+        _ if lacks && waits => Vote::Contended,
+        Ok(()) => Vote::Taken(record_take(state, ctx, part, &mut scratch), lacks),
         Err(_) if part.fill != Fill::All => {
-            Vote::Taken(record_take(state, ctx, part, &mut scratch))
+            Vote::Taken(record_take(state, ctx, part, &mut scratch), lacks)
         }
         Err(Shortage::SoldOut { want, asked, available, .. }) => Vote::No(super::refuse(
             crate::reject::Reject::SoldOut,
@@ -99,6 +104,12 @@ pub(crate) fn take(state: &mut State, ctx: &mut Context<'_>, part: &Part) -> Vot
     forget_plan(state, &mut scratch);
     state.scratch = scratch;
     vote
+}
+
+/// Whether others hold tentatively what a planned part lacks.
+fn lacks_tentative(state: &State, scratch: &super::Scratch) -> bool {
+    let lacks = |w: &Want| scratch.granted[usize::from(w.line)] * w.per < w.units;
+    scratch.wants.iter().any(|want| lacks(want) && usable(state, want).1 > 0)
 }
 
 fn record_take(

@@ -21,7 +21,7 @@ pub(crate) fn expire_due(state: &mut State, ctx: &mut Context<'_>, clock: Timest
         due.retain(|slot| {
             let order = state.orders.get(*slot);
             order.status() == OrderStatus::Reserved
-                && order.deadline().millis() == deadline
+                && order.deadline().millis() <= deadline
                 && !order.is_free()
         });
         due.sort_unstable_by_key(|slot| state.orders.get(*slot).id());
@@ -42,10 +42,27 @@ pub(crate) fn expire_due(state: &mut State, ctx: &mut Context<'_>, clock: Timest
 /// Moves the time of a replayed section on: its expiries stand in the journal.
 pub(crate) fn pass_time(state: &mut State, now: Timestamp) {
     state.now = now;
-    let mut due = std::mem::take(&mut state.scratch.due);
+    let mut due = still_due(state);
     while let Some(deadline) = state.calendar.next_due(now.millis()) {
-        due.clear();
         state.calendar.take(deadline, &mut due);
     }
     state.scratch.due = due;
+}
+
+/// Enters those reservations again that were due in the last sections and whose expiry a crash
+/// has cut off: a section is written in parts if it is large.
+pub(crate) fn end_replay(state: &mut State) {
+    for slot in still_due(state) {
+        let deadline = state.orders.get(slot).deadline();
+        state.calendar.add(deadline.millis(), slot);
+    }
+}
+
+fn still_due(state: &mut State) -> Vec<u32> {
+    let mut due = std::mem::take(&mut state.scratch.due);
+    due.retain(|slot| {
+        let order = state.orders.get(*slot);
+        order.status() == OrderStatus::Reserved && order.deadline() <= state.now && !order.is_free()
+    });
+    due
 }

@@ -22,6 +22,7 @@ use crate::domain::order::status_of;
 use crate::id::{Key, LocationId, LotId, OrderId, SkuId};
 use crate::reject::Reject;
 use crate::reply::{ChangeReceipt, OrderStatus, Receipt, Refusal, StockReceipt};
+use crate::route;
 use crate::shard::section::Section;
 use crate::state::{Known, State};
 use crate::time::Timestamp;
@@ -165,6 +166,22 @@ pub(crate) fn named(location: LocationId) -> Result<u32, Refusal> {
     Ok(location.0)
 }
 
+/// Checks that the cells of a SKU at a location are in this shard.
+///
+/// A request comes to another shard if its key was on its way there, or if the SKU was being
+/// defined when it was routed; the next try finds its way.
+pub(crate) fn check_here(
+    state: &State,
+    sku: u32,
+    location: u32,
+    line: usize,
+) -> Result<(), Refusal> {
+    let entry = state.catalogue.get(sku);
+    let location = LocationId(location);
+    let shard = route::cell_shard(entry.placement, entry.id, location, state.shard_count);
+    if shard == state.shard { Ok(()) } else { Err(refuse(Reject::Contended, line, 0, 0)) }
+}
+
 /// Returns a cell that must be there already, of a SKU that is no kit.
 pub(crate) fn existing_cell(
     state: &State,
@@ -177,6 +194,7 @@ pub(crate) fn existing_cell(
     if state.catalogue.get(index).is_kit() {
         return Err(refuse(Reject::KitMismatch, 0, 0, 0));
     }
+    check_here(state, index, location, 0)?;
     match state.find_cell(index, location, lot.0) {
         Some(cell) => Ok((index, cell)),
         None => Err(refuse(Reject::StockShort, 0, 0, 0)),

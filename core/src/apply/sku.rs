@@ -33,6 +33,10 @@ pub(crate) fn define(
     if let Some(answer) = repeated(state, define.key, fingerprint)? {
         return Ok(answer);
     }
+    if state.shard != 0 {
+        // Its key was on its way to this shard; shard 0 alone defines.
+        return Err(refuse(Reject::Contended, 0, 0, 0));
+    }
     let components = find_components(state, define)?;
     let index = match state.catalogue.index_of(id) {
         Some(index) => {

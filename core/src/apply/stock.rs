@@ -1,7 +1,8 @@
 //! Stock that arrives, is counted, set aside, moved.
 
 use crate::apply::{
-    Applied, Context, Instruction, existing_cell, fingerprint, named, refuse, repeated, sku_index,
+    Applied, Context, Instruction, check_here, existing_cell, fingerprint, named, refuse, repeated,
+    sku_index,
 };
 use crate::codec::{Kind, Put, begin, end};
 use crate::command::{Adjust, Import, Quarantine, Receive, TransferIn, TransferOut};
@@ -60,6 +61,7 @@ fn cell_for(
     if state.catalogue.get(index).is_kit() {
         return Err(refuse(Reject::KitMismatch, line, 0, 0));
     }
+    check_here(state, index, location, line)?;
     if let Some(cell) = state.find_cell(index, location, lot.0) {
         return Ok((index, cell));
     }
@@ -73,7 +75,7 @@ fn check_growth(state: &State, sku: u32, units: u64, line: usize) -> Result<(), 
     let on_hand = level.available + level.reserved + level.committed + level.unavailable_total();
     let sum = on_hand + level.tentative + level.in_transit + level.shipped;
     if sum + units > LEVEL_MAX {
-        return Err(refuse(Reject::QuantityInvalid, line, units, LEVEL_MAX - sum));
+        return Err(refuse(Reject::QuantityInvalid, line, units, LEVEL_MAX.saturating_sub(sum)));
     }
     Ok(())
 }
@@ -108,7 +110,12 @@ pub(crate) fn receive(state: &mut State, ctx: &mut Context<'_>, receive: &Receiv
 pub(crate) fn adjust(state: &mut State, ctx: &mut Context<'_>, adjust: &Adjust) -> Outcome {
     let most = u64::from(Quantity::MAX.units());
     if adjust.available > LEVEL_MAX || adjust.available.abs_diff(adjust.expected) > most {
-        return Err(refuse(Reject::QuantityInvalid, 0, adjust.available, adjust.expected + most));
+        return Err(refuse(
+            Reject::QuantityInvalid,
+            0,
+            adjust.available,
+            adjust.expected.saturating_add(most),
+        ));
     }
     let fingerprint = fingerprint::of_adjust(adjust);
     if let Some(answer) = repeated(state, adjust.key, fingerprint)? {
@@ -231,6 +238,7 @@ pub(crate) fn transfer_in(
     }
     let sku = sku_index(state, arrival.sku, 0)?;
     let from = named(arrival.from)?;
+    check_here(state, sku, from, 0)?;
     let known = state.transfers.get(&arrival.transfer.bits()).copied();
     let matches = |t: &Transfer| t.sku == sku && state.cells.get(t.from_cell).location == from;
     let known = known.filter(matches);
@@ -299,9 +307,9 @@ pub(crate) fn import(state: &mut State, ctx: &mut Context<'_>, import: &Import) 
         if sku.is_kit() {
             return Err(refuse(Reject::KitMismatch, at, 0, 0));
         }
-        let shard = route::cell_shard(sku.placement, sku.id, line.location, state.shard_count);
-        if shard != state.shard {
-            return Err(refuse(Reject::LocationInvalid, at, 0, 0));
+        match check_here(state, index, line.location.0, at) {
+            Err(_) if at > 0 => return Err(refuse(Reject::LocationInvalid, at, 0, 0)),
+            here => here?,
         }
         most += u64::from(line.quantity.units());
         check_growth(state, index, most, at)?;

@@ -77,6 +77,12 @@ impl Catalogue {
         self.skus.high() as usize
     }
 
+    /// Returns the SKUs in the order of their definition.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Sku> {
+        (0..self.skus.high()).map(|index| self.skus.get(index))
+    }
+
     #[inline]
     pub(crate) fn index_of(&self, id: SkuId) -> Option<u32> {
         self.by_id.get(&id.bits()).copied()

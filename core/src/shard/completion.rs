@@ -86,6 +86,10 @@ impl Completion {
 
     fn complete(&self, replies: Vec<Reply>, positions: Option<Vec<u32>>) {
         let mut progress = self.progress.lock();
+        if progress.failed.is_some() {
+            // Another part of the batch was not taken: its caller has been told so.
+            return;
+        }
         match positions {
             None => progress.whole = Some(replies),
             Some(positions) => {
@@ -104,6 +108,9 @@ impl Completion {
 
     fn complete_view(&self, view: Option<OrderView>) {
         let mut progress = self.progress.lock();
+        if progress.failed.is_some() {
+            return;
+        }
         progress.view = view;
         progress.left = 0;
         self.wake(progress);
@@ -112,9 +119,10 @@ impl Completion {
     /// Ends the wait with an error: whether the commands were carried out is not known.
     pub(crate) fn fail(&self, kind: ErrorKind, why: &str) {
         let mut progress = self.progress.lock();
-        if progress.failed.is_none() {
-            progress.failed = Some((kind, why.to_owned()));
+        if progress.left == 0 || progress.failed.is_some() {
+            return;
         }
+        progress.failed = Some((kind, why.to_owned()));
         progress.left = 0;
         self.wake(progress);
     }

@@ -115,11 +115,11 @@ pub(crate) struct Core {
     now: Timestamp,
     ready: Vec<OpenJob>,
     views: Vec<(Option<OrderView>, Arc<Completion>)>,
+    /// Answers of this section whose seqs are provisional, in jobs that were still open then.
+    answered: Vec<ReplyTo>,
     look_up: Vec<(Command, ReplyTo)>,
     evicted: Vec<u128>,
     keys: Vec<(u128, bool)>,
-    /// Answers given in this section; only while its seqs are provisional.
-    answers: Vec<ReplyTo>,
     archived: Option<Arc<dyn Archived>>,
     pub(crate) counts: Counts,
     /// Number of records by kind is kept by the journal; refusals by reject are kept here.
@@ -138,10 +138,10 @@ impl Core {
             now: Timestamp::ZERO,
             ready: Vec::new(),
             views: Vec::new(),
+            answered: Vec::new(),
             look_up: Vec::new(),
             evicted: Vec::new(),
             keys: Vec::new(),
-            answers: Vec::new(),
             archived,
             counts: Counts::default(),
             refusals: [0; Reject::ALL.len()],
@@ -358,12 +358,11 @@ impl Core {
         let place = &mut job.replies[reply_to.at as usize];
         assert!(place.is_none(), "a command is answered once");
         *place = Some(reply);
-        if !self.section.is_exact() {
-            self.answers.push(reply_to);
-        }
         job.left -= 1;
         if job.left == 0 {
             self.close_job(reply_to.job);
+        } else if !self.section.is_exact() {
+            self.answered.push(reply_to);
         }
     }
 
@@ -411,9 +410,8 @@ impl Core {
         // Behind the instructions: what a flow message allows must find them carried out.
         let flow = self.flow.outbox.drain(..);
         outbound.extend(flow.map(|(peer, m)| (peer, PeerMessage::Flow(m))));
-        let exact = section.is_exact();
-        self.settle_answers(base);
-        let ready = self.ready.drain(..).map(|job| close(job, base, exact));
+        self.resolve_open_jobs(base);
+        let ready = self.ready.drain(..).map(|job| close(job, base));
         let mut ready: Vec<Ready> = ready.collect();
         for (mut view, done) in self.views.drain(..) {
             if let Some(view) = &mut view {
@@ -438,11 +436,12 @@ impl Core {
         ended
     }
 
-    /// Gives the answers of jobs that stay open their real seqs: a later section has another base.
-    fn settle_answers(&mut self, base: u64) {
-        for ReplyTo { job, at } in self.answers.drain(..) {
-            let Some(job) = &mut self.jobs[job as usize] else { continue };
-            if let Some(Some(reply)) = job.replies.get_mut(at as usize) {
+    /// Gives the answers of jobs that stay open their seqs: the next section has another base.
+    fn resolve_open_jobs(&mut self, base: u64) {
+        for ReplyTo { job, at } in self.answered.drain(..) {
+            let job = self.jobs[job as usize].as_mut();
+            let reply = job.and_then(|job| job.replies.get_mut(at as usize)?.as_mut());
+            if let Some(reply) = reply {
                 resolve_reply(reply, base);
             }
         }
@@ -462,18 +461,17 @@ impl Core {
 }
 
 /// Turns an answered job into what the reply gate passes on.
-fn close(job: OpenJob, base: u64, exact: bool) -> Ready {
+fn close(job: OpenJob, base: u64) -> Ready {
     let reply = |reply: Option<Reply>| {
         let mut reply = reply.expect("every command of a closed job is answered");
-        if !exact {
-            resolve_reply(&mut reply, base);
-        }
+        resolve_reply(&mut reply, base);
         reply
     };
     let replies = job.replies.into_iter().map(reply).collect();
     Ready::Replies { replies, ack: job.ack, done: job.done, positions: job.positions }
 }
 
+/// Replaces the provisional seqs of a reply, given the seq of its section's first record.
 fn resolve_reply(reply: &mut Reply, base: u64) {
     // A refusal before the first record reflects the journal up to it.
     reply.seq = if reply.seq == PROVISIONAL - 1 { base - 1 } else { resolve(reply.seq, base) };

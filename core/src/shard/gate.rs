@@ -16,7 +16,7 @@ use crate::journal::frame::Chain;
 use crate::journal::writer::JournalWriter;
 use crate::reply::Ack;
 use crate::shard::completion::Ready;
-use crate::shard::core::{CellName, Core, Ended};
+use crate::shard::core::{CellName, Core, Ended, PeerMessage};
 use crate::shard::published::Published;
 use crate::shard::section::PROVISIONAL;
 use crate::view::SkuView;
@@ -44,6 +44,17 @@ struct Group {
     sealed: bool,
     /// Whether a checkpoint's cut lies right before this group.
     cut: bool,
+}
+
+/// What a step of the writer did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wrote {
+    /// No group was waiting.
+    Nothing,
+    /// A group is durable.
+    Group,
+    /// The disk has no room for a new segment; the group goes on waiting.
+    NoRoom,
 }
 
 struct Inner {
@@ -148,10 +159,17 @@ impl Gate {
     /// Hands the open section of a shard over and returns what is left for the shard to do; its
     /// answers leave when the section is durable.
     ///
+    /// Messages to peers are sent before the writer can take the section: who has an answer finds
+    /// the peers told of what it says.
+    ///
     /// # Errors
     ///
     /// Returns why the engine has stopped; nothing was handed over, and the answers were failed.
-    pub(crate) fn hand_over(&self, core: &mut Core) -> Result<Ended, Error> {
+    pub(crate) fn hand_over(
+        &self,
+        core: &mut Core,
+        mut send: impl FnMut(u16, PeerMessage),
+    ) -> Result<Ended, Error> {
         let mut inner = self.inner.lock();
         while inner.queue.len() >= GROUPS_MAX && inner.stopped.is_none() {
             self.room.wait(&mut inner);
@@ -180,6 +198,7 @@ impl Gate {
         group.defined.append(&mut ended.defined);
         group.cells.extend(ended.cells.drain(..).map(|(index, name)| (shard, index, name)));
         group.sealed |= strict;
+        ended.outbound.drain(..).for_each(|(peer, message)| send(peer, message));
         drop(inner);
         self.work.notify_one();
         memory.into_iter().for_each(Ready::complete);
@@ -339,12 +358,29 @@ impl Gate {
         &self,
         writer: &mut JournalWriter,
         published: &Published,
-    ) -> Result<bool, Error> {
-        let Some(mut group) = self.inner.lock().queue.pop_front() else { return Ok(false) };
+    ) -> Result<Wrote, Error> {
+        let Some(mut group) = self.inner.lock().queue.pop_front() else {
+            return Ok(Wrote::Nothing);
+        };
+        if !self.write_group(writer, published, &mut group)? {
+            self.inner.lock().queue.push_front(group);
+            return Ok(Wrote::NoRoom);
+        }
         self.room.notify_all();
-        self.write_group(writer, published, &mut group)?;
         self.recycle(group);
-        Ok(true)
+        Ok(Wrote::Group)
+    }
+
+    /// Returns how many groups wait for the writer.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn waiting_groups(&self) -> usize {
+        self.inner.lock().queue.len()
+    }
+
+    /// Returns the seq that the next record that is handed over gets.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn next_seq(&self) -> u64 {
+        self.inner.lock().next_seq
     }
 
     fn write_group(
@@ -352,34 +388,29 @@ impl Gate {
         writer: &mut JournalWriter,
         published: &Published,
         group: &mut Group,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         if group.cut {
             *self.chain_at_cut.lock() = Some(writer.chain());
             self.chain_there.notify_all();
         }
         if !group.sections.is_empty() {
-            loop {
-                match writer.append_group(&mut group.sections) {
-                    Ok(position) => {
-                        self.groups.fetch_add(1, Ordering::Relaxed);
-                        let bytes = u64::from(position.bytes);
-                        self.journal_bytes.fetch_add(bytes, Ordering::Relaxed);
-                        break;
-                    }
-                    Err(error) if !writer.is_stopped() && !self.is_closing() => {
-                        // No room for a new segment: nothing was written, and the group waits.
-                        let _ = error;
-                        self.read_only.store(true, Ordering::SeqCst);
-                        let mut inner = self.inner.lock();
-                        self.work.wait_for(&mut inner, FULL_RETRY);
-                    }
-                    Err(error) => {
-                        let why = format!("journal can't be written: {error}");
-                        self.stop(&why);
-                        let ready = std::mem::take(&mut group.ready);
-                        ready.into_iter().for_each(|r| r.fail(ErrorKind::Stopped, &why));
-                        return Err(error);
-                    }
+            match writer.append_group(&mut group.sections) {
+                Ok(position) => {
+                    self.groups.fetch_add(1, Ordering::Relaxed);
+                    let bytes = u64::from(position.bytes);
+                    self.journal_bytes.fetch_add(bytes, Ordering::Relaxed);
+                }
+                Err(_) if !writer.is_stopped() && !self.is_closing() => {
+                    // No room for a new segment: nothing was written, and the group waits.
+                    self.read_only.store(true, Ordering::SeqCst);
+                    return Ok(false);
+                }
+                Err(error) => {
+                    let why = format!("journal can't be written: {error}");
+                    self.stop(&why);
+                    let ready = std::mem::take(&mut group.ready);
+                    ready.into_iter().for_each(|r| r.fail(ErrorKind::Stopped, &why));
+                    return Err(error);
                 }
             }
             self.durable.store(writer.durable_seq(), Ordering::Release);
@@ -396,7 +427,7 @@ impl Gate {
             self.marked.notify_all();
         }
         group.ready.drain(..).for_each(Ready::complete);
-        Ok(())
+        Ok(true)
     }
 
     fn recycle(&self, mut group: Group) {
@@ -427,13 +458,18 @@ impl Gate {
         mut housekeeping: impl FnMut(&mut JournalWriter),
     ) -> Result<(), Error> {
         loop {
-            if self.write_one(&mut writer, published)? {
+            let wrote = self.write_one(&mut writer, published)?;
+            if wrote == Wrote::Group {
                 housekeeping(&mut writer);
                 continue;
             }
             let mut inner = self.inner.lock();
             if inner.stopped.is_some() {
                 return Ok(());
+            }
+            if wrote == Wrote::NoRoom {
+                self.work.wait_for(&mut inner, FULL_RETRY);
+                continue;
             }
             if !inner.queue.is_empty() {
                 continue;

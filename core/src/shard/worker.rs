@@ -239,7 +239,8 @@ impl Worker {
             busy = true;
             self.take(handle, input);
         }
-        busy |= self.core.has_answers();
+        // What a part that waited has done, or the flow alone has answered, has to leave too.
+        busy |= self.core.section.count > 0 || self.core.has_answers();
         if busy {
             self.hand_over()?;
             self.around.cut.in_transit.fetch_sub(messages, Ordering::SeqCst);
@@ -296,14 +297,13 @@ impl Worker {
     }
 
     fn hand_over(&mut self) -> Result<(), Error> {
-        let ended = self.around.gate.hand_over(&mut self.core)?;
-        let out = ended.outbound.len() as u64;
-        self.around.cut.in_transit.fetch_add(out, Ordering::SeqCst);
-        for (peer, message) in ended.outbound {
-            let handle = &self.around.handles[usize::from(peer)];
+        let Surroundings { gate, handles, cut, .. } = &self.around;
+        let ended = gate.hand_over(&mut self.core, |peer, message| {
+            cut.in_transit.fetch_add(1, Ordering::SeqCst);
+            let handle = &handles[usize::from(peer)];
             handle.peers.push(message);
             handle.wake();
-        }
+        })?;
         for (key, known) in ended.keys {
             self.around.stripes.ended(key, known);
         }

@@ -135,6 +135,16 @@ impl FaultStorage {
         self.0.lock().faults.clear();
     }
 
+    /// Returns how many bytes all files have together.
+    pub fn used_bytes(&self) -> u64 {
+        self.0.lock().used_bytes()
+    }
+
+    /// Returns whether the machine has stopped and waits for [`FaultStorage::crash`].
+    pub fn is_stopped(&self) -> bool {
+        self.0.lock().stopped
+    }
+
     /// Sets how many bytes all files may have together.
     pub fn set_capacity(&self, bytes: u64) {
         self.0.lock().capacity = bytes;

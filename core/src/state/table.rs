@@ -290,7 +290,7 @@ impl<E: Entry> Table<E> {
     }
 
     /// Passes every entry on, in no order that means anything.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn for_each(&self, mut visit: impl FnMut(&E)) {
         for segment in &self.segments {
             segment.slots.iter().filter(|e| !e.is_empty()).for_each(&mut visit);
