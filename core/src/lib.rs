@@ -4,6 +4,9 @@ pub mod limits;
 
 mod apply;
 mod archive;
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench_support;
 mod checkpoint;
 mod codec;
 mod command;

@@ -254,7 +254,7 @@ impl Core {
     }
 
     /// Brings the table entries that a batch will need into the cache together.
-    fn touch_ahead(&self, commands: &[Command]) {
+    pub(crate) fn touch_ahead(&self, commands: &[Command]) {
         let mut sum = 0_u32;
         for command in commands {
             if let Some(key) = command.key() {
