@@ -4,11 +4,14 @@
 //! one a request.
 
 use std::io::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use onhand_core::{Clock as _, SystemClock};
 
 use crate::wire::encode::Writer;
 
+/// Shortest time between two lines of [`limited`], in milliseconds.
+const LIMITED_EVERY_MS: u64 = 1_000;
 /// Longest value that a log line carries, in characters.
 const VALUE_CHARS_MAX: usize = 1_024;
 
@@ -16,6 +19,19 @@ const VALUE_CHARS_MAX: usize = 1_024;
 pub(crate) fn event(name: &str, fields: &[(&str, &str)]) {
     let line = line(name, fields);
     let _ = std::io::stderr().lock().write_all(&line);
+}
+
+/// As [`event`], but at most one line a second, for what may fail with every request.
+pub(crate) fn limited(name: &str, fields: &[(&str, &str)]) {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let now = SystemClock.now().millis();
+    let last = LAST.load(Ordering::Relaxed);
+    if now.saturating_sub(last) < LIMITED_EVERY_MS {
+        return;
+    }
+    if LAST.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        event(name, fields);
+    }
 }
 
 fn line(name: &str, fields: &[(&str, &str)]) -> Vec<u8> {

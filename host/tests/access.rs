@@ -2,8 +2,13 @@
 
 mod common;
 
-use common::{Shop, buy_body};
-use onhand_host::{ApiKeys, NewKey};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{Client, Shop, buy_body};
+use onhand_core::Engine;
+use onhand_host::{ApiKeys, NewKey, Server, ServerConfig};
 
 fn shop_with_key() -> (Shop, String) {
     let new = NewKey::generate().expect("a random source");
@@ -79,4 +84,30 @@ fn wrong_keys_are_refused_alike() {
         bodies.push(refused.body);
     }
     assert!(bodies.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+#[test]
+fn a_second_address_keeps_the_operators_routes() {
+    let (engine, _report) = Engine::in_memory().open().expect("an engine in memory");
+    let engine = Arc::new(engine);
+    let bind = || TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let config = ServerConfig { open_writes: true, ..ServerConfig::default() };
+    let server = Server::start(bind(), Some(bind()), Arc::clone(&engine), config);
+    let server = server.expect("the server starts");
+    let admin = server.admin_addr().expect("a second address");
+    let status = |addr, path| Client::connect(addr).call("GET", path, &[], "").status;
+    for (path, public, operator) in [
+        ("/metrics", 404, 200),
+        ("/livez", 200, 200),
+        ("/readyz", 200, 200),
+        ("/v1/skus", 200, 404),
+        ("/v1/events", 200, 404),
+    ] {
+        assert_eq!(
+            (status(server.addr(), path), status(admin, path)),
+            (public, operator),
+            "{path}"
+        );
+    }
+    assert!(server.drain(Duration::from_secs(20)).finished);
 }

@@ -221,7 +221,7 @@ fn report(arguments: &Arguments, measured: &Measured, elapsed: Duration, bytes: 
          rate       {} orders/s\n\
          latency    p50 {}  p90 {}  p99 {}  p99.9 {}  max {} (a batch of {})\n\
          journal    {} written, {per_order:.1} bytes an order\n\
-         engine     {} shards, {} callers\n",
+         engine     {} {}, {} callers\n",
         count(measured.orders),
         count(rate as u64),
         span(at(0.5)),
@@ -232,6 +232,7 @@ fn report(arguments: &Arguments, measured: &Measured, elapsed: Duration, bytes: 
         arguments.batch,
         size(bytes),
         arguments.shards,
+        if arguments.shards == 1 { "shard" } else { "shards" },
         arguments.clients,
     ));
 }

@@ -98,9 +98,13 @@ impl Problem {
                 Self::new("shutting_down", "the host is closing; nothing was done")
             }
             ErrorKind::Config => Self::invalid(error.to_string()),
-            _ => {
-                crate::log::event("engine_error", &[("error", &error.to_string())]);
+            ErrorKind::Stopped => {
+                crate::log::limited("engine_stopped", &[("error", &error.to_string())]);
                 Self::new("stopped", "the engine has stopped; its operator finds why in the log")
+            }
+            _ => {
+                crate::log::limited("engine_error", &[("error", &error.to_string())]);
+                Self::new("internal", "the data can't be read; its operator finds why in the log")
             }
         }
     }

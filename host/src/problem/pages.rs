@@ -79,9 +79,9 @@ pub(super) fn fallback() -> &'static Page {
         "internal",
         500,
         Later,
-        "A bug of ours",
-        "The host could not answer because of an error in its own code.",
-        "Report it with the request_id; a retry with the same key is safe.",
+        "The host could not answer",
+        "The host could not read its data, or met an error in its own code.",
+        "The operator finds why in the log; a retry with the same key is safe.",
     );
     INTERNAL
 }
@@ -201,9 +201,9 @@ pub const PAGES: &[Page] = &[
         "internal",
         500,
         Later,
-        "A bug of ours",
-        "The host could not answer because of an error in its own code.",
-        "Report it with the request_id; a retry with the same key is safe.",
+        "The host could not answer",
+        "The host could not read its data, or met an error in its own code.",
+        "The operator finds why in the log; a retry with the same key is safe.",
     ),
     entry(
         "invalid_request",

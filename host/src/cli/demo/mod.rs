@@ -71,6 +71,8 @@ pub(super) struct Arguments {
 
 /// SKUs beside the hot one.
 const SKUS: u32 = 300;
+/// Life of a reservation: short, so that what buyers abandon is sold to others in time.
+const TTL_MS: u64 = 500;
 /// Units of each of them.
 const SKU_STOCK: u32 = 1_000_000;
 
@@ -183,6 +185,7 @@ fn options(
         seq => format!("sale-{seq}"),
     });
     options.stock = arguments.stock;
+    options.ttl_ms = TTL_MS;
     options.skus = SKUS;
     options.sku_stock = SKU_STOCK;
     Ok(options)

@@ -170,17 +170,18 @@ impl Picture {
         };
         if let Some(hot) = hot_stock(outcome) {
             let (sold, held, left) = (hot.sold, hot.reserved_end, hot.available_end);
-            let rest = match (held, left) {
-                (0, 0) => "sold out to the last unit".to_owned(),
-                (0, left) => format!("{} left", count(left)),
-                (held, 0) => format!("{} more reserved, none left", count(held)),
-                (held, left) => format!("{} more reserved, {} left", count(held), count(left)),
+            let claim = match (held, left) {
+                (0, 0) => "sold = stock: the hot SKU is sold to the last unit,".to_owned(),
+                _ => format!(
+                    "sold + reserved + left = stock of the hot SKU: {} + {} + {} =",
+                    count(sold),
+                    count(held),
+                    count(left)
+                ),
             };
-            let stock = count(hot.received);
-            let claim = if held == 0 && left == 0 { "sold = stock" } else { "sold <= stock" };
             row(
                 hot.received == sold + held + left,
-                &format!("{claim}: {} of {stock} units of the hot SKU, {rest}", count(sold)),
+                &format!("{claim} {} units", count(hot.received)),
             );
         }
         if let Some(truth) = &outcome.flash.load.truth {
