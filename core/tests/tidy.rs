@@ -183,7 +183,7 @@ fn manifest(path: &str) -> Manifest {
     let (mut dependencies, mut features) = (Vec::new(), BTreeSet::new());
     for line in text.lines().map(str::trim) {
         if let Some(header) = line.strip_prefix('[') {
-            section = header.trim_end_matches(']').to_owned();
+            header.trim_end_matches(']').clone_into(&mut section);
             continue;
         }
         let Some((key, value)) = line.split_once('=').filter(|_| !line.starts_with('#')) else {
@@ -460,10 +460,11 @@ fn pages_are_in_their_index() {
             if lines > RECORD_LINES_MAX {
                 broken.push(format!("{file}: {lines} lines, at most {RECORD_LINES_MAX}"));
             }
-        } else if let Some(page) = file.strip_prefix("docs/").filter(|p| !p.contains('/')) {
-            if page != "README.md" && !index.contains(&format!("]({page})")) {
-                broken.push(format!("{file} is not in docs/README.md"));
-            }
+        } else if let Some(page) = file.strip_prefix("docs/").filter(|p| !p.contains('/'))
+            && page != "README.md"
+            && !index.contains(&format!("]({page})"))
+        {
+            broken.push(format!("{file} is not in docs/README.md"));
         }
     }
     let counted: Vec<String> = (1..=numbers.len()).map(|n| format!("{n:04}")).collect();
@@ -528,13 +529,12 @@ fn check_cargo(words: &[&str], all: &BTreeMap<String, (String, Manifest)>) -> Re
         ("--bench", "benches"),
     ];
     for (flag, dir) in kinds {
-        if let Some(name) = after(&[flag]) {
-            if !has(&format!("{dir}/{name}.rs"))
-                && !has(&format!("{dir}/{name}/main.rs"))
-                && !declares(name)
-            {
-                return Err(format!("no {} {name}", &flag[2..]));
-            }
+        if let Some(name) = after(&[flag])
+            && !has(&format!("{dir}/{name}.rs"))
+            && !has(&format!("{dir}/{name}/main.rs"))
+            && !declares(name)
+        {
+            return Err(format!("no {} {name}", &flag[2..]));
         }
     }
     if let Some(names) = after(&["--features", "-F"]) {
