@@ -177,6 +177,10 @@ pub(crate) fn check_here(
     line: usize,
 ) -> Result<(), Refusal> {
     let entry = state.catalogue.get(sku);
+    if entry.is_kit() {
+        // It has no cells anywhere.
+        return Ok(());
+    }
     let location = LocationId(location);
     let shard = route::cell_shard(entry.placement, entry.id, location, state.shard_count);
     if shard == state.shard { Ok(()) } else { Err(refuse(Reject::Contended, line, 0, 0)) }

@@ -202,3 +202,40 @@ fn enter(
     ctx.section.defined.push(index);
     sku.version
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Key;
+    use crate::money::{Currency, Money};
+    use crate::shard::section::Section;
+    use crate::time::Timestamp;
+
+    /// Another code with the id of a known one is refused; the id is 64 bits of a hash, so the
+    /// test renames the known one instead of searching for a second.
+    #[test]
+    fn another_code_with_the_same_id_is_refused() {
+        let mut state = State::new(0, 1, 0);
+        let (mut section, mut messages) = (Section::new(), Vec::new());
+        section.restart(1);
+        let mut ctx = Context {
+            now: Timestamp::ZERO,
+            section: &mut section,
+            messages: &mut messages,
+            peer_skus: &[],
+        };
+        let mug = |key| DefineSku {
+            key: Key::new(key),
+            code: "MUG".to_owned(),
+            kind: SkuKind::Goods,
+            price: Money::trusted(1, Currency::EUR),
+            placement: Placement::BySku,
+            limit: None,
+            components: Vec::new(),
+        };
+        assert!(define(&mut state, &mut ctx, &mug(1)).is_ok());
+        state.catalogue.get_mut(0).code = "JUG".into();
+        let refused = define(&mut state, &mut ctx, &mug(2)).map_err(|r| r.reject);
+        assert_eq!(refused, Err(Reject::SkuCodeTaken));
+    }
+}

@@ -33,3 +33,54 @@ pub fn run(seed: u64, trace: Option<Trace<'_>>) -> Result<Summary, String> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seeds(from: u64, count: u64) {
+        let mut crashes = 0;
+        for seed in from..from + count {
+            match run(seed, None) {
+                Ok(summary) => crashes += summary.crashes,
+                Err(what) => panic!("SEED={seed} {what}"),
+            }
+        }
+        assert!(crashes > count, "the runs meet crashes");
+    }
+
+    /// The first 2,000 seeds hold every promise, in four parts that run side by side.
+    #[test]
+    fn seeds_from_0_hold() {
+        seeds(0, 500);
+    }
+
+    #[test]
+    fn seeds_from_500_hold() {
+        seeds(500, 500);
+    }
+
+    #[test]
+    fn seeds_from_1000_hold() {
+        seeds(1_000, 500);
+    }
+
+    #[test]
+    fn seeds_from_1500_hold() {
+        seeds(1_500, 500);
+    }
+
+    /// A seed is the whole run: twice the same trace, and another seed another one.
+    #[test]
+    fn a_seed_gives_the_same_trace_twice() {
+        let mut traces = std::collections::BTreeSet::new();
+        for seed in 40..60 {
+            let mut lines = Vec::new();
+            let first = run(seed, Some(&mut |line: &str| lines.push(line.to_owned())));
+            assert!(!lines.is_empty());
+            assert_eq!(first, run(seed, None));
+            traces.insert(first.expect("the seed holds").trace_hash);
+        }
+        assert_eq!(traces.len(), 20);
+    }
+}
