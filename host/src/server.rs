@@ -208,9 +208,12 @@ impl Server {
         // Only the first drain sets the time; `self` is taken, so there is only one.
         let _ = self.grace.set(grace);
         let _ = self.drain.send(true);
-        let finished =
-            std::mem::take(&mut self.workers).into_iter().map(|w| w.join().unwrap_or(false));
-        DrainReport { finished: finished.fold(true, |all, one| all && one) }
+        let mut finished = true;
+        for worker in std::mem::take(&mut self.workers) {
+            // Every worker is joined, also behind one that did not finish.
+            finished &= worker.join().unwrap_or(false);
+        }
+        DrainReport { finished }
     }
 }
 

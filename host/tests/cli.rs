@@ -32,7 +32,7 @@ fn help_teaches() {
             if command.is_empty() { vec!["--help"] } else { vec![command, "--help"] };
         let (code, text, _) = run(&arguments);
         assert_eq!(code, 0, "{command}");
-        all.push_str(&format!("$ onhand {}\n{text}\n", arguments.join(" ")));
+        all.extend(["$ onhand ", &arguments.join(" "), "\n", &text, "\n"]);
     }
     expect_file!["help.txt"].assert_eq(&all);
 }

@@ -68,7 +68,7 @@ fn describe(node: &Node<'_>) -> String {
 
 /// An object whose members are taken by name; [`Members::end`] refuses what is left over.
 pub(crate) struct Members<'n, 'a, 'p> {
-    members: &'n [(Cow<'a, str>, Node<'a>)],
+    entries: &'n [(Cow<'a, str>, Node<'a>)],
     place: &'p Place<'p>,
     known: &'static [&'static str],
 }
@@ -83,7 +83,7 @@ impl<'n, 'a, 'p> Members<'n, 'a, 'p> {
         let Node::Object(members) = node else {
             return Err(place.invalid(format!("must be an object, is {}", describe(node))));
         };
-        let this = Self { members, place, known };
+        let this = Self { entries: members, place, known };
         for (name, _) in members {
             if !known.contains(&name.as_ref()) {
                 return Err(this.unknown(name));
@@ -109,7 +109,7 @@ impl<'n, 'a, 'p> Members<'n, 'a, 'p> {
     /// Returns a member that is present and not null.
     pub(crate) fn get(&self, name: &str) -> Option<&'n Node<'a>> {
         debug_assert!(self.known.contains(&name), "{name} is not declared as known");
-        let found = self.members.iter().find(|(known, _)| known == name);
+        let found = self.entries.iter().find(|(known, _)| known == name);
         found.map(|(_, node)| node).filter(|node| !matches!(node, Node::Null))
     }
 

@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -13,20 +14,20 @@ use onhand_host::{DrainReport, Server, ServerConfig, serve};
 use serde_json::Value;
 
 /// A data directory, its engine and its server.
-pub struct Shop {
-    pub dir: tempfile::TempDir,
-    pub engine: Arc<Engine>,
+pub(crate) struct Shop {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) engine: Arc<Engine>,
     server: Server,
 }
 
 impl Shop {
     /// Opens a shop where writes need no key.
-    pub fn open() -> Self {
+    pub(crate) fn open() -> Self {
         Self::with(|config| config.open_writes = true)
     }
 
     /// Opens a shop with settings of the test's own.
-    pub fn with(set: impl FnOnce(&mut ServerConfig)) -> Self {
+    pub(crate) fn with(set: impl FnOnce(&mut ServerConfig)) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let mut config = ServerConfig { workers: 2, ..ServerConfig::default() };
         set(&mut config);
@@ -34,34 +35,40 @@ impl Shop {
         Self { dir, engine, server }
     }
 
-    pub fn addr(&self) -> SocketAddr {
+    pub(crate) fn addr(&self) -> SocketAddr {
         self.server.addr()
     }
 
-    pub fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Client::connect(self.addr())
     }
 
     /// Sends one request on a connection of its own.
-    pub fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    pub(crate) fn call(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
         self.client().call(method, path, headers, body)
     }
 
-    pub fn get(&self, path: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str) -> Answer {
         self.call("GET", path, &[], "")
     }
 
-    pub fn post(&self, path: &str, key: &str, body: &str) -> Answer {
+    pub(crate) fn post(&self, path: &str, key: &str, body: &str) -> Answer {
         self.call("POST", path, &[("Idempotency-Key", key)], body)
     }
 
     /// Defines a SKU at 10.00 EUR and puts units of it into location 1.
-    pub fn stock(&self, code: &str, units: u32) {
+    pub(crate) fn stock(&self, code: &str, units: u32) {
         self.stock_limited(code, units, "");
     }
 
     /// As [`Shop::stock`], with further members of the definition, such as `,"limit":2`.
-    pub fn stock_limited(&self, code: &str, units: u32, more: &str) {
+    pub(crate) fn stock_limited(&self, code: &str, units: u32, more: &str) {
         let body = format!("{{\"price\":{{\"amount\":1000,\"currency\":\"EUR\"}}{more}}}");
         let defined = self.call("PUT", &format!("/v1/skus/{code}"), &[], &body);
         assert_eq!(defined.status, 200, "{}", defined.text());
@@ -76,31 +83,31 @@ impl Shop {
     }
 
     /// Buys units of one SKU.
-    pub fn buy(&self, key: &str, code: &str, units: u32) -> Answer {
+    pub(crate) fn buy(&self, key: &str, code: &str, units: u32) -> Answer {
         self.post("/v1/orders:buy", key, &buy_body(code, units))
     }
 
-    pub fn available(&self, code: &str) -> u64 {
+    pub(crate) fn available(&self, code: &str) -> u64 {
         self.get(&format!("/v1/stock/{code}")).json()["available"].as_u64().expect("a number")
     }
 
     /// Drains the server and closes the engine; returns the directory for a second opening.
-    pub fn close(self) -> (tempfile::TempDir, DrainReport) {
+    pub(crate) fn close(self) -> (tempfile::TempDir, DrainReport) {
         let Self { dir, engine, server } = self;
         let report = server.drain(Duration::from_secs(20));
-        let engine = Arc::try_unwrap(engine).ok().expect("the server gave the engine back");
+        let engine = Arc::into_inner(engine).expect("the server gave the engine back");
         engine.close().expect("the engine closes");
         (dir, report)
     }
 
     /// Takes the server out, for a test that drains it itself.
-    pub fn split(self) -> (tempfile::TempDir, Arc<Engine>, Server) {
+    pub(crate) fn split(self) -> (tempfile::TempDir, Arc<Engine>, Server) {
         (self.dir, self.engine, self.server)
     }
 }
 
 /// Opens a directory again and serves it.
-pub fn reopen(dir: tempfile::TempDir) -> Shop {
+pub(crate) fn reopen(dir: tempfile::TempDir) -> Shop {
     let config = ServerConfig { open_writes: true, workers: 2, ..ServerConfig::default() };
     let (engine, server) = start(dir.path(), config);
     Shop { dir, engine, server }
@@ -114,34 +121,34 @@ fn start(dir: &std::path::Path, config: ServerConfig) -> (Arc<Engine>, Server) {
     (engine, server)
 }
 
-pub fn buy_body(code: &str, units: u32) -> String {
+pub(crate) fn buy_body(code: &str, units: u32) -> String {
     format!("{{\"customer\":\"ann\",\"lines\":[{{\"sku\":\"{code}\",\"quantity\":{units}}}]}}")
 }
 
 /// One answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.text()))
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
 
     /// Checks status and problem code, and what every problem body must have.
-    pub fn is_problem(&self, status: u16, code: &str) -> Value {
+    pub(crate) fn is_problem(&self, status: u16, code: &str) -> Value {
         assert_eq!(self.status, status, "{}", self.text());
         assert_eq!(self.header("content-type"), Some("application/problem+json"));
         let body = self.json();
@@ -156,46 +163,46 @@ impl Answer {
 }
 
 /// How long a test waits for an answer before it fails.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A keep-alive connection.
-pub struct Client {
+pub(crate) struct Client {
     reader: BufReader<TcpStream>,
 }
 
 impl Client {
-    pub fn connect(addr: SocketAddr) -> Self {
+    pub(crate) fn connect(addr: SocketAddr) -> Self {
         let stream = TcpStream::connect(addr).expect("the server listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout is allowed");
         stream.set_nodelay(true).expect("an option of TCP");
         Self { reader: BufReader::new(stream) }
     }
 
-    pub fn send_raw(&mut self, bytes: &[u8]) {
+    pub(crate) fn send_raw(&mut self, bytes: &[u8]) {
         self.reader.get_mut().write_all(bytes).expect("the server reads");
     }
 
     /// As [`Client::send_raw`], where the server may close meanwhile.
-    pub fn try_send_raw(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+    pub(crate) fn try_send_raw(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.reader.get_mut().write_all(bytes)
     }
 
-    pub fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) {
+    pub(crate) fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) {
         let mut head = format!("{method} {path} HTTP/1.1\r\nHost: test\r\n");
         let has = |name: &str| headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
         if !body.is_empty() && !has("content-type") {
             head.push_str("Content-Type: application/json\r\n");
         }
         if !has("content-length") && (!body.is_empty() || method != "GET") {
-            head.push_str(&format!("Content-Length: {}\r\n", body.len()));
+            let _ = write!(head, "Content-Length: {}\r\n", body.len());
         }
         for (name, value) in headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
+            let _ = write!(head, "{name}: {value}\r\n");
         }
         self.send_raw(format!("{head}\r\n{body}").as_bytes());
     }
 
-    pub fn call(
+    pub(crate) fn call(
         &mut self,
         method: &str,
         path: &str,
@@ -207,7 +214,7 @@ impl Client {
     }
 
     /// Reads one answer; `None` where the server closed the connection instead.
-    pub fn read(&mut self, without_body: bool) -> Option<Answer> {
+    pub(crate) fn read(&mut self, without_body: bool) -> Option<Answer> {
         let mut line = String::new();
         if self.reader.read_line(&mut line).ok()? == 0 {
             return None;
@@ -230,7 +237,7 @@ impl Client {
     }
 
     /// Returns whether the server has closed the connection.
-    pub fn is_closed(&mut self) -> bool {
+    pub(crate) fn is_closed(&mut self) -> bool {
         matches!(self.reader.read(&mut [0; 1]), Ok(0) | Err(_))
     }
 }
