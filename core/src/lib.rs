@@ -94,8 +94,8 @@
 //!
 //! # Features
 //!
-//! None is on by default. `sim` makes the parts of the deterministic simulation public: a disk
-//! that fails, loses and tears from a seed.
+//! None is on by default. `sim` makes the deterministic simulation public: a whole engine with
+//! clients, clock and a failing disk, moved by one seed on one thread.
 //!
 //! # Reading order
 //!
