@@ -32,6 +32,40 @@ pub fn load() -> f64 {
     text.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or(0.0)
 }
 
+/// Time that this process has spent on processors.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CpuTime {
+    /// Seconds of all threads, those that have ended too, to 10 ms.
+    pub all: f64,
+    /// Seconds of the living threads that apply commands.
+    pub shards: f64,
+}
+
+impl CpuTime {
+    /// Returns the time until now; zeros where `/proc` does not tell.
+    pub fn now() -> Self {
+        let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+        // The name may hold spaces; fields count from the parenthesis behind it.
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split(' ').collect();
+        let ticks = |at: usize| fields.get(at).and_then(|f| f.parse::<f64>().ok()).unwrap_or(0.0);
+        let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+        let shard = tasks.map(|task| task.path()).filter(|path| {
+            fs::read_to_string(path.join("comm")).is_ok_and(|c| c.starts_with("onhand-shard"))
+        });
+        let nanos = |path: std::path::PathBuf| {
+            let text = fs::read_to_string(path.join("schedstat")).unwrap_or_default();
+            text.split(' ').next().and_then(|first| first.parse::<f64>().ok()).unwrap_or(0.0)
+        };
+        Self { all: (ticks(12) + ticks(13)) / 100.0, shards: shard.map(nanos).sum::<f64>() / 1e9 }
+    }
+
+    /// Returns nanoseconds an order since `before`: of all threads, and of the shards alone.
+    pub fn nanos_each(self, before: Self, orders: u64) -> [f64; 2] {
+        let each = |now: f64, before: f64| (now - before) * 1e9 / orders.max(1) as f64;
+        [each(self.all, before.all), each(self.shards, before.shards)]
+    }
+}
+
 /// Bytes of frames in a journal.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FrameBytes {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use onhand_benches::BenchError;
 use onhand_benches::drive::{self, Outcome, Schedule, Window};
-use onhand_benches::machine::{self, frame_bytes};
+use onhand_benches::machine::{self, CpuTime, frame_bytes};
 use onhand_benches::summary::{Runs, latencies, percentiles};
 use onhand_benches::workload::{Mix, Orders, Plan, STOCK, stock_shop};
 use onhand_core::{Ack, Engine};
@@ -42,10 +42,11 @@ pub(crate) fn throughput(common: &Common, args: &ThroughputArgs) -> Result<Value
         let mut rates = Runs::default();
         let mut commands = Runs::default();
         let mut latency = latencies();
+        let (mut cpu, mut shard_cpu) = (Runs::default(), Runs::default());
         let mut bytes = Value::Null;
         for run in 0..common.runs {
             let dir = data_dir(common)?;
-            let (outcome, journal) = run_window(common, &dir, plan, window)?;
+            let (outcome, [all, shards], journal) = run_window(common, &dir, plan, window)?;
             eprintln!(
                 "{:?} {} SKUs, {in_flight} in flight, run {}: {:.3} M orders/s (load {:.1})",
                 plan.mix,
@@ -56,6 +57,8 @@ pub(crate) fn throughput(common: &Common, args: &ThroughputArgs) -> Result<Value
             );
             rates.0.push(outcome.orders_per_second());
             commands.0.push(outcome.commands_per_second());
+            cpu.0.push(all);
+            shard_cpu.0.push(shards);
             latency.add(&outcome.latency)?;
             bytes = journal;
             drop(dir);
@@ -66,12 +69,14 @@ pub(crate) fn throughput(common: &Common, args: &ThroughputArgs) -> Result<Value
             common,
             &format!(
                 "{:?}, {} SKUs, {in_flight} in flight, batches of {batch}: {}, p50 {:.2} ms, \
-                 p99 {:.2} ms, {}",
+                 p99 {:.2} ms, {} of processor time an order, {} of it in the shard, {}",
                 plan.mix,
                 plan.skus,
                 rates.text(1e6, "M orders/s"),
                 latency["p50_ms"].as_f64().unwrap_or(0.0),
                 latency["p99_ms"].as_f64().unwrap_or(0.0),
+                cpu.text(1.0, "ns"),
+                shard_cpu.text(1.0, "ns"),
                 bytes
             ),
         );
@@ -81,6 +86,8 @@ pub(crate) fn throughput(common: &Common, args: &ThroughputArgs) -> Result<Value
             "orders_per_s": rates.json(),
             "commands_per_s": commands.json(),
             "latency": latency,
+            "cpu_ns_per_order": cpu.json(),
+            "shard_cpu_ns_per_order": shard_cpu.json(),
             "journal": bytes,
         });
     }
@@ -92,7 +99,7 @@ fn run_window(
     dir: &tempfile::TempDir,
     plan: Plan,
     window: Window,
-) -> Result<(Outcome, Value), BenchError> {
+) -> Result<(Outcome, [f64; 2], Value), BenchError> {
     let (engine, _) = open(common, dir)?;
     let skus = stock_shop(&engine, plan.skus, STOCK)?;
     let source = |first: u64| {
@@ -102,8 +109,10 @@ fn run_window(
     let warm_up = window.orders.min(WARM_UP);
     drive::window(&engine, Window { orders: warm_up, ..window }, source(0))?;
     let before = engine.metrics().journal_bytes;
+    let cpu = CpuTime::now();
     // Behind the reach of duplicates of the warm-up.
     let outcome = drive::window(&engine, window, source(PRODUCER_STRIDE / 2))?;
+    let cpu = CpuTime::now().nanos_each(cpu, outcome.accepted);
     if outcome.refused > 0 {
         let why = engine.metrics().refusals;
         return Err(format!("{} orders were refused: {why:?}", outcome.refused).into());
@@ -113,7 +122,7 @@ fn run_window(
     let frames = frame_bytes(&dir.path().join("journal"))?;
     let share = frames.written as f64 / frames.padded.max(1) as f64;
     let each = padded as f64 / outcome.accepted as f64;
-    Ok((outcome, json!({ "bytes_per_order": each, "without_padding": each * share })))
+    Ok((outcome, cpu, json!({ "bytes_per_order": each, "without_padding": each * share })))
 }
 
 /// Measures latency at half of the maximum, or at a rate.
@@ -186,7 +195,7 @@ fn half_of_maximum(common: &Common, plan: Plan) -> Result<f64, BenchError> {
         ack: Ack::Group,
     };
     let dir = data_dir(common)?;
-    let (outcome, _) = run_window(common, &dir, plan, window)?;
+    let (outcome, _, _) = run_window(common, &dir, plan, window)?;
     settle();
     Ok(outcome.orders_per_second() / 2.0)
 }
