@@ -219,10 +219,11 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Splits the next record off the bytes of a section: kind, flags, and the whole record.
-pub(crate) fn next_record<'a>(
-    bytes: &mut &'a [u8],
-) -> Result<Option<(Kind, u8, &'a [u8])>, Malformed> {
+/// A record as it stands in a section: kind, flags, and all its bytes.
+pub(crate) type Record<'a> = (Kind, u8, &'a [u8]);
+
+/// Splits the next record off the bytes of a section; `None` at its end.
+pub(crate) fn next_record<'a>(bytes: &mut &'a [u8]) -> Result<Option<Record<'a>>, Malformed> {
     if bytes.is_empty() {
         return Ok(None);
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::error::{Error, ErrorKind};
 use crate::limits::SHARDS_MAX;
 use crate::storage::Storage;
+use crate::store::MemoryStore;
 use crate::time::{Clock, SystemClock};
 
 /// Where an engine keeps its files.
@@ -14,7 +15,7 @@ pub(crate) enum Place {
     Disk(PathBuf),
     Memory,
     /// A storage of the caller's, such as a simulated disk.
-    Custom(Arc<dyn Storage>, PathBuf),
+    Custom(Arc<dyn Storage>, MemoryStore, PathBuf),
 }
 
 /// Builds an engine; every setting has a default that is safe for production.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::archive::Shelf;
 use crate::codec::next_record;
 use crate::command::{Command, Import, ImportLine};
 use crate::config::{EngineBuilder, Place};
@@ -16,16 +17,18 @@ use crate::event::{Event, Events, Place as EventPlace, decode};
 use crate::id::{Key, LocationId, OrderId, SkuId};
 use crate::journal::frame::Frame;
 use crate::journal::index::FrameIndex;
+use crate::keeper::{CheckpointReport, Wishes};
 use crate::limits::{BATCH_COMMANDS_MAX, IMPORT_LINES_MAX};
 use crate::lock::DirLock;
 use crate::reply::{Ack, Reply};
 use crate::route;
 use crate::shard::completion::{BatchTicket, Completion, Ticket};
-use crate::shard::core::Job;
+use crate::shard::core::{Archived, Job};
 use crate::shard::gate::STOPPED_HELP;
 use crate::shard::published::Published;
 use crate::shard::worker::{Handle, Input, ShardCounts, Surroundings};
 use crate::storage::Storage;
+use crate::store::MemoryStore;
 use crate::time::Timestamp;
 use crate::view::{OrderView, SkuView, StockView};
 
@@ -77,6 +80,8 @@ pub struct EngineMetrics {
     pub groups: u64,
     /// Bytes written to the journal, padding included.
     pub journal_bytes: u64,
+    /// Bytes that checkpoints and archive take on disk, measured twice a minute.
+    pub store_bytes: u64,
     /// Position of the last durable record.
     pub durable_seq: u64,
 }
@@ -146,6 +151,9 @@ pub struct Engine {
     pub(crate) queue_commands_max: usize,
     pub(crate) threads: Mutex<Vec<JoinHandle<()>>>,
     pub(crate) writer: Mutex<Option<JoinHandle<()>>>,
+    pub(crate) wishes: Mutex<Option<Wishes>>,
+    pub(crate) keeper: Mutex<Option<JoinHandle<()>>>,
+    pub(crate) shelf: Arc<Shelf>,
     pub(crate) _lock: Option<DirLock>,
 }
 
@@ -166,9 +174,10 @@ impl Engine {
         EngineBuilder::new(Place::Memory)
     }
 
-    /// Starts to describe an engine over a storage of the caller's.
+    /// Starts to describe an engine whose journal is in a storage of the caller's; its
+    /// checkpoints and archive are in memory and made anew from the journal at each opening.
     pub fn with_storage(storage: Arc<dyn Storage>, dir: impl Into<PathBuf>) -> EngineBuilder {
-        EngineBuilder::new(Place::Custom(storage, dir.into()))
+        EngineBuilder::new(Place::Custom(storage, MemoryStore::new(), dir.into()))
     }
 
     /// Submits a command; its ticket is answered when it is on disk with its group.
@@ -408,7 +417,7 @@ impl Engine {
             1 => 0,
             _ => match self.around.stripes.find(order.bits()) {
                 Some(shard) => shard,
-                None => return Ok(None),
+                None => return self.archived_order(order),
             },
         };
         let gate = &self.around.gate;
@@ -424,7 +433,32 @@ impl Engine {
         }
         handle.wake();
         self.fail_if_stopped(handle);
-        done.wait_view()
+        match done.wait_view()? {
+            Some(view) => Ok(Some(view)),
+            None => self.archived_order(order),
+        }
+    }
+
+    fn archived_order(&self, order: OrderId) -> Result<Option<OrderView>, Error> {
+        if !self.shelf.may_hold(order.bits()) {
+            return Ok(None);
+        }
+        self.shelf.order(order.bits(), &self.published)
+    }
+
+    /// Makes a checkpoint now, while commands go on; restarts are faster behind it.
+    ///
+    /// # Errors
+    ///
+    /// Returns what the store says; the journal has everything in any case.
+    pub fn checkpoint(&self) -> Result<CheckpointReport, Error> {
+        let closed = || Error::new(ErrorKind::Closed, "engine is closing", "open it anew");
+        let (give, take) = std::sync::mpsc::sync_channel(1);
+        match &*self.wishes.lock() {
+            Some(wishes) => wishes.send(give).map_err(|_| closed())?,
+            None => return Err(closed()),
+        }
+        take.recv().map_err(|_| closed())?
     }
 
     /// Returns the records of an order, oldest first, with the reason of each.
@@ -522,6 +556,11 @@ impl Engine {
         Ok(())
     }
 
+    /// Returns what an operator should know, such as checkpoints that failed, newest last.
+    pub fn notes(&self) -> Vec<String> {
+        self.around.gate.notes()
+    }
+
     /// Returns the counts of this engine.
     pub fn metrics(&self) -> EngineMetrics {
         let gate = &self.around.gate;
@@ -529,8 +568,10 @@ impl Engine {
             groups: gate.groups.load(Ordering::Relaxed),
             journal_bytes: gate.journal_bytes.load(Ordering::Relaxed),
             durable_seq: gate.durable(),
+            store_bytes: gate.store_bytes.load(Ordering::Relaxed),
             ..EngineMetrics::default()
         };
+        metrics.memory_bytes = self.shelf.memory_bytes() as u64;
         let mut refusals = vec![0_u64; crate::Reject::ALL.len()];
         for handle in self.around.handles.iter() {
             let ShardCounts {
@@ -593,6 +634,11 @@ impl Engine {
 
     fn shut_down(&self) {
         self.begin_close();
+        // The keeper works with the shards: it goes first.
+        drop(self.wishes.lock().take());
+        if let Some(keeper) = self.keeper.lock().take() {
+            let _ = keeper.join();
+        }
         for thread in self.threads.lock().drain(..) {
             // A shard that panicked has stopped the gate, which tells why.
             let _ = thread.join();

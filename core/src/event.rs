@@ -248,7 +248,12 @@ pub(crate) fn decode(
         }
         Kind::Evict => event.kind = EventKind::OrdersArchived,
         Kind::Refused => refused(published, reader, &mut event)?,
-        Kind::Place | Kind::Extend | Kind::Release | Kind::Cancel | Kind::Ship | Kind::Short
+        Kind::Place
+        | Kind::Extend
+        | Kind::Release
+        | Kind::Cancel
+        | Kind::Ship
+        | Kind::Short
         | Kind::Expire => change(published, kind, reader, &mut event)?,
     }
     Ok(event)

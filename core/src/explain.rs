@@ -4,18 +4,15 @@ use crate::event::{Event, EventKind};
 
 /// Says why a record of an order is as it is.
 pub(crate) fn reason(event: &Event) -> String {
-    let units: u64 = event
-        .movements
-        .iter()
-        .chain(&event.instructions)
-        .map(|m| u64::from(m.quantity))
-        .sum();
+    let units: u64 =
+        event.movements.iter().chain(&event.instructions).map(|m| u64::from(m.quantity)).sum();
     let cells = event.movements.len() + event.instructions.len();
     match event.kind {
         EventKind::OrderPlaced => match &event.order {
             Some(order) => {
                 let asked: u64 = order.lines.iter().map(|(_, units)| u64::from(*units)).sum();
-                let from = if event.instructions.is_empty() { "one shard" } else { "several shards" };
+                let from =
+                    if event.instructions.is_empty() { "one shard" } else { "several shards" };
                 format!(
                     "{asked} units were asked and {units} moved out of {cells} cells of {from}; \
                      stock and limits allowed it"
@@ -31,7 +28,10 @@ pub(crate) fn reason(event: &Event) -> String {
             format!("the owner extended the reservation until {} ms", event.deadline.millis())
         }
         EventKind::OrderReleased => {
-            format!("the owner gave the reservation up (reason {}): {units} units are back", event.reason)
+            format!(
+                "the owner gave the reservation up (reason {}): {units} units are back",
+                event.reason
+            )
         }
         EventKind::OrderExpired => {
             format!("the deadline passed before the order was placed: {units} units are back")

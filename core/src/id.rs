@@ -180,7 +180,7 @@ pub fn check_code(code: &str) -> Result<(), IdError> {
         return Err(IdError::Length);
     }
     let bad = |b: &u8| !(b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':' | b'-'));
-    match code.as_bytes().iter().position(|b| bad(b)) {
+    match code.as_bytes().iter().position(bad) {
         Some(at) => Err(IdError::Character(at)),
         None => Ok(()),
     }

@@ -1,20 +1,24 @@
 //! From a data directory to a running engine.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Instant;
 
 use parking_lot::Mutex;
 
+use crate::archive::Shelf;
+use crate::checkpoint::{self, Manifest};
 use crate::config::{EngineBuilder, Place};
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind};
-use crate::journal::reader::Start;
+use crate::journal::reader::{JournalReader, Start};
 use crate::journal::segment::EngineId;
-use crate::journal::spare::{Spare, SpareRequest};
+use crate::journal::spare::{Removal, Spare, SpareRequest};
 use crate::journal::writer::JournalWriter;
+use crate::keeper::{Cut, Keeper, LookUp, run_look_ups};
+use crate::limits::SHARDS_MAX;
 use crate::lock::DirLock;
 use crate::recovery::{Open, OpenReport, journal_dir, recover, shard_count_of};
 use crate::shard::core::{Core, PeerMessage};
@@ -24,10 +28,43 @@ use crate::shard::stripes::Stripes;
 use crate::shard::worker::{Handle, Surroundings, Worker};
 use crate::state::State;
 use crate::storage::{DiskStorage, MemoryStorage, Storage};
+use crate::store::{
+    ArchiveRange, CheckpointStore, MemoryStore, OpenedArchive, SledStore, StoreOptions,
+};
 use crate::view::SkuView;
 
 /// Most jobs that may wait in the queue of a shard.
 const JOBS_MAX: usize = 16_384;
+
+/// Where checkpoints and the archive are.
+enum Store {
+    Sled(SledStore),
+    Memory(MemoryStore, u64),
+}
+
+impl Store {
+    fn checkpoints(&self) -> Box<dyn CheckpointStore> {
+        match self {
+            Self::Sled(store) => Box::new(store.checkpoints()),
+            Self::Memory(store, _) => Box::new(store.clone()),
+        }
+    }
+
+    fn open_archive(&self, expected: ArchiveRange) -> Result<OpenedArchive, Error> {
+        match self {
+            Self::Sled(store) => store.open_archive(expected),
+            Self::Memory(store, seed) => Ok(store.open_archive(expected, *seed)),
+        }
+    }
+}
+
+/// What recovery has found.
+struct Opened {
+    states: Vec<State>,
+    open: Open,
+    writer: JournalWriter,
+    report: OpenReport,
+}
 
 /// Files and their lock.
 struct Ground {
@@ -42,12 +79,14 @@ pub(crate) struct Assembled {
     pub(crate) workers: Vec<Worker>,
     pub(crate) writer: JournalWriter,
     storage: Arc<dyn Storage>,
+    keeper: Keeper,
+    looked: mpsc::Receiver<LookUp>,
 }
 
 impl Assembled {
     /// Starts the threads.
     fn start(self) -> Result<Engine, Error> {
-        let Self { engine, workers, writer, storage } = self;
+        let Self { engine, workers, writer, storage, mut keeper, looked } = self;
         for mut worker in workers {
             worker.tell();
             let gate = engine.around.gate.clone();
@@ -64,6 +103,15 @@ impl Assembled {
         }
         let writer = start_writer(&engine.around, storage, writer, engine.published.clone())?;
         *engine.writer.lock() = Some(writer);
+        let (shelf, handles) = (engine.shelf.clone(), engine.around.handles.clone());
+        spawn("onhand-archive", engine.around.gate.clone(), move || {
+            run_look_ups(&shelf, &handles, &looked)
+        })?;
+        let (wishes, wished) = mpsc::channel();
+        let gate = engine.around.gate.clone();
+        let keeper = spawn("onhand-keeper", gate, move || keeper.run(&wished))?;
+        *engine.wishes.lock() = Some(wishes);
+        *engine.keeper.lock() = Some(keeper);
         Ok(engine)
     }
 }
@@ -86,8 +134,11 @@ impl EngineBuilder {
         let start = Instant::now();
         self.check()?;
         let ground = self.ground()?;
-        let (states, open, writer, mut report) = self.recover(&ground)?;
-        let assembled = self.join(ground, states, &open, writer, &mut report)?;
+        let store = self.store(&ground)?;
+        let mut checkpoints = store.checkpoints();
+        let mut opened = self.recover(&ground, &mut *checkpoints)?;
+        let shelf = self.open_shelf(&ground, &store, &mut opened)?;
+        let (assembled, mut report) = self.join(ground, opened, checkpoints, shelf)?;
         report.durable_seq = assembled.engine.durable_seq();
         report.elapsed = start.elapsed();
         Ok((assembled, report))
@@ -99,7 +150,7 @@ impl EngineBuilder {
                 let storage = Arc::new(MemoryStorage::default());
                 Ground { storage, dir: PathBuf::from("memory"), lock: None }
             }
-            Place::Custom(storage, dir) => {
+            Place::Custom(storage, _, dir) => {
                 Ground { storage: storage.clone(), dir: dir.clone(), lock: None }
             }
             Place::Disk(dir) => {
@@ -122,58 +173,139 @@ impl EngineBuilder {
         (0..shards).map(|shard| State::new(shard, shards, expected)).collect()
     }
 
+    /// Reads the newest checkpoint that is whole; states that are not used are dropped.
+    fn load_checkpoint(
+        &self,
+        checkpoints: &mut dyn CheckpointStore,
+        report: &mut OpenReport,
+    ) -> Result<Option<(Manifest, Vec<State>)>, Error> {
+        let mut below = u64::MAX;
+        loop {
+            let loaded = checkpoints.load_newest(below)?;
+            report.notes.extend(loaded.notes);
+            let Some(generation) = loaded.generation else { return Ok(None) };
+            let seq = generation.seq;
+            if let Ok(manifest) = Manifest::decode(&generation.manifest) {
+                let shards = manifest.shard_count;
+                if (1..=SHARDS_MAX).contains(&shards) {
+                    let mut states = self.new_states(shards);
+                    if checkpoint::load(generation, &mut states).is_ok() {
+                        report.checkpoint = Some(seq);
+                        return Ok(Some((manifest, states)));
+                    }
+                }
+            }
+            report.notes.push(format!("checkpoint at seq {seq} is malformed and was not used"));
+            match seq.checked_sub(1) {
+                Some(older) => below = older,
+                None => return Ok(None),
+            }
+        }
+    }
+
+    fn check_shards(&self, known: u16, path: &Path) -> Result<(), Error> {
+        match self.shards {
+            Some(asked) if asked != known => {
+                let what = format!("data directory has {known} shards, {asked} were asked for");
+                let help = "open it with its own number of shards; it is fixed at creation";
+                Err(Error::new(ErrorKind::Mismatch, what, help).at(path))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn recover(
         &self,
         ground: &Ground,
-    ) -> Result<(Vec<State>, Open, JournalWriter, OpenReport), Error> {
+        checkpoints: &mut dyn CheckpointStore,
+    ) -> Result<Opened, Error> {
         let journal = journal_dir(&ground.dir);
         let storage = &ground.storage;
         let mut report = OpenReport::default();
-        let known = match storage.exists(&journal) {
-            Ok(true) => shard_count_of(storage.clone(), &journal)?,
-            _ => None,
+        let there = storage.exists(&journal).unwrap_or(false);
+        let loaded = self.load_checkpoint(checkpoints, &mut report)?;
+        let (start, states) = if let Some((manifest, states)) = loaded {
+            (Start::At(manifest.chain), states)
+        } else {
+            let known = if there { shard_count_of(storage.clone(), &journal)? } else { None };
+            let shards = known.or(self.shards).unwrap_or(1);
+            (Start::Origin, self.new_states(shards))
         };
-        if let (Some(known), Some(asked)) = (known, self.shards) {
-            if known != asked {
-                let what = format!("data directory has {known} shards, {asked} were asked for");
-                let help = "open it with its own number of shards; it is fixed at creation";
-                return Err(Error::new(ErrorKind::Mismatch, what, help).at(&journal));
-            }
+        let shards = states.len() as u16;
+        self.check_shards(shards, &journal)?;
+        if there && let Some(found) = recover(storage.clone(), &journal, start, states, None)? {
+            report.commands_replayed = found.replayed;
+            report.clean = found.tail.clean;
+            report.torn_tail.clone_from(&found.tail.torn);
+            report.live_orders = found.states.iter().map(|s| s.live_orders).sum();
+            let bytes = self.segment_bytes;
+            let writer = JournalWriter::resume(storage.clone(), &journal, bytes, found.tail)?;
+            // A crash came before the first record: the engine is created now.
+            report.created = writer.durable_seq() == 0;
+            return Ok(Opened { states: found.states, open: found.open, writer, report });
         }
-        let shards = known.or(self.shards).unwrap_or(1);
-        let states = self.new_states(shards);
-        if let Ok(true) = storage.exists(&journal) {
-            if let Some(found) = recover(storage.clone(), &journal, Start::Origin, states)? {
-                report.commands_replayed = found.replayed;
-                report.clean = found.tail.clean;
-                report.torn_tail = found.tail.torn.clone();
-                report.live_orders = found.states.iter().map(|s| s.live_orders).sum();
-                let bytes = self.segment_bytes;
-                let writer = JournalWriter::resume(storage.clone(), &journal, bytes, found.tail)?;
-                // A crash came before the first record: the engine is created now.
-                report.created = writer.durable_seq() == 0;
-                return Ok((found.states, found.open, writer, report));
-            }
+        if report.checkpoint.is_some() {
+            let what = "journal is missing, a checkpoint of it is there";
+            let help = "restore the journal from a backup; what it held is not invented";
+            return Err(Error::damaged(what, &journal, help));
         }
         report.created = true;
         report.clean = true;
         let engine = EngineId(random_id());
         let bytes = self.segment_bytes;
         let writer = JournalWriter::create(storage.clone(), &journal, bytes, engine)?;
-        Ok((self.new_states(shards), Open::new(), writer, report))
+        Ok(Opened { states: self.new_states(shards), open: Open::new(), writer, report })
+    }
+
+    /// Opens the archive, and makes it anew from the journal if it lacks what it should have.
+    fn open_shelf(
+        &self,
+        ground: &Ground,
+        store: &Store,
+        opened: &mut Opened,
+    ) -> Result<Arc<Shelf>, Error> {
+        let evicted: u64 = opened.states.iter().map(|s| s.evicted).sum();
+        let settled: u64 = opened.states.iter().map(|s| s.settled.len() as u64).sum();
+        let expected = ArchiveRange { min: evicted, max: evicted + settled };
+        let archive = store.open_archive(expected)?;
+        let rebuild = archive.rebuild;
+        opened.report.notes.extend(archive.notes.iter().cloned());
+        let shelf = Arc::new(Shelf::new(archive));
+        if rebuild {
+            let shards = opened.states.len() as u16;
+            let journal = journal_dir(&ground.dir);
+            let states = self.new_states(shards);
+            let storage = ground.storage.clone();
+            recover(storage, &journal, Start::Origin, states, Some(shelf.clone()))?;
+            opened.report.notes.push(format!("archive was made anew from the journal: {evicted}"));
+        }
+        Ok(shelf)
+    }
+
+    fn store(&self, ground: &Ground) -> Result<Store, Error> {
+        let seed = crate::hash::random_seed();
+        Ok(match &self.place {
+            Place::Disk(_) => {
+                let options = StoreOptions { filter_seed: seed, ..StoreOptions::default() };
+                Store::Sled(SledStore::open(&ground.dir.join("store"), options)?)
+            }
+            Place::Memory => Store::Memory(MemoryStore::new(), seed),
+            Place::Custom(_, store, _) => Store::Memory(store.clone(), seed),
+        })
     }
 
     fn join(
         &self,
         ground: Ground,
-        states: Vec<State>,
-        open: &Open,
-        mut writer: JournalWriter,
-        report: &mut OpenReport,
-    ) -> Result<Assembled, Error> {
+        opened: Opened,
+        checkpoints: Box<dyn CheckpointStore>,
+        shelf: Arc<Shelf>,
+    ) -> Result<(Assembled, OpenReport), Error> {
+        let Opened { states, open, mut writer, mut report } = opened;
         let shard_count = states.len() as u16;
         let published = Arc::new(Published::new(shard_count));
         let stripes = Arc::new(Stripes::new());
+        report.direct = writer.writes_through();
         let next_seq = writer.durable_seq() + 1;
         let index = writer.index().clone();
         for state in &states {
@@ -182,15 +314,31 @@ impl EngineBuilder {
         let gate = Arc::new(Gate::new(next_seq, self.segment_bytes, self.min_free_bytes));
         let wait = self.cross_shard_wait_ms;
         let mut cores: Vec<Core> =
-            states.into_iter().map(|state| Core::new(state, wait, None)).collect();
-        self.finish_baskets(&mut cores, open, &gate, report)?;
+            states.into_iter().map(|state| Core::new(state, wait, Some(shelf.clone()))).collect();
+        self.finish_baskets(&mut cores, &open, &gate, &mut report)?;
         while gate.write_one(&mut writer, &published)? == Wrote::Group {}
+        let (look_ups, looked) = mpsc::channel();
         let around = Surroundings {
             gate,
             handles: Arc::new((0..shard_count).map(|_| Handle::new(JOBS_MAX)).collect()),
             stripes,
             clock: self.clock.clone(),
             closing: Arc::new(AtomicBool::new(false)),
+            cut: Arc::new(Cut::new(shard_count)),
+            look_ups,
+        };
+        let keeper = Keeper {
+            gate: around.gate.clone(),
+            handles: around.handles.clone(),
+            cut: around.cut.clone(),
+            shelf: shelf.clone(),
+            checkpoints,
+            closing: around.closing.clone(),
+            checkpoint_journal_bytes: self.checkpoint_journal_bytes,
+            settled_resident_max: self.settled_resident_max,
+            keep_journal: self.keep_journal,
+            bytes_at_last: 0,
+            epochs: Vec::new(),
         };
         let workers = cores.into_iter().map(|core| Worker::new(core, around.clone())).collect();
         let engine = Engine {
@@ -201,9 +349,13 @@ impl EngineBuilder {
             queue_commands_max: self.queue_commands_max as usize,
             threads: Mutex::new(Vec::new()),
             writer: Mutex::new(None),
+            wishes: Mutex::new(None),
+            keeper: Mutex::new(None),
+            shelf,
             _lock: ground.lock,
         };
-        Ok(Assembled { engine, workers, writer, storage: ground.storage })
+        let storage = ground.storage;
+        Ok((Assembled { engine, workers, writer, storage, keeper, looked }, report))
     }
 
     /// Carries out what the journal shows decided and not carried out, and gives back what
@@ -241,7 +393,7 @@ impl EngineBuilder {
 
 /// Makes what a recovered shard knows visible to readers and routers.
 fn publish(published: &Published, stripes: &Stripes, state: &State, seq: u64) {
-    for index in 0..state.catalogue.skus.len() as u32 {
+    for index in 0..state.catalogue.count() as u32 {
         published.define(Arc::new(SkuView::new(state, index)));
         let sku = state.catalogue.get(index);
         if !sku.cells.is_empty() {
@@ -296,6 +448,12 @@ fn spawn(
     })
 }
 
+/// What is done for the writer on another thread.
+enum Chore {
+    Spare(SpareRequest),
+    Remove(Removal),
+}
+
 /// Starts the journal's writer, and the thread that makes its segments ahead of need.
 fn start_writer(
     around: &Surroundings,
@@ -303,18 +461,22 @@ fn start_writer(
     writer: JournalWriter,
     published: Arc<Published>,
 ) -> Result<std::thread::JoinHandle<()>, Error> {
-    let (ask, asked) = mpsc::channel::<SpareRequest>();
+    let (ask, asked) = mpsc::channel::<Chore>();
     let made: Arc<Mutex<Option<Result<Spare, Error>>>> = Arc::default();
     let place = made.clone();
     let keeper = move || {
-        while let Ok(request) = asked.recv() {
-            let spare = request.run(&*storage);
-            *place.lock() = Some(spare);
+        while let Ok(chore) = asked.recv() {
+            match chore {
+                Chore::Spare(request) => *place.lock() = Some(request.run(&*storage)),
+                // What is left over is removed when the journal is opened again.
+                Chore::Remove(removal) => drop(removal.run(&*storage)),
+            }
         }
         Ok(())
     };
     spawn("onhand-segments", around.gate.clone(), keeper)?;
     let gate = around.gate.clone();
+    let housekeeping = around.gate.clone();
     let run = move || {
         gate.run_writer(writer, &published, |writer| {
             match made.lock().take() {
@@ -324,11 +486,43 @@ fn start_writer(
                 Some(Err(_)) => writer.spare_failed(),
                 None => (),
             }
+            let before = housekeeping.remove_before.swap(0, Ordering::SeqCst);
+            if before > 0 {
+                let _ = ask.send(Chore::Remove(writer.remove_before(before)));
+            }
             if let Some(request) = writer.wants_spare() {
                 // The keeper ends only with the writer.
-                let _ = ask.send(request);
+                let _ = ask.send(Chore::Spare(request));
             }
         })
     };
     spawn("onhand-journal", around.gate.clone(), run)
+}
+
+/// Makes checkpoint and archive of a data directory anew from its journal.
+///
+/// Whatever is in the directory's store is dropped first; the journal is not touched.
+///
+/// # Errors
+///
+/// Returns [`ErrorKind::Damaged`] if the journal does not reach back to its beginning, and
+/// otherwise as [`EngineBuilder::open`].
+pub fn rebuild(dir: impl Into<PathBuf>) -> Result<OpenReport, Error> {
+    let dir = dir.into();
+    let journal = journal_dir(&dir);
+    if !journal.exists() {
+        let help = "name the data directory of an engine";
+        return Err(Error::new(ErrorKind::Io, "there is no journal", help).at(&journal));
+    }
+    {
+        let _lock = DirLock::take(&dir)?;
+        let storage: Arc<dyn Storage> = Arc::new(DiskStorage::buffered());
+        // Asked before anything is dropped: without its beginning the journal can't give it back.
+        drop(JournalReader::open(storage, &journal, Start::Origin)?);
+        SledStore::open(&dir.join("store"), StoreOptions::default())?.clear()?;
+    }
+    let (engine, report) = Engine::builder(&dir).open()?;
+    engine.checkpoint()?;
+    engine.close()?;
+    Ok(report)
 }

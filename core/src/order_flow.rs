@@ -10,7 +10,7 @@ use crate::apply::basket::{Want, total};
 use crate::apply::cross::{Part, Vote, take, undo};
 use crate::apply::order::{Basket, Checked, CrossFacts, accept_cross, check};
 use crate::apply::{Applied, Context, refuse};
-use crate::command::{Command, Fill};
+use crate::command::{Command, Fill, Line};
 use crate::domain::bucket::{Bucket, Movement};
 use crate::domain::order::Part as OrderPart;
 use crate::id::LocationId;
@@ -368,7 +368,7 @@ fn split(state: &mut State, command: &Command) -> Result<Split, Applied> {
     }
     state.scratch = scratch;
     match checked {
-        Ok(Checked::New(_)) => Ok((basket.key.bits(), parts)),
+        Ok(Checked::New(..)) => Ok((basket.key.bits(), parts)),
         Ok(Checked::Repeated(receipt)) => Err(Applied::Repeated(receipt)),
         Err(refusal) => Err(Applied::Refused(refusal)),
     }
@@ -399,12 +399,13 @@ fn facts<T>(state: &State, flight: &Flight<T>) -> Result<CrossFacts, Refusal> {
         let reject = if sum == 0 { Reject::SoldOut } else { Reject::PartialOnly };
         return Err(refuse(reject, 0, least, sum));
     }
-    let total = total(state, basket.lines, Some(&granted))?;
+    let index = |line: &Line| state.catalogue.index_of(line.sku).expect("the basket was checked");
+    let skus: Vec<u32> = basket.lines.iter().map(index).collect();
+    let total = total(state, &skus, basket.lines, Some(&granted))?;
     if !state.has_room() {
         return Err(refuse(Reject::CapacityReached, 0, 0, 0));
     }
-    let sku = state.catalogue.index_of(basket.lines[0].sku).expect("the basket was checked");
-    let currency = state.catalogue.get(sku).currency;
+    let currency = state.catalogue.get(skus[0]).currency;
     let to = if basket.times.is_some() { Bucket::Reserved } else { Bucket::Committed };
     let mut facts = CrossFacts {
         total,

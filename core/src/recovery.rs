@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::apply::expire::{end_replay, pass_time};
 use crate::apply::replay::{ReplayError, peer_cells, replay, settles};
 use crate::apply::{Context, Instruction};
+use crate::archive::Shelf;
 use crate::codec::{FLAG_COPY, Kind, next_record};
 use crate::error::Error;
 use crate::journal::frame::Frame;
@@ -41,6 +42,8 @@ pub struct OpenReport {
     pub undone_baskets: u64,
     /// Time that it took.
     pub elapsed: Duration,
+    /// Whether the journal is written past the page cache.
+    pub direct: bool,
     /// What an operator should know: parts of the store that were set aside, and the like.
     pub notes: Vec<String>,
 }
@@ -64,11 +67,16 @@ pub(crate) struct Replayer {
     section: Section,
     messages: Vec<(u16, Instruction)>,
     replayed: u64,
+    /// Where evicted entries go, if the archive is made anew.
+    shelf: Option<Arc<Shelf>>,
+    failed: Option<Error>,
 }
 
 impl Replayer {
-    pub(crate) fn new(states: Vec<State>) -> Self {
+    pub(crate) fn new(states: Vec<State>, shelf: Option<Arc<Shelf>>) -> Self {
         Self {
+            shelf,
+            failed: None,
             states,
             open: Open::new(),
             section: Section::new(),
@@ -89,7 +97,13 @@ impl Replayer {
             pass_time(&mut self.states[usize::from(shard)], now);
             let mut rest = section.records;
             let mut seq = section.first_seq;
+            let mut ahead = 0;
             loop {
+                if ahead == 0 {
+                    touch_ahead(&self.states[usize::from(shard)], rest);
+                    ahead = AHEAD;
+                }
+                ahead -= 1;
                 let next = next_record(&mut rest);
                 let bad = |why: &str| {
                     let at = section.offset;
@@ -120,6 +134,9 @@ impl Replayer {
         record: &[u8],
     ) -> Result<(), ReplayError> {
         let peer_skus = self.peer_skus(shard, kind, flags, record)?;
+        if kind == Kind::Evict && self.failed.is_none() {
+            self.failed = self.shelve(shard, record).err();
+        }
         self.section.restart(seq);
         let mut ctx = Context {
             now,
@@ -134,6 +151,20 @@ impl Replayer {
         }
         self.replayed += 1;
         Ok(())
+    }
+
+    /// Puts the entries that an eviction is about to drop into the archive that is made anew.
+    fn shelve(&self, shard: u16, record: &[u8]) -> Result<(), Error> {
+        let Some(shelf) = &self.shelf else { return Ok(()) };
+        let mut count = [0; 4];
+        count.copy_from_slice(record.get(4..8).unwrap_or(&[0; 4]));
+        let state = &self.states[usize::from(shard)];
+        let count = u32::from_le_bytes(count) as usize;
+        let known = (0..count).map_while(|at| state.settled_entry(at));
+        let entries: Vec<(u128, Vec<u8>)> =
+            known.map(|known| crate::archive::encode(state, known)).collect();
+        let evicted: u64 = self.states.iter().map(|s| s.evicted).sum();
+        shelf.put(&entries, evicted + entries.len() as u64)
     }
 
     fn peer_skus(
@@ -178,6 +209,34 @@ impl Replayer {
     }
 }
 
+/// Records whose table entries are brought into the cache together.
+const AHEAD: usize = 64;
+
+/// Brings the table entries that the next records will need into the cache together.
+fn touch_ahead(state: &State, mut records: &[u8]) {
+    let word = |record: &[u8], at: usize| {
+        let mut word = [0; 8];
+        word.copy_from_slice(&record[at..at + 8]);
+        u64::from_le_bytes(word)
+    };
+    let mut sum = 0;
+    for _ in 0..AHEAD {
+        let Ok(Some((kind, _, record))) = next_record(&mut records) else { break };
+        if record.len() < 52 {
+            continue;
+        }
+        let key = u128::from(word(record, 8)) | u128::from(word(record, 16)) << 64;
+        sum ^= state.index.touch(state.key_tag(key)).stored_tag();
+        if kind == Kind::Buy {
+            let (customer, sku) = (word(record, 24), word(record, 44) >> 32);
+            if (sku as usize) < state.catalogue.count() {
+                sum ^= state.touch_limit(customer, sku as u32);
+            }
+        }
+    }
+    std::hint::black_box(sum);
+}
+
 fn explain(error: ReplayError) -> &'static str {
     match error {
         ReplayError::Malformed => "is malformed",
@@ -196,13 +255,17 @@ pub(crate) fn recover(
     journal: &Path,
     start: Start,
     states: Vec<State>,
+    shelf: Option<Arc<Shelf>>,
 ) -> Result<Option<Recovered>, Error> {
     let Some(mut reader) = JournalReader::open(storage, journal, start)? else {
         return Ok(None);
     };
-    let mut replayer = Replayer::new(states);
+    let mut replayer = Replayer::new(states, shelf);
     while let Some(frame) = reader.next_frame()? {
         replayer.frame(&frame)?;
+        if let Some(error) = replayer.failed.take() {
+            return Err(error);
+        }
     }
     let tail = reader.finish()?;
     let Replayer { mut states, open, replayed, .. } = replayer;
@@ -227,14 +290,12 @@ pub(crate) fn shard_count_of(
     let Some(mut reader) = JournalReader::open(storage, journal, Start::Oldest)? else {
         return Ok(None);
     };
-    while let Some(frame) = reader.next_frame()? {
-        for section in frame.sections() {
-            let mut rest = section?.records;
-            if let Ok(Some((Kind::Open, _, record))) = next_record(&mut rest) {
-                return Ok(Some(u16::from_le_bytes([record[4], record[5]])));
-            }
+    let Some(frame) = reader.next_frame()? else { return Ok(None) };
+    for section in frame.sections() {
+        let mut rest = section?.records;
+        if let Ok(Some((Kind::Open, _, record))) = next_record(&mut rest) {
+            return Ok(Some(u16::from_le_bytes([record[4], record[5]])));
         }
-        return Ok(None);
     }
     Ok(None)
 }

@@ -145,8 +145,13 @@ impl Reject {
     #[must_use]
     pub const fn is_transient(self) -> bool {
         match self {
-            Self::SoldOut | Self::PartialOnly | Self::Contended | Self::Busy => true,
-            Self::StockShort | Self::LimitReached | Self::CapacityReached => true,
+            Self::SoldOut
+            | Self::PartialOnly
+            | Self::Contended
+            | Self::Busy
+            | Self::StockShort
+            | Self::LimitReached
+            | Self::CapacityReached => true,
             Self::LineCount
             | Self::QuantityInvalid
             | Self::TtlInvalid

@@ -4,7 +4,6 @@ use crate::command::{Placement, SkuKind};
 use crate::domain::bucket::CellNo;
 use crate::domain::catalogue::Sku;
 use crate::domain::order::{Detail, OrderLine, Part};
-use crate::domain::stock::Level;
 use crate::id::{CustomerId, LocationId, LotId, OrderId, SkuId};
 use crate::money::Money;
 use crate::quantity::Quantity;
@@ -33,22 +32,6 @@ pub struct StockView {
     pub shipped: u64,
     /// Durable position that these counts reflect; later ones may not have touched the SKU.
     pub seq: u64,
-}
-
-impl StockView {
-    pub(crate) fn new(sku: SkuId, level: &Level, seq: u64) -> Self {
-        Self {
-            sku,
-            available: level.available,
-            tentative: level.tentative,
-            reserved: level.reserved,
-            committed: level.committed,
-            unavailable: level.unavailable_total(),
-            in_transit: level.in_transit,
-            shipped: level.shipped,
-            seq,
-        }
-    }
 }
 
 /// A SKU as defined.
@@ -164,12 +147,11 @@ impl OrderView {
     pub(crate) fn new(state: &State, slot: u32) -> Self {
         let order = state.orders.get(slot);
         let simple;
-        let detail = match order.detail() {
-            Some(detail) => state.detail(detail),
-            None => {
-                simple = crate::apply::change::detail_of_simple(state, slot);
-                &simple
-            }
+        let detail = if let Some(detail) = order.detail() {
+            state.detail(detail)
+        } else {
+            simple = crate::apply::change::detail_of_simple(state, slot);
+            &simple
         };
         let live = order.status() == OrderStatus::Reserved;
         Self {

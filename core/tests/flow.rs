@@ -1,8 +1,9 @@
 //! The engine's main flow, through its public door.
 
 use onhand_core::{
-    Ack, Buy, Command, Currency, CustomerId, DefineSku, Engine, Fill, Key, Line, LocationId, LotId,
-    Money, OrderId, Place, Placement, Quantity, Receipt, Receive, Reject, Reserve, SkuId, SkuKind,
+    Ack, Aggregate, Buy, Command, Currency, CustomerId, DefineSku, Engine, Fill, Key, Line,
+    LocationId, LotId, Money, OrderId, Place, Placement, Quantity, Receipt, Receive, Reject,
+    Reserve, SkuId, SkuKind,
 };
 
 fn define(code: &str, limit: Option<u32>) -> Command {
@@ -93,7 +94,11 @@ fn baskets_cross_shards() {
     let first = engine.execute(Command::Reserve(basket("b1", lines.clone()))).expect("runs");
     let Ok(Receipt::Order(receipt)) = &first.outcome else { panic!("{first:?}") };
     assert_eq!(receipt.total.minor(), 6_000);
-    engine.execute(Command::Reserve(basket("b2", lines.clone()))).expect("runs").outcome.expect("ok");
+    engine
+        .execute(Command::Reserve(basket("b2", lines.clone())))
+        .expect("runs")
+        .outcome
+        .expect("ok");
     let third = engine.execute(Command::Reserve(basket("b3", lines.clone()))).expect("runs");
     assert_eq!(third.outcome.map_err(|r| r.reject), Err(Reject::SoldOut));
     for code in &codes {
@@ -129,5 +134,37 @@ fn batches_are_answered_in_order() {
         assert_eq!(replies.len(), 50);
         let sold = replies.iter().filter(|r| r.outcome.is_ok()).count();
         assert_eq!(sold, if round < 2 { 50 } else { 0 });
+    }
+}
+
+/// Every receipt of a batch names the position of its own record, also when some baskets of the
+/// batch stay in flight between shards for longer than others.
+#[test]
+fn positions_in_a_batch_are_those_of_the_records() {
+    let (engine, _) = Engine::in_memory().shards(4).open().expect("opens");
+    let codes: Vec<String> = (0..8).map(|n| format!("SKU-{n}")).collect();
+    for code in &codes {
+        engine.execute(define(code, None)).expect("runs").outcome.expect("accepted");
+        let key = format!("receive {code}");
+        engine.execute(receive(&key, code, 100_000)).expect("runs").outcome.expect("accepted");
+    }
+    for round in 0..20 {
+        let command = |n: usize| {
+            let key = Key::from_text(&format!("{round}-{n}"));
+            let count = if n.is_multiple_of(3) { codes.len() } else { 1 };
+            let lines: Vec<Line> =
+                (0..count).map(|at| Line::new(sku(&codes[(n + at) % 8]), units(1))).collect();
+            let fill = Fill::All;
+            let customer = CustomerId(1);
+            Command::Buy(Buy { key, customer, lines: lines.into(), fill, expected_total: None })
+        };
+        let commands: Vec<Command> = (0..200).map(command).collect();
+        let batch = engine.submit_batch(commands, Ack::Group).expect("taken");
+        for reply in batch.wait().expect("answered") {
+            let Ok(Receipt::Order(receipt)) = reply.outcome else { panic!("{reply:?}") };
+            assert!(receipt.seq <= engine.durable_seq(), "{receipt:?}");
+            let events = engine.events(receipt.seq - 1, 1).expect("reads").events;
+            assert_eq!(events[0].aggregate, Aggregate::Order(receipt.order));
+        }
     }
 }

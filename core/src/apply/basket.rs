@@ -37,7 +37,6 @@ pub(crate) struct Planned {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Resolved {
     pub(crate) currency: Currency,
-    pub(crate) priced: bool,
     /// Whether every want is in this shard.
     pub(crate) local: bool,
 }
@@ -79,12 +78,14 @@ pub(crate) fn resolve(
     customer: u64,
 ) -> Result<Resolved, Refusal> {
     scratch.wants.clear();
+    scratch.skus.clear();
     let mut found = None;
     let mut local = true;
     let mut mixed = None;
     let mut unnamed = None;
     for (at, line) in lines.iter().enumerate() {
         let index = sku_index(state, line.sku, at)?;
+        scratch.skus.push(index);
         let sku = state.catalogue.get(index);
         match found {
             None => found = Some(sku.currency),
@@ -127,7 +128,7 @@ pub(crate) fn resolve(
         return Err(refuse(Reject::CustomerRequired, at, 0, 0));
     }
     let currency = found.expect("a basket has a line");
-    Ok(Resolved { currency, priced: lines[0].price.is_some(), local })
+    Ok(Resolved { currency, local })
 }
 
 fn check_location(placement: Placement, location: LocationId, line: usize) -> Result<(), Refusal> {
@@ -155,24 +156,22 @@ fn push_want(
             == state.shard
 }
 
-/// Returns the total of the lines for the units granted, or of the lines as asked.
+/// Returns the total of the lines for the units granted, or of the lines as asked; `skus` are
+/// the lines' SKU indexes.
 pub(crate) fn total(
     state: &State,
+    skus: &[u32],
     lines: &[Line],
     granted: Option<&[u32]>,
 ) -> Result<i64, Refusal> {
     let mut sum = 0_i128;
-    for (at, line) in lines.iter().enumerate() {
+    for (at, (line, sku)) in lines.iter().zip(skus).enumerate() {
         let asked = line.quantity.units();
         let granted = granted.map_or(asked, |g| g[at]);
-        let (unit, discount) = match line.price {
-            Some(price) => (price.unit, price.discount),
-            None => {
-                let index = sku_index(state, line.sku, at)?;
-                (state.catalogue.get(index).price, 0)
-            }
+        sum += match line.price {
+            Some(price) => amount(price.unit, price.discount, asked, granted),
+            None => i128::from(state.catalogue.get(*sku).price) * i128::from(granted),
         };
-        sum += amount(unit, discount, asked, granted);
     }
     if sum > i128::from(Money::MINOR_MAX) {
         return Err(refuse(Reject::AmountInvalid, 0, 0, Money::MINOR_MAX as u64));
@@ -182,13 +181,16 @@ pub(crate) fn total(
 
 /// Returns the amount of one line; a discount is shared out by units, rounded down.
 fn amount(unit: i64, discount: i64, asked: u32, granted: u32) -> i128 {
-    let discount = i128::from(discount) * i128::from(granted) / i128::from(asked);
-    i128::from(unit) * i128::from(granted) - discount
+    let gross = i128::from(unit) * i128::from(granted);
+    if granted == asked {
+        return gross - i128::from(discount);
+    }
+    gross - i128::from(discount) * i128::from(granted) / i128::from(asked)
 }
 
 /// Checks the total that the buyer has seen against the basket as asked.
 pub(crate) fn check_total(
-    resolved: &Resolved,
+    resolved: Resolved,
     total: i64,
     expected: Option<Money>,
 ) -> Result<(), Refusal> {
@@ -210,8 +212,12 @@ pub(crate) fn check_limits(state: &State, wants: &[Want], customer: u64) -> Resu
         if limit == 0 {
             continue;
         }
-        let same = wants.iter().filter(|w| w.sku == want.sku);
-        let asked: u64 = same.map(|w| u64::from(w.units)).sum();
+        let asked = if let [only] = wants {
+            u64::from(only.units)
+        } else {
+            let same = wants.iter().filter(|w| w.sku == want.sku);
+            same.map(|w| u64::from(w.units)).sum()
+        };
         let used = u64::from(state.limit_used(customer, want.sku));
         if used + asked > limit {
             let left = limit.saturating_sub(used);

@@ -495,7 +495,7 @@ fn update_lines(state: &mut State, change: &Change<'_>) {
         }
         let mut detail = detail_of_simple(state, change.slot);
         update_detail(state, &mut detail, change);
-        let slot = state.details.insert(Some(Box::new(detail))).expect("room for a detail");
+        let slot = state.add_detail(detail);
         state.orders.get_mut(change.slot).set_detail(slot);
         return;
     };

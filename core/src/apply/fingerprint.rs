@@ -159,3 +159,26 @@ pub(crate) fn of_import(import: &Import) -> u32 {
 fn cell(print: Fingerprint, sku: u64, location: u32, lot: u32) -> Fingerprint {
     print.word(sku).word(u64::from(location) << 32 | u64::from(lot))
 }
+
+/// Returns the fingerprint of a command.
+pub(crate) fn of(command: &crate::command::Command) -> u32 {
+    use crate::command::Command;
+    match command {
+        Command::DefineSku(command) => of_define(command),
+        Command::Receive(command) => of_receive(command),
+        Command::Adjust(command) => of_adjust(command),
+        Command::Quarantine(command) => of_quarantine(command),
+        Command::TransferOut(command) => of_transfer_out(command),
+        Command::TransferIn(command) => of_transfer_in(command),
+        Command::Import(command) => of_import(command),
+        Command::Reserve(command) => of_reserve(command),
+        Command::Extend(command) => of_extend(command),
+        Command::Release(command) => of_release(command),
+        Command::Place(command) => of_place(command),
+        Command::Buy(command) => of_buy(command),
+        Command::Cancel(command) => of_cancel(command),
+        Command::Ship(command) => of_ship(command),
+        Command::Short(command) => of_short(command),
+        Command::Tick => 0,
+    }
+}

@@ -79,6 +79,8 @@ pub(crate) enum Applied {
 /// Buffers that live as long as the shard.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
+    /// SKU index of each line.
+    pub(crate) skus: Vec<u32>,
     pub(crate) wants: Vec<basket::Want>,
     pub(crate) plan: Vec<basket::Planned>,
     pub(crate) granted: Vec<u32>,

@@ -96,9 +96,9 @@ fn make_with(
     basket: &Basket<'_>,
     scratch: &mut Scratch,
 ) -> Result<Applied, Refusal> {
-    let resolved = match check(state, basket, scratch)? {
+    let (resolved, asked_total) = match check(state, basket, scratch)? {
         Checked::Repeated(receipt) => return Ok(Applied::Repeated(receipt)),
-        Checked::New(resolved) => resolved,
+        Checked::New(resolved, total) => (resolved, total),
     };
     if !resolved.local {
         return Ok(Applied::Basket);
@@ -107,8 +107,13 @@ fn make_with(
     if let Err(shortage) = plan(state, scratch, basket.lines, basket.fill) {
         return refuse_shortage(state, ctx, basket, &shortage);
     }
-    let granted = (basket.fill != Fill::All).then_some(scratch.granted.as_slice());
-    let total = match total(state, basket.lines, granted) {
+    let total = match basket.fill {
+        Fill::All => Ok(asked_total),
+        Fill::Min(_) | Fill::Partial => {
+            total(state, &scratch.skus, basket.lines, Some(&scratch.granted))
+        }
+    };
+    let total = match total {
         Ok(total) if state.has_room() => total,
         Ok(_) => {
             forget_plan(state, scratch);
@@ -121,14 +126,14 @@ fn make_with(
     };
 
     // The basket is accepted: nothing below may fail.
-    Ok(Applied::Done(Receipt::Order(accept(state, ctx, basket, &resolved, scratch, total))))
+    Ok(Applied::Done(Receipt::Order(accept(state, ctx, basket, resolved, scratch, total))))
 }
 
 pub(crate) enum Checked {
     /// The order is there already.
     Repeated(Receipt),
-    /// The basket may be planned.
-    New(Resolved),
+    /// The basket may be planned; with the total of the lines as asked.
+    New(Resolved, i64),
 }
 
 /// Checks a basket up to its price; its wants are left in the scratch.
@@ -138,10 +143,10 @@ pub(crate) fn check(
     scratch: &mut Scratch,
 ) -> Result<Checked, Refusal> {
     check_shape(basket.lines, basket.fill)?;
-    if let Some((ttl, cap)) = basket.times {
-        if ttl == 0 || ttl > TTL_MS_MAX || cap < ttl || cap > HARD_CAP_MS_MAX {
-            return Err(refuse(Reject::TtlInvalid, 0, ttl, TTL_MS_MAX));
-        }
+    if let Some((ttl, cap)) = basket.times
+        && (ttl == 0 || ttl > TTL_MS_MAX || cap < ttl || cap > HARD_CAP_MS_MAX)
+    {
+        return Err(refuse(Reject::TtlInvalid, 0, ttl, TTL_MS_MAX));
     }
     match state.lookup(basket.key.bits()) {
         None => (),
@@ -151,9 +156,9 @@ pub(crate) fn check(
         Some(_) => return Err(refuse(Reject::IdempotencyKeyReused, 0, 0, 0)),
     }
     let resolved = resolve(state, scratch, basket.lines, basket.customer.0)?;
-    let total = total(state, basket.lines, None)?;
-    check_total(&resolved, total, basket.expected_total)?;
-    Ok(Checked::New(resolved))
+    let total = total(state, &scratch.skus, basket.lines, None)?;
+    check_total(resolved, total, basket.expected_total)?;
+    Ok(Checked::New(resolved, total))
 }
 
 fn refuse_shortage(
@@ -194,14 +199,14 @@ fn accept(
     state: &mut State,
     ctx: &mut Context<'_>,
     basket: &Basket<'_>,
-    resolved: &Resolved,
+    resolved: Resolved,
     scratch: &mut Scratch,
     total: i64,
 ) -> OrderReceipt {
     let out = &mut ctx.section.bytes;
     let facts = Header { total, currency: resolved.currency, cross: false, now: ctx.now };
     let at = begin_record(out, basket, &facts, scratch.plan.len(), 0);
-    put_lines(state, out, basket.lines);
+    put_lines(out, &scratch.skus, basket.lines);
     let to = basket.held_in();
     for planned in &scratch.plan {
         out.put_movement(&movement_of(state, planned, Bucket::Available, to));
@@ -216,13 +221,12 @@ fn accept(
     let new = new_order(basket, resolved.currency, total, ctx);
     let mut order = Order::new(&new);
     let hard = basket.deadlines(ctx.now).1;
-    match simple_place(state, basket, scratch, new.deadline, hard) {
-        Some((cell, units)) => order.set_simple(cell, units),
-        None => {
-            let parts = scratch.plan.iter().map(|p| part(state, p, to)).collect();
-            let detail = detail(state, basket, &scratch.granted, parts, new.deadline, hard);
-            order.set_detail(state.details.insert(Some(Box::new(detail))).expect("room"));
-        }
+    if let Some((cell, units)) = simple_place(state, basket, scratch, new.deadline, hard) {
+        order.set_simple(cell, units);
+    } else {
+        let parts = scratch.plan.iter().map(|p| part(state, p, to)).collect();
+        let detail = detail(state, basket, &scratch.granted, parts, new.deadline, hard);
+        order.set_detail(state.add_detail(detail));
     }
     scratch.plan.clear();
     finish(state, ctx, order, &new)
@@ -265,7 +269,7 @@ fn simple_place(
 ) -> Option<(CellNo, u32)> {
     let ([line], [planned]) = (basket.lines, scratch.plan.as_slice()) else { return None };
     let whole = planned.units == line.quantity.units();
-    let plain = state.catalogue.index_of(line.sku) == Some(planned.sku);
+    let plain = scratch.skus.first() == Some(&planned.sku);
     if whole && plain && deadline == hard {
         Some((CellNo::new(state.shard, planned.cell), planned.units))
     } else {
@@ -333,22 +337,24 @@ fn begin_record(
         flags |= FLAG_TOTAL;
     }
     let kind = if basket.times.is_some() { Kind::Reserve } else { Kind::Buy };
-    let at = begin(out, kind, flags);
-    out.put_u16(basket.lines.len() as u16);
-    out.put_u16(movements as u16);
-    out.put_u128(basket.key.bits());
-    out.put_u64(basket.customer.0);
-    out.put_u64(header.total as u64);
-    out.put_u16(header.currency.number());
     let (fill, least) = match basket.fill {
         Fill::All => (0, None),
         Fill::Min(units) => (1, Some(units)),
         Fill::Partial => (2, None),
     };
-    out.put_u8(fill);
-    out.put_u8(0);
-    out.put_u16(instructions as u16);
-    out.put_u16(0);
+    let at = out.len();
+    let mut bytes = [0; 48];
+    bytes[2] = kind as u8;
+    bytes[3] = flags;
+    bytes[4..6].copy_from_slice(&(basket.lines.len() as u16).to_le_bytes());
+    bytes[6..8].copy_from_slice(&(movements as u16).to_le_bytes());
+    bytes[8..24].copy_from_slice(&basket.key.bits().to_le_bytes());
+    bytes[24..32].copy_from_slice(&basket.customer.0.to_le_bytes());
+    bytes[32..40].copy_from_slice(&header.total.to_le_bytes());
+    bytes[40..42].copy_from_slice(&header.currency.number().to_le_bytes());
+    bytes[42] = fill;
+    bytes[44..46].copy_from_slice(&(instructions as u16).to_le_bytes());
+    out.extend_from_slice(&bytes);
     if basket.times.is_some() {
         let (deadline, hard) = basket.deadlines(header.now);
         out.put_u64(deadline.millis());
@@ -360,12 +366,13 @@ fn begin_record(
     at
 }
 
-fn put_lines(state: &State, out: &mut Vec<u8>, lines: &[Line]) {
-    for line in lines {
-        let index = state.catalogue.index_of(line.sku).expect("the line was resolved");
-        out.put_u32(index);
-        out.put_u32(line.quantity.units());
-        out.put_u32(line.location.0);
+fn put_lines(out: &mut Vec<u8>, skus: &[u32], lines: &[Line]) {
+    for (sku, line) in skus.iter().zip(lines) {
+        let mut bytes = [0; 12];
+        bytes[0..4].copy_from_slice(&sku.to_le_bytes());
+        bytes[4..8].copy_from_slice(&line.quantity.units().to_le_bytes());
+        bytes[8..12].copy_from_slice(&line.location.0.to_le_bytes());
+        out.extend_from_slice(&bytes);
         if let Some(price) = line.price {
             out.put_u64(price.unit as u64);
             out.put_u64(price.discount as u64);
@@ -402,7 +409,9 @@ pub(crate) fn accept_cross(
     let header = Header { total: facts.total, currency: facts.currency, cross: true, now: ctx.now };
     let (movements, instructions) = (&facts.movements, &facts.instructions);
     let at = begin_record(out, basket, &header, movements.len(), instructions.len());
-    put_lines(state, out, basket.lines);
+    let index = |line: &Line| state.catalogue.index_of(line.sku).expect("the line was resolved");
+    let skus: Vec<u32> = basket.lines.iter().map(index).collect();
+    put_lines(out, &skus, basket.lines);
     for movement in movements.iter().chain(instructions) {
         out.put_movement(movement);
     }
@@ -417,7 +426,7 @@ pub(crate) fn accept_cross(
     let mut order = Order::new(&new);
     let hard = basket.deadlines(ctx.now).1;
     let detail = detail(state, basket, &facts.granted, facts.parts, new.deadline, hard);
-    order.set_detail(state.details.insert(Some(Box::new(detail))).expect("room for a detail"));
+    order.set_detail(state.add_detail(detail));
     Ok(finish(state, ctx, order, &new))
 }
 

@@ -119,8 +119,10 @@ fn money(minor: u64, currency: u16) -> Replayed<Money> {
 }
 
 fn sku_id(state: &State, index: u32) -> Replayed<SkuId> {
-    let sku = state.catalogue.skus.get(index as usize);
-    sku.map(|s| s.id).ok_or(ReplayError::Contradiction)
+    if index as usize >= state.catalogue.count() {
+        return Err(ReplayError::Contradiction);
+    }
+    Ok(state.catalogue.get(index).id)
 }
 
 fn define_sku(state: &State, reader: &mut Reader<'_>) -> Replayed<DefineSku> {
@@ -332,7 +334,11 @@ fn expected_total(
     if flags & FLAG_TOTAL == 0 {
         return Ok(None);
     }
-    let asked = super::basket::total(state, lines.as_slice(), None);
+    let lines = lines.as_slice();
+    let index = |line: &Line| state.catalogue.index_of(line.sku);
+    let skus: Option<Vec<u32>> = lines.iter().map(index).collect();
+    let skus = skus.ok_or(ReplayError::Contradiction)?;
+    let asked = super::basket::total(state, &skus, lines, None);
     let asked = asked.map_err(|_| ReplayError::Contradiction)?;
     Ok(Some(Money::trusted(asked, total.currency())))
 }

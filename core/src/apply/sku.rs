@@ -43,7 +43,7 @@ pub(crate) fn define(
             check_same(state.catalogue.get(index), define, &components)?;
             Some(index)
         }
-        None if state.catalogue.skus.len() >= SKUS_MAX => {
+        None if state.catalogue.count() >= SKUS_MAX => {
             return Err(refuse(Reject::CapacityReached, 0, SKUS_MAX as u64, SKUS_MAX as u64));
         }
         None => None,
@@ -151,34 +151,31 @@ fn enter(
     flags: u8,
 ) -> u32 {
     let limit = define.limit.map_or(0, Quantity::units);
-    let index = match index {
-        Some(index) => {
-            let sku = state.catalogue.get_mut(index);
-            sku.price = define.price.minor();
-            sku.limit = limit;
-            sku.version += 1;
-            sku.key = define.key;
-            index
-        }
-        None => {
-            state.catalogue.push(Sku {
-                id,
-                code: define.code.as_str().into(),
-                kind: define.kind,
-                placement: define.placement,
-                currency: define.price.currency(),
-                price: define.price.minor(),
-                limit,
-                version: 1,
-                key: define.key,
-                components,
-                cells: Vec::new(),
-                level: Level::default(),
-                sampled_ms: 0,
-                touched_step: 0,
-            });
-            state.catalogue.skus.len() as u32 - 1
-        }
+    let index = if let Some(index) = index {
+        let sku = state.catalogue.get_mut(index);
+        sku.price = define.price.minor();
+        sku.limit = limit;
+        sku.version += 1;
+        sku.key = define.key;
+        index
+    } else {
+        state.catalogue.push(Sku {
+            id,
+            code: define.code.as_str().into(),
+            kind: define.kind,
+            placement: define.placement,
+            currency: define.price.currency(),
+            price: define.price.minor(),
+            limit,
+            version: 1,
+            key: define.key,
+            components,
+            cells: Vec::new(),
+            level: Level::default(),
+            sampled_ms: 0,
+            touched_step: 0,
+        });
+        state.catalogue.count() as u32 - 1
     };
     let sku = state.catalogue.get(index);
     let out = &mut ctx.section.bytes;

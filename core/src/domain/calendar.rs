@@ -43,6 +43,12 @@ impl Calendar {
         }
     }
 
+    /// Moves an empty calendar to a time.
+    pub(crate) fn start(&mut self, now: u64) {
+        assert!(self.near == 0 && self.far.is_empty(), "the calendar is empty");
+        self.cursor = now;
+    }
+
     pub(crate) fn memory_bytes(&self) -> usize {
         let chunks = self.ring.iter().flatten().count();
         let far: usize = self.far.values().map(|v| v.capacity() * 4 + 40).sum();

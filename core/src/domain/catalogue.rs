@@ -5,9 +5,10 @@ use crate::domain::stock::Level;
 use crate::hash::{FoldMap, fold_map};
 use crate::id::{Key, SkuId};
 use crate::money::Currency;
+use crate::state::slab::Slab;
 
 /// One SKU, with the sum of its cells in this shard.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Sku {
     pub(crate) id: SkuId,
     pub(crate) code: Box<str>,
@@ -37,16 +38,49 @@ impl Sku {
     }
 }
 
+/// An empty place for a SKU.
+impl Default for Sku {
+    fn default() -> Self {
+        Self {
+            id: SkuId::new(0),
+            code: "".into(),
+            kind: SkuKind::Goods,
+            placement: Placement::BySku,
+            currency: Currency::EUR,
+            price: 0,
+            limit: 0,
+            version: 0,
+            key: Key::new(0),
+            components: Box::default(),
+            cells: Vec::new(),
+            level: Level::default(),
+            sampled_ms: 0,
+            touched_step: 0,
+        }
+    }
+}
+
 /// All SKUs, by index and by id.
 #[derive(Debug)]
 pub(crate) struct Catalogue {
-    pub(crate) skus: Vec<Sku>,
+    pub(crate) skus: Slab<Sku>,
     by_id: FoldMap<u64, u32>,
 }
 
 impl Catalogue {
     pub(crate) fn new() -> Self {
-        Self { skus: Vec::new(), by_id: fold_map() }
+        Self { skus: Slab::new(), by_id: fold_map() }
+    }
+
+    /// Returns the number of SKUs.
+    pub(crate) fn count(&self) -> usize {
+        self.skus.high() as usize
+    }
+
+    /// Returns the SKUs in the order of their definition.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Sku> {
+        (0..self.skus.high()).map(|index| self.skus.get(index))
     }
 
     #[inline]
@@ -56,17 +90,24 @@ impl Catalogue {
 
     #[inline]
     pub(crate) fn get(&self, index: u32) -> &Sku {
-        &self.skus[index as usize]
+        self.skus.get(index)
     }
 
     #[inline]
     pub(crate) fn get_mut(&mut self, index: u32) -> &mut Sku {
-        &mut self.skus[index as usize]
+        self.skus.get_mut(index)
     }
 
     pub(crate) fn push(&mut self, sku: Sku) {
-        let index = self.skus.len() as u32;
-        self.by_id.insert(sku.id.bits(), index);
-        self.skus.push(sku);
+        let id = sku.id.bits();
+        let index = self.skus.insert(sku).expect("room for a SKU");
+        self.by_id.insert(id, index);
+    }
+
+    /// Enters the ids of the SKUs that a checkpoint has brought back.
+    pub(crate) fn index_loaded(&mut self) {
+        for index in 0..self.skus.high() {
+            self.by_id.insert(self.skus.get(index).id.bits(), index);
+        }
     }
 }

@@ -80,7 +80,7 @@ impl Order {
     }
 
     pub(crate) const fn is_free(&self) -> bool {
-        self.total_status & 15 == 0
+        self.total_status.trailing_zeros() >= 4
     }
 
     #[inline]
@@ -265,6 +265,9 @@ impl Detail {
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.lines.capacity() * size_of::<OrderLine>() + self.parts.capacity() * size_of::<Part>()
+        // Lengths, not capacities: a copy must count the same.
+        size_of::<Self>()
+            + self.lines.len() * size_of::<OrderLine>()
+            + self.parts.len() * size_of::<Part>()
     }
 }

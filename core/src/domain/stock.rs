@@ -21,6 +21,7 @@ pub(crate) struct Level {
 pub(crate) struct Imbalance;
 
 impl Level {
+    #[inline]
     fn bucket(&mut self, bucket: Bucket) -> Option<&mut u64> {
         Some(match bucket {
             Bucket::Available => &mut self.available,
@@ -46,15 +47,32 @@ impl Level {
     #[inline]
     pub(crate) fn carry_out(&mut self, movement: &Movement) -> Result<(), Imbalance> {
         let units = u64::from(movement.quantity);
-        let mut after = *self;
-        if let Some(from) = after.bucket(movement.from) {
-            *from = from.checked_sub(units).ok_or(Imbalance)?;
+        if self.bucket(movement.from).is_some_and(|from| *from < units) {
+            return Err(Imbalance);
         }
-        if let Some(to) = after.bucket(movement.to) {
-            *to = to.checked_add(units).filter(|n| *n < 1 << 62).ok_or(Imbalance)?;
+        if let Some(to) = self.bucket(movement.to) {
+            if *to + units >= 1 << 62 {
+                return Err(Imbalance);
+            }
+            *to += units;
         }
-        *self = after;
+        if let Some(from) = self.bucket(movement.from) {
+            *from -= units;
+        }
         Ok(())
+    }
+
+    /// Adds the units of a cell to a sum.
+    pub(crate) fn add(&mut self, cell: &Self) {
+        self.available += cell.available;
+        self.tentative += cell.tentative;
+        self.reserved += cell.reserved;
+        self.committed += cell.committed;
+        self.in_transit += cell.in_transit;
+        self.shipped += cell.shipped;
+        for (sum, units) in self.unavailable.iter_mut().zip(cell.unavailable) {
+            *sum += units;
+        }
     }
 
     /// Returns the units of a reason for being unavailable.

@@ -232,6 +232,7 @@ pub(crate) struct Frame<'a> {
     /// The header.
     pub(crate) header: FrameHeader,
     /// Number of the segment that holds it.
+    #[cfg_attr(not(test), expect(dead_code, reason = "tests say where a frame stands"))]
     pub(crate) segment: u64,
     /// Offset of the frame in its segment.
     pub(crate) offset: u64,
@@ -267,6 +268,7 @@ pub(crate) struct Section<'a> {
     /// Seq of the first record.
     pub(crate) first_seq: u64,
     /// Number of records, at least 1.
+    #[cfg_attr(not(test), expect(dead_code, reason = "tests count records"))]
     pub(crate) record_count: u32,
     /// Offset of the records in the segment's file.
     pub(crate) offset: u64,

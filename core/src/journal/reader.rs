@@ -146,11 +146,13 @@ impl JournalReader {
     }
 
     /// Returns the engine that wrote the journal.
+    #[cfg(test)]
     pub(crate) fn engine(&self) -> EngineId {
         self.segments[0].engine
     }
 
     /// Returns what the frame behind the one that was returned last carries.
+    #[cfg(test)]
     pub(crate) fn chain(&self) -> Chain {
         self.chain
     }

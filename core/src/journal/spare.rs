@@ -78,6 +78,7 @@ pub(crate) struct Removal {
 
 impl Removal {
     /// Returns whether there is nothing to remove.
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.segments.is_empty()
     }

@@ -176,6 +176,7 @@ impl JournalWriter {
     }
 
     /// Returns the bytes of frames appended since this writer was made.
+    #[cfg(test)]
     pub(crate) fn written_bytes(&self) -> u64 {
         self.written_bytes
     }

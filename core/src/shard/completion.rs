@@ -16,7 +16,7 @@ use crate::view::OrderView;
 struct Progress {
     replies: Vec<Option<Reply>>,
     whole: Option<Vec<Reply>>,
-    view: Option<Option<OrderView>>,
+    view: Option<OrderView>,
     left: usize,
     failed: Option<(ErrorKind, String)>,
     waker: Option<Waker>,
@@ -111,7 +111,7 @@ impl Completion {
         if progress.failed.is_some() {
             return;
         }
-        progress.view = Some(view);
+        progress.view = view;
         progress.left = 0;
         self.wake(progress);
     }
@@ -162,7 +162,7 @@ impl Completion {
         if let Some((kind, why)) = &progress.failed {
             return Err(stopped(*kind, why));
         }
-        Ok(progress.view.take().flatten())
+        Ok(progress.view.take())
     }
 
     fn poll(&self, cx: &Context<'_>) -> Poll<Result<Vec<Reply>, Error>> {

@@ -18,9 +18,12 @@ use crate::reject::Reject;
 use crate::reply::{Ack, Receipt, Refusal, Reply};
 use crate::shard::completion::{Completion, Ready};
 use crate::shard::section::{PROVISIONAL, Section, resolve};
-use crate::state::{Known, State};
+use crate::state::State;
 use crate::time::Timestamp;
 use crate::view::{OrderView, SkuView};
+
+/// Commands whose table entries are brought into the cache together.
+const AHEAD: usize = 64;
 
 /// A batch of commands on its way through a shard.
 #[derive(Debug)]
@@ -230,18 +233,20 @@ impl Core {
             done: job.done,
             positions: job.positions,
         };
-        let slot = match self.free_jobs.pop() {
-            Some(slot) => {
-                self.jobs[slot as usize] = Some(open);
-                slot
-            }
-            None => {
-                self.jobs.push(Some(open));
-                self.jobs.len() as u32 - 1
-            }
+        let slot = if let Some(slot) = self.free_jobs.pop() {
+            self.jobs[slot as usize] = Some(open);
+            slot
+        } else {
+            self.jobs.push(Some(open));
+            self.jobs.len() as u32 - 1
         };
-        self.touch_ahead(&job.commands);
-        for (at, command) in job.commands.into_iter().enumerate() {
+        self.touch_ahead(&job.commands[..count.min(AHEAD)]);
+        let mut commands = job.commands.into_iter();
+        for at in 0..count {
+            if at % AHEAD == 0 && at > 0 {
+                self.touch_ahead(&commands.as_slice()[..(count - at).min(AHEAD)]);
+            }
+            let Some(command) = commands.next() else { break };
             self.command(command, ReplyTo { job: slot, at: at as u32 }, false);
         }
         if count == 0 {
@@ -250,12 +255,17 @@ impl Core {
     }
 
     /// Brings the table entries that a batch will need into the cache together.
-    fn touch_ahead(&self, commands: &[Command]) {
+    pub(crate) fn touch_ahead(&self, commands: &[Command]) {
         let mut sum = 0_u32;
         for command in commands {
             if let Some(key) = command.key() {
                 let tag = self.state.key_tag(key.bits());
                 sum ^= self.state.index.touch(tag).stored_tag();
+            }
+            if let Command::Buy(buy) = command {
+                let first = buy.lines.as_slice().first();
+                let sku = first.and_then(|line| self.state.catalogue.index_of(line.sku));
+                sum ^= sku.map_or(0, |sku| self.state.touch_limit(buy.customer.0, sku));
             }
         }
         std::hint::black_box(sum);
@@ -451,9 +461,10 @@ impl Core {
         CellName { sku: cell.sku(), location: cell.location, lot: cell.lot }
     }
 
-    /// Returns what a settled entry is, to be archived.
-    pub(crate) fn settled(&self, at: usize) -> Option<Known> {
-        self.state.settled_entry(at)
+    /// Returns the bytes of some settled entries, for the archive.
+    pub(crate) fn collect(&self, from: u32, count: u32) -> Vec<(u128, Vec<u8>)> {
+        let entries = (from..from + count).map_while(|at| self.state.settled_entry(at as usize));
+        entries.map(|known| crate::archive::encode(&self.state, known)).collect()
     }
 }
 

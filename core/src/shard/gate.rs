@@ -12,6 +12,7 @@ use crate::codec::next_record;
 use crate::domain::stock::Level;
 use crate::error::{Error, ErrorKind};
 use crate::journal::buffer::GroupBuffer;
+use crate::journal::frame::Chain;
 use crate::journal::writer::JournalWriter;
 use crate::reply::Ack;
 use crate::shard::completion::Ready;
@@ -26,6 +27,8 @@ const GROUP_BYTES_SOFT: usize = 1 << 20;
 const GROUPS_MAX: usize = 8;
 /// Time without a section after which the journal gets an idle mark.
 const IDLE: Duration = Duration::from_millis(20);
+/// Most notes that are kept.
+const NOTES_MAX: usize = 100;
 /// Time between two tries to go on after the disk was full.
 const FULL_RETRY: Duration = Duration::from_millis(200);
 
@@ -39,6 +42,8 @@ struct Group {
     /// Seq of the last record up to and with this group.
     last_seq: u64,
     sealed: bool,
+    /// Whether a checkpoint's cut lies right before this group.
+    cut: bool,
 }
 
 /// What a step of the writer did.
@@ -76,6 +81,15 @@ pub(crate) struct Gate {
     min_free_bytes: u64,
     pub(crate) groups: AtomicU64,
     pub(crate) journal_bytes: AtomicU64,
+    /// Bytes that checkpoints and archive take on disk.
+    pub(crate) store_bytes: AtomicU64,
+    /// Epoch before which the journal is no longer needed.
+    pub(crate) remove_before: AtomicU64,
+    /// Where the journal goes on behind the last cut.
+    chain_at_cut: Mutex<Option<Chain>>,
+    chain_there: Condvar,
+    /// What an operator should know, newest last.
+    notes: Mutex<VecDeque<String>>,
 }
 
 impl Gate {
@@ -101,6 +115,11 @@ impl Gate {
             min_free_bytes,
             groups: AtomicU64::new(0),
             journal_bytes: AtomicU64::new(0),
+            store_bytes: AtomicU64::new(0),
+            remove_before: AtomicU64::new(0),
+            chain_at_cut: Mutex::new(None),
+            chain_there: Condvar::new(),
+            notes: Mutex::new(VecDeque::new()),
         }
     }
 
@@ -130,6 +149,11 @@ impl Gate {
     /// Returns the seq that an only shard's next section starts with, or a provisional one.
     pub(crate) fn base(&self, shard_count: u16) -> u64 {
         if shard_count == 1 { self.inner.lock().next_seq } else { PROVISIONAL }
+    }
+
+    /// Returns the seq of the last record that was handed over.
+    pub(crate) fn last_seq(&self) -> u64 {
+        self.inner.lock().next_seq - 1
     }
 
     /// Hands the open section of a shard over and returns what is left for the shard to do; its
@@ -200,6 +224,7 @@ impl Gate {
             cells: Vec::new(),
             last_seq: 0,
             sealed: false,
+            cut: false,
         });
         inner.queue.push_back(group);
     }
@@ -249,6 +274,51 @@ impl Gate {
             let pushed = group.sections.push_section(shard, time, count, bytes);
             assert!(pushed, "an empty group takes a part");
         }
+    }
+
+    /// Ends the open group: a checkpoint's cut is made here. Returns the seq before it.
+    pub(crate) fn mark_cut(&self) -> u64 {
+        *self.chain_at_cut.lock() = None;
+        let mut inner = self.inner.lock();
+        self.open_group(&mut inner);
+        let last_seq = inner.next_seq - 1;
+        if let Some(group) = inner.queue.back_mut() {
+            group.cut = true;
+            group.last_seq = last_seq;
+        }
+        drop(inner);
+        self.work.notify_one();
+        last_seq
+    }
+
+    /// Returns where the journal goes on behind the last cut, once everything before it is
+    /// durable.
+    ///
+    /// # Errors
+    ///
+    /// Returns that the writer did not come that far in time.
+    pub(crate) fn chain_at_cut(&self, timeout: Duration) -> Result<Chain, Error> {
+        let mut chain = self.chain_at_cut.lock();
+        if chain.is_none() {
+            self.chain_there.wait_for(&mut chain, timeout);
+        }
+        chain.take().ok_or_else(|| {
+            Error::new(ErrorKind::Stopped, "journal did not reach the cut", STOPPED_HELP)
+        })
+    }
+
+    /// Keeps a note for the operator.
+    pub(crate) fn note(&self, text: &str) {
+        let mut notes = self.notes.lock();
+        if notes.len() == NOTES_MAX {
+            notes.pop_front();
+        }
+        notes.push_back(text.to_owned());
+    }
+
+    /// Returns the notes for the operator.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        self.notes.lock().iter().cloned().collect()
     }
 
     /// Stops the engine: every answer that waits is failed, and so is every later one.
@@ -319,6 +389,10 @@ impl Gate {
         published: &Published,
         group: &mut Group,
     ) -> Result<bool, Error> {
+        if group.cut {
+            *self.chain_at_cut.lock() = Some(writer.chain());
+            self.chain_there.notify_all();
+        }
         if !group.sections.is_empty() {
             match writer.append_group(&mut group.sections) {
                 Ok(position) => {
@@ -359,6 +433,7 @@ impl Gate {
     fn recycle(&self, mut group: Group) {
         group.sections.clear();
         group.sealed = false;
+        group.cut = false;
         let mut inner = self.inner.lock();
         if inner.spare.len() < 3 {
             inner.spare.push(group);
@@ -405,11 +480,11 @@ impl Gate {
             }
             if self.work.wait_for(&mut inner, IDLE).timed_out() && inner.queue.is_empty() {
                 drop(inner);
-                if let Err(error) = writer.mark_idle() {
-                    if writer.is_stopped() {
-                        self.stop(&format!("journal can't be marked: {error}"));
-                        return Err(error);
-                    }
+                if let Err(error) = writer.mark_idle()
+                    && writer.is_stopped()
+                {
+                    self.stop(&format!("journal can't be marked: {error}"));
+                    return Err(error);
                 }
                 self.watch_disk(&writer);
                 housekeeping(&mut writer);

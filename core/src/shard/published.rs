@@ -123,12 +123,6 @@ impl Published {
         })
     }
 
-    /// Returns the units of a SKU that may be promised, or become so at once.
-    pub(crate) fn promisable(&self, sku: u32) -> u64 {
-        let shards = 0..self.shards.len();
-        shards.filter_map(|shard| self.level(shard, sku)).map(|w| w[0] + w[1]).sum()
-    }
-
     /// Publishes a definition.
     pub(crate) fn define(&self, sku: Arc<SkuView>) {
         let mut skus = self.skus.write();

@@ -1,7 +1,8 @@
 //! The thread of a shard: drain what has arrived, apply it as one batch, hand it over, park.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, SyncSender};
 use std::thread::Thread;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use parking_lot::Mutex;
 
 use crate::error::{Error, ErrorKind};
 use crate::id::OrderId;
+use crate::keeper::{Cut, LookUp, LookedUp};
 use crate::shard::completion::Completion;
 use crate::shard::core::{Core, Counts, Job, PeerMessage};
 use crate::shard::gate::Gate;
@@ -20,6 +22,8 @@ use crate::time::Clock;
 const SECTION_BYTES_SOFT: usize = 256 << 10;
 /// Messages in a peer's queue from which on a shard takes no new jobs: the peer must catch up.
 const PEER_QUEUE_MAX: usize = 65_536;
+/// Pages of a cut that a shard copies between two sections: some 100 microseconds.
+const COPY_PAGES: usize = 24;
 /// Times that a worker looks for work again before it sleeps.
 const SPINS: u32 = 200;
 /// Longest sleep with nothing to do: reservations expire at most this late.
@@ -36,13 +40,30 @@ pub(crate) enum Input {
     View(OrderId, Arc<Completion>),
     /// Let settled orders leave memory that are in the archive for good.
     Evict(u32),
+    /// Give the bytes of settled entries, from the `from`-th oldest on, and the seq up to which
+    /// the journal must be durable for them.
+    Collect {
+        /// Entries to skip.
+        from: u32,
+        /// Most entries.
+        count: u32,
+        /// Where they go.
+        give: SyncSender<Collected>,
+    },
 }
+
+/// Settled entries, and the seq that they reflect.
+pub(crate) type Collected = (Vec<(u128, Vec<u8>)>, u64);
 
 /// A shard as others see it: its queues, and how to wake it.
 #[derive(Debug)]
 pub(crate) struct Handle {
     pub(crate) inputs: ArrayQueue<Input>,
     pub(crate) peers: SegQueue<PeerMessage>,
+    /// Commands that the archive was asked about.
+    pub(crate) looked_up: SegQueue<LookedUp>,
+    /// Entries that have left memory, ever.
+    pub(crate) evicted: AtomicU64,
     /// Commands in the queue.
     pub(crate) queued: AtomicUsize,
     sleeping: AtomicBool,
@@ -67,6 +88,8 @@ impl Handle {
         Self {
             inputs: ArrayQueue::new(jobs_max),
             peers: SegQueue::new(),
+            looked_up: SegQueue::new(),
+            evicted: AtomicU64::new(0),
             queued: AtomicUsize::new(0),
             sleeping: AtomicBool::new(false),
             thread: Mutex::new(None),
@@ -80,7 +103,7 @@ impl Handle {
             match input {
                 Input::Job(job) => job.done.fail(kind, why),
                 Input::View(_, done) => done.fail(kind, why),
-                Input::Evict(_) => (),
+                Input::Evict(_) | Input::Collect { .. } => (),
             }
         }
     }
@@ -90,10 +113,11 @@ impl Handle {
     pub(crate) fn wake(&self) {
         // The queue was written before; the sleeper sets its flag before it looks again.
         std::sync::atomic::fence(Ordering::SeqCst);
-        if self.sleeping.load(Ordering::Relaxed) && self.sleeping.swap(false, Ordering::SeqCst) {
-            if let Some(thread) = &*self.thread.lock() {
-                thread.unpark();
-            }
+        if self.sleeping.load(Ordering::Relaxed)
+            && self.sleeping.swap(false, Ordering::SeqCst)
+            && let Some(thread) = &*self.thread.lock()
+        {
+            thread.unpark();
         }
     }
 }
@@ -106,6 +130,8 @@ pub(crate) struct Surroundings {
     pub(crate) stripes: Arc<Stripes>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) closing: Arc<AtomicBool>,
+    pub(crate) cut: Arc<Cut>,
+    pub(crate) look_ups: Sender<LookUp>,
 }
 
 /// A shard and its thread's loop.
@@ -113,11 +139,17 @@ pub(crate) struct Worker {
     pub(crate) core: Core,
     pub(crate) around: Surroundings,
     steps: u64,
+    /// Commands that the archive is being asked about.
+    asked: usize,
+    /// Whether pages of a cut are still to be copied.
+    copying: bool,
+    /// Wishes for settled entries: first entry, most entries, where they go.
+    collect: Vec<(u32, u32, SyncSender<Collected>)>,
 }
 
 impl Worker {
     pub(crate) fn new(core: Core, around: Surroundings) -> Self {
-        Self { core, around, steps: 0 }
+        Self { core, around, steps: 0, asked: 0, copying: false, collect: Vec::new() }
     }
 
     fn handle(&self) -> &Handle {
@@ -151,7 +183,7 @@ impl Worker {
                 idle = 0;
                 continue;
             }
-            if self.around.closing.load(Ordering::SeqCst) && self.all_at_rest() {
+            if self.around.closing.load(Ordering::SeqCst) && !self.copying && self.all_at_rest() {
                 return Ok(());
             }
             idle += 1;
@@ -167,15 +199,17 @@ impl Worker {
     }
 
     fn all_at_rest(&self) -> bool {
-        let empty = |h: &Handle| h.inputs.is_empty() && h.peers.is_empty();
-        self.core.is_at_rest() && self.around.handles.iter().all(empty)
+        let empty =
+            |h: &Handle| h.inputs.is_empty() && h.peers.is_empty() && h.looked_up.is_empty();
+        self.asked == 0 && self.core.is_at_rest() && self.around.handles.iter().all(empty)
     }
 
     fn sleep(&self) {
         let handle = self.handle();
         handle.sleeping.store(true, Ordering::SeqCst);
         std::sync::atomic::fence(Ordering::SeqCst);
-        if handle.inputs.is_empty() && handle.peers.is_empty() {
+        let nothing = handle.inputs.is_empty() && handle.peers.is_empty();
+        if nothing && handle.looked_up.is_empty() && self.collect.is_empty() {
             let span = if self.core.has_waiting() { SHORT_SLEEP } else { SLEEP };
             std::thread::park_timeout(span);
         }
@@ -188,29 +222,91 @@ impl Worker {
     ///
     /// Returns why the engine has stopped.
     pub(crate) fn step(&mut self) -> Result<bool, Error> {
-        let clock = self.around.clock.now();
+        let cutting = self.around.cut.is_wanted();
+        if cutting && self.make_cut() {
+            return Ok(true);
+        }
+        // Between sections, when every seq in the state is the real one.
+        for (from, count, give) in std::mem::take(&mut self.collect) {
+            let entries = self.core.collect(from, count);
+            // The keeper may have gone.
+            let _ = give.send((entries, self.around.gate.last_seq()));
+        }
         let base = self.around.gate.base(self.core.state.shard_count);
-        self.core.begin(base, clock);
+        if cutting {
+            // Time stands still, so that no expiry disturbs the rest of the others.
+            let now = self.core.state.now;
+            self.core.begin_without_expiry(base, now);
+        } else {
+            self.core.begin(base, self.around.clock.now());
+        }
         let handles = self.around.handles.clone();
         let handle = &handles[usize::from(self.core.state.shard)];
         let mut busy = self.core.section.count > 0;
+        let mut messages = 0;
         while let Some(message) = handle.peers.pop() {
             self.core.receive(message);
-            busy = true;
+            messages += 1;
         }
+        busy |= messages > 0;
         self.core.retry();
-        let peers_keep_up = handles.iter().all(|h| h.peers.len() < PEER_QUEUE_MAX);
-        while peers_keep_up && self.core.section.bytes.len() < SECTION_BYTES_SOFT {
+        while let Some(LookedUp { command, reply_to, answer }) = handle.looked_up.pop() {
+            busy = true;
+            self.asked -= 1;
+            match answer {
+                Some(answer) => self.core.answer_archived(&command, reply_to, answer),
+                None => self.core.command(command, reply_to, true),
+            }
+        }
+        let takes = !cutting && handles.iter().all(|h| h.peers.len() < PEER_QUEUE_MAX);
+        while takes && self.core.section.bytes.len() < SECTION_BYTES_SOFT {
             let Some(input) = handle.inputs.pop() else { break };
             busy = true;
             self.take(handle, input);
         }
         // What a part that waited has done, or the flow alone has answered, has to leave too.
-        if !busy && self.core.section.count == 0 && !self.core.has_answers() {
-            return Ok(false);
+        busy |= self.core.section.count > 0 || self.core.has_answers();
+        if busy {
+            self.hand_over()?;
+            self.around.cut.in_transit.fetch_sub(messages, Ordering::SeqCst);
         }
-        self.hand_over()?;
-        Ok(true)
+        busy |= self.copy_ahead();
+        Ok(busy)
+    }
+
+    /// Comes to rest for a cut, and makes it when all shards rest; returns whether it did.
+    fn make_cut(&mut self) -> bool {
+        let shard = self.core.state.shard;
+        let handle = self.handle();
+        let resting = self.core.is_at_rest()
+            && self.asked == 0
+            && handle.peers.is_empty()
+            && handle.looked_up.is_empty();
+        self.around.cut.set_resting(shard, resting);
+        if !resting || !self.around.cut.is_time(shard) {
+            return false;
+        }
+        let base = self.core.state.cut();
+        self.around.cut.add(base, &self.around.gate);
+        self.copying = true;
+        true
+    }
+
+    /// Copies some pages of a cut, and gives what was copied on; returns whether there is more.
+    fn copy_ahead(&mut self) -> bool {
+        if !self.copying {
+            return false;
+        }
+        let mut done = false;
+        if self.around.cut.may_copy() {
+            done = self.core.state.copy_some(COPY_PAGES);
+        }
+        let images = self.core.state.take_images(done);
+        self.copying = !done;
+        if !images.is_empty() {
+            self.around.cut.give(self.core.state.shard, images);
+        }
+        self.copying
     }
 
     fn take(&mut self, handle: &Handle, input: Input) {
@@ -221,12 +317,14 @@ impl Worker {
             }
             Input::View(order, done) => self.core.view(order, done),
             Input::Evict(count) => self.core.evict(count),
+            Input::Collect { from, count, give } => self.collect.push((from, count, give)),
         }
     }
 
     fn hand_over(&mut self) -> Result<(), Error> {
-        let handles = &self.around.handles;
-        let ended = self.around.gate.hand_over(&mut self.core, |peer, message| {
+        let Surroundings { gate, handles, cut, .. } = &self.around;
+        let ended = gate.hand_over(&mut self.core, |peer, message| {
+            cut.in_transit.fetch_add(1, Ordering::SeqCst);
             let handle = &handles[usize::from(peer)];
             handle.peers.push(message);
             handle.wake();
@@ -237,6 +335,13 @@ impl Worker {
         if self.core.state.shard_count > 1 {
             ended.evicted.into_iter().for_each(|key| self.around.stripes.forget(key));
         }
+        let shard = self.core.state.shard;
+        for (command, reply_to) in ended.look_up {
+            self.asked += 1;
+            // The other end lives as long as the engine.
+            let _ = self.around.look_ups.send(LookUp { shard, command, reply_to });
+        }
+        self.handle().evicted.store(self.core.state.evicted, Ordering::SeqCst);
         self.steps += 1;
         if self.steps % 64 == 1 || ended.ready.is_empty() {
             self.tell();

@@ -82,7 +82,7 @@ fn sums(state: &State) -> Checked {
         let sum = sums.entry(cell.sku()).or_insert_with(|| vec![0; words(&cell.level).len()]);
         sum.iter_mut().zip(words(&cell.level)).for_each(|(sum, word)| *sum += word);
     }
-    for (index, sku) in state.catalogue.skus.iter().enumerate() {
+    for (index, sku) in state.catalogue.iter().enumerate() {
         let counted = words(&sku.level);
         let sum = sums.remove(&(index as u32)).unwrap_or_else(|| vec![0; counted.len()]);
         if sum != counted {
@@ -212,7 +212,7 @@ pub(super) fn conserved(states: &[&State], sent: &BTreeMap<u128, Vec<Command>>) 
             return Err(format!("invented: nobody sent what key {key:032x} is known for"));
         }
     }
-    for sku in &states[0].catalogue.skus {
+    for sku in states[0].catalogue.iter() {
         let index = states[0].catalogue.index_of(sku.id).expect("it is there");
         let of_shard = |s: &&State| words(&s.catalogue.get(index).level).iter().sum::<u64>();
         let found: i128 = states.iter().map(|s| i128::from(of_shard(s))).sum();
@@ -286,7 +286,7 @@ pub(super) fn describe(states: &[&State]) -> Vec<String> {
     let mut lines = Vec::new();
     for state in states {
         let shard = state.shard;
-        for sku in &state.catalogue.skus {
+        for sku in state.catalogue.iter() {
             lines.push(format!(
                 "{shard} sku {} v{} price {} limit {} {:?}",
                 sku.code, sku.version, sku.price, sku.limit, sku.level

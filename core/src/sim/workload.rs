@@ -151,7 +151,7 @@ impl Workload {
             lot: lot(random),
             quantity: units(1 + random.below(4)),
         };
-        let lines = (0..1 + random.below(4)).map(|_| line(random)).collect();
+        let lines = (0..=random.below(4)).map(|_| line(random)).collect();
         Command::Import(Import { key: self.key(), lines })
     }
 

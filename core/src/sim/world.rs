@@ -192,12 +192,12 @@ impl<'a> World<'a> {
             }
             70..=87 => self.step_writer()?,
             88..=94 => self.step_clock(),
-            95..=97 => self.keep_house()?,
+            95..=97 => self.keep_house(),
             98 if self.random.percent(20) => self.close_and_open()?,
             _ if self.is_stopped() => {
                 // An operator starts the process anew; the machine runs on.
                 self.check_abandoned()?;
-                self.lose()?;
+                self.lose();
                 self.crash_if_stopped();
                 self.open()?;
             }
@@ -320,7 +320,7 @@ impl<'a> World<'a> {
     }
 
     /// What the writer's thread and the segments' thread do when there is nothing to write.
-    fn keep_house(&mut self) -> Stepped {
+    fn keep_house(&mut self) {
         let storage = self.storage.clone();
         let roomy = self.random.percent(50);
         if roomy {
@@ -338,16 +338,13 @@ impl<'a> World<'a> {
         if idle
             && gate.waiting_groups() == 0
             && !gate.stopped.load(std::sync::atomic::Ordering::SeqCst)
+            && let Err(error) = parts.writer.mark_idle()
+            && parts.writer.is_stopped()
         {
-            if let Err(error) = parts.writer.mark_idle() {
-                if parts.writer.is_stopped() {
-                    gate.stop(&error.to_string());
-                }
-            }
+            gate.stop(&error.to_string());
         }
         gate.watch_disk(&parts.writer);
         self.note(|| format!("housekeeping, idle {idle}, roomy {roomy}"));
-        Ok(())
     }
 
     fn read_answers(&mut self) -> Stepped {
@@ -441,7 +438,7 @@ impl<'a> World<'a> {
     }
 
     /// The process ends at once; what was told for certain must be there again.
-    fn lose(&mut self) -> Stepped {
+    fn lose(&mut self) {
         let durable = self.parts().writer.durable_seq();
         self.pending.clear();
         self.ended.clear();
@@ -451,11 +448,10 @@ impl<'a> World<'a> {
         }
         self.told.retain(|_, told| told.durable);
         self.note(|| format!("process ends, durable {durable}"));
-        Ok(())
     }
 
     fn crash(&mut self) -> Stepped {
-        self.lose()?;
+        self.lose();
         self.storage.crash();
         self.summary.crashes += 1;
         self.note(|| "machine crashed".to_owned());
@@ -551,7 +547,7 @@ impl<'a> World<'a> {
         // What recovery gave back is published when the disk has room for it.
         let all_written = self.parts().engine.around.gate.waiting_groups() == 0;
         for state in states.iter().filter(|_| all_written) {
-            for sku in &state.catalogue.skus {
+            for sku in state.catalogue.iter() {
                 let Some(stock) = self.parts().engine.stock(sku.id) else {
                     return Err(format!("SKU {} is not published", sku.code));
                 };
@@ -568,7 +564,7 @@ impl<'a> World<'a> {
             let storage = Arc::new(self.storage.fork(1));
             let count = shard_count_of(storage, &journal).map_err(|e| e.to_string())?;
             if count != Some(self.summary.shards) {
-                return Err(format!("journal was made with {:?} shards", count));
+                return Err(format!("journal was made with {count:?} shards"));
             }
         }
         Ok(())

@@ -67,6 +67,8 @@ pub(crate) struct State {
     pub(crate) cell_of: FoldMap<(u32, u32), u32>,
     pub(crate) orders: Slab<Order>,
     pub(crate) details: Slab<Option<Box<Detail>>>,
+    /// Bytes of the boxed details, counted when they are made and dropped.
+    pub(crate) detail_bytes: usize,
     pub(crate) answered: Slab<Answered>,
     pub(crate) index: KeyIndex,
     pub(crate) limits: Table<LimitEntry>,
@@ -103,6 +105,7 @@ impl State {
             cell_of: fold_map(),
             orders: Slab::new(),
             details: Slab::new(),
+            detail_bytes: 0,
             answered: Slab::new(),
             index: KeyIndex::with_capacity(random_seed(), expected_orders),
             limits: Table::new(random_seed()),
@@ -153,7 +156,8 @@ impl State {
 
     /// Returns whether there is room for one more order and answer.
     pub(crate) fn has_room(&self) -> bool {
-        self.orders.high() < (u32::MAX >> 1) - 1 && self.answered.high() < (u32::MAX >> 1) - 1
+        let most = (u32::MAX >> 1) - 1;
+        self.orders.high() < most && self.answered.high() < most && self.details.high() < most
     }
 
     /// Stores a new order and indexes its key.
@@ -201,7 +205,8 @@ impl State {
             Known::Order(slot) => {
                 let order = self.orders.remove(slot);
                 if let Some(detail) = order.detail() {
-                    self.details.remove(detail);
+                    let gone = self.details.remove(detail);
+                    self.detail_bytes -= gone.map_or(0, |detail| detail.memory_bytes());
                 }
             }
             Known::Answered(slot) => {
@@ -220,6 +225,19 @@ impl State {
         };
         let tag = self.key_tag(self.key_of(reference));
         self.index.insert(IndexEntry::new(tag, reference)).expect("room in the index");
+    }
+
+    /// Returns whether a reference in the settled queue names something that is there.
+    pub(crate) fn settled_is_there(&self, at: usize) -> bool {
+        match self.settled_entry(at) {
+            Some(Known::Order(slot)) => {
+                slot < self.orders.high() && !self.orders.get(slot).is_free()
+            }
+            Some(Known::Answered(slot)) => {
+                slot < self.answered.high() && self.answered.get(slot).status != 0
+            }
+            None => false,
+        }
     }
 
     /// Passes every key in memory on, orders first.
@@ -241,6 +259,16 @@ impl State {
     /// Returns what a reference in the settled queue stands for.
     pub(crate) fn settled_entry(&self, at: usize) -> Option<Known> {
         self.settled.get(at).map(|reference| known(*reference))
+    }
+
+    /// Stores the lines and parts of an order that is not simple.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is no room; `has_room` was asked before.
+    pub(crate) fn add_detail(&mut self, detail: Detail) -> u32 {
+        self.detail_bytes += detail.memory_bytes();
+        self.details.insert(Some(Box::new(detail))).expect("room for a detail")
     }
 
     /// Returns the lines and parts of an order that is not simple.
@@ -326,6 +354,15 @@ impl State {
         self.limits.find(tag, same).map_or(0, |e| e.used)
     }
 
+    /// Reads the entry of a customer's limit, so that a batch brings its cache lines in together.
+    #[inline]
+    pub(crate) fn touch_limit(&self, customer: u64, sku: u32) -> u32 {
+        if self.catalogue.get(sku).limit == 0 {
+            return 0;
+        }
+        self.limits.touch(tag(self.limits.seed(), customer, u64::from(sku))).used
+    }
+
     /// Counts units of a SKU with a limit for a customer, or back.
     ///
     /// # Errors
@@ -402,9 +439,10 @@ impl State {
 
     /// Returns the bytes that this state holds.
     pub(crate) fn memory_bytes(&self) -> usize {
-        let skus = self.catalogue.skus.capacity() * size_of::<crate::domain::catalogue::Sku>();
+        let skus = self.catalogue.skus.memory_bytes();
         self.orders.memory_bytes()
             + self.details.memory_bytes()
+            + self.detail_bytes
             + self.answered.memory_bytes()
             + self.cells.memory_bytes()
             + self.cell_of.capacity() * 13
@@ -422,6 +460,7 @@ impl State {
         self.details.start_cut();
         self.answered.start_cut();
         self.cells.start_cut();
+        self.catalogue.skus.start_cut();
         self.limits.start_cut();
         self.limit_cut = Some(0);
     }
@@ -431,6 +470,7 @@ impl State {
         let mut done = self.orders.copy_some(pages);
         done &= self.answered.copy_some(pages);
         done &= self.cells.copy_some(pages);
+        done &= self.catalogue.skus.copy_some(pages / 8 + 1);
         done &= self.details.copy_some(pages / 8 + 1);
         let Some(mut next) = self.limit_cut else { return done };
         let mut left = pages / 8 + 1;

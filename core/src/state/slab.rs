@@ -43,6 +43,7 @@ impl<T: Clone + Default> Slab<T> {
     }
 
     /// Returns how many slots are in use.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.high as usize - self.free.len()
     }
@@ -77,19 +78,18 @@ impl<T: Clone + Default> Slab<T> {
     /// Stores a record and returns its slot; `None` if every slot number is in use.
     #[inline]
     pub(crate) fn insert(&mut self, record: T) -> Option<u32> {
-        let slot = match self.free.pop() {
-            Some(slot) => slot,
-            None => {
-                if self.high == u32::MAX >> 1 {
-                    return None;
-                }
-                if self.high as usize == self.pages.len() * PAGE_RECORDS {
-                    self.pages.push(vec![T::default(); PAGE_RECORDS].into_boxed_slice());
-                    self.copied.push(self.cut);
-                }
-                self.high += 1;
-                self.high - 1
+        let slot = if let Some(slot) = self.free.pop() {
+            slot
+        } else {
+            if self.high == u32::MAX >> 1 {
+                return None;
             }
+            if self.high as usize == self.pages.len() * PAGE_RECORDS {
+                self.pages.push(vec![T::default(); PAGE_RECORDS].into_boxed_slice());
+                self.copied.push(self.cut);
+            }
+            self.high += 1;
+            self.high - 1
         };
         *self.get_mut(slot) = record;
         Some(slot)

@@ -364,6 +364,7 @@ impl Archive for SledArchive {
         self.state.read().runs.iter().map(|run| run.meta.entries).sum()
     }
 
+    #[cfg(test)]
     fn for_each_key(&self, visit: &mut dyn FnMut(u128)) -> Result<(), Error> {
         // No batch may swap the database below it: a copy removes the old directory.
         let _writer = self.writer.lock();

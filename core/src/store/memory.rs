@@ -4,6 +4,7 @@
 //! decides it; nothing here is random.
 
 use std::collections::BTreeMap;
+#[cfg(test)]
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -58,12 +59,14 @@ impl MemoryStore {
     }
 
     /// Loses all generations and the archive.
+    #[cfg(test)]
     pub(crate) fn lose_everything(&self) {
         self.generations.lock().clear();
         self.archive.lose_everything();
     }
 
     /// Loses the newest generation; returns its seq.
+    #[cfg(test)]
     pub(crate) fn lose_newest(&self) -> Option<u64> {
         self.generations.lock().pop_last().map(|(seq, _)| seq)
     }
@@ -71,6 +74,7 @@ impl MemoryStore {
     /// Flips a bit of the newest generation: `at` chooses page and place, the same every time.
     ///
     /// Returns the page, or nothing if there is none.
+    #[cfg(test)]
     pub(crate) fn damage_page(&self, at: u64) -> Option<PageId> {
         let mut generations = self.generations.lock();
         let mut newest = generations.last_entry()?;
@@ -85,6 +89,7 @@ impl MemoryStore {
     /// Drops a page of the newest generation, as sled would drop its tail.
     ///
     /// Returns the page, or nothing if there is none.
+    #[cfg(test)]
     pub(crate) fn lose_page(&self) -> Option<PageId> {
         let mut generations = self.generations.lock();
         let mut newest = generations.last_entry()?;
@@ -92,6 +97,7 @@ impl MemoryStore {
     }
 
     /// Returns the archive itself, for its hooks.
+    #[cfg(test)]
     pub(crate) fn archive(&self) -> &MemoryArchive {
         &self.archive
     }
@@ -207,6 +213,7 @@ struct Entries {
 }
 
 /// Keys that one step of a visit holds at a time.
+#[cfg(test)]
 const VISIT_KEYS: usize = 4_096;
 
 impl MemoryArchive {
@@ -216,6 +223,7 @@ impl MemoryArchive {
     }
 
     /// Loses what was put after `high_water`, as sled does with a damaged tail.
+    #[cfg(test)]
     pub(crate) fn lose_tail(&self, high_water: u64) {
         let mut inner = self.inner.lock();
         inner.entries.retain(|_, (seq, _)| *seq <= high_water);
@@ -249,6 +257,7 @@ impl Archive for MemoryArchive {
         self.inner.lock().entries.len() as u64
     }
 
+    #[cfg(test)]
     fn for_each_key(&self, visit: &mut dyn FnMut(u128)) -> Result<(), Error> {
         let mut from = Bound::Unbounded;
         loop {

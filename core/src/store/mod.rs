@@ -21,10 +21,10 @@ use std::ops::Deref;
 
 use crate::Error;
 
-pub(crate) use archive::{ArchiveRange, SledArchive};
+pub(crate) use archive::ArchiveRange;
 pub(crate) use filter::ArchiveFilter;
-pub(crate) use frame::{ENTRY_BYTES_MAX, MANIFEST_BYTES_MAX, PAGE_BYTES_MAX};
-pub(crate) use memory::{MemoryArchive, MemoryStore};
+pub(crate) use frame::PAGE_BYTES_MAX;
+pub(crate) use memory::MemoryStore;
 pub(crate) use sled_store::{SledStore, StoreOptions};
 
 /// Verified generations that [`CheckpointStore::drop_older`] never goes below.
@@ -102,6 +102,7 @@ pub(crate) struct Generation {
 
 impl Generation {
     /// Returns the number of pages.
+    #[cfg(test)]
     pub(crate) fn page_count(&self) -> usize {
         self.pages.len()
     }
@@ -173,8 +174,8 @@ pub(crate) trait CheckpointSink: Send {
 pub(crate) trait Archive: Send + Sync {
     /// Puts entries and moves the high-water mark; durable when it returns.
     ///
-    /// An entry that is there already is replaced, so a batch may be repeated after a crash. Larger
-    /// batches are cheaper, down to half a microsecond an entry.
+    /// An entry that is there already is replaced, so a batch may be repeated after a crash. Each
+    /// batch costs a sync, and now and then a merge: some thousands of entries make it worth it.
     ///
     /// # Errors
     ///
@@ -195,6 +196,7 @@ pub(crate) trait Archive: Send + Sync {
     /// Returns the number of entries; a key that was put again may count again for a while.
     fn entry_count(&self) -> u64;
 
+    #[cfg(test)]
     /// Visits every key once, in rising order; batches wait until it is done.
     fn for_each_key(&self, visit: &mut dyn FnMut(u128)) -> Result<(), Error>;
 
@@ -223,6 +225,9 @@ pub(crate) struct OpenedArchive {
     /// What was set aside or removed on the way, one sentence each.
     pub(crate) notes: Vec<String>,
 }
+
+#[cfg(test)]
+use frame::{ENTRY_BYTES_MAX, MANIFEST_BYTES_MAX};
 
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,52 @@
+//! Stage: `apply` alone, one core, records encoded; no queue, thread or journal.
+
+use std::time::Duration;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use onhand_benches::stage::{SECTION, Stage};
+use onhand_benches::workload::{Mix, Plan, STOCK};
+
+/// Live orders from which on a fresh shard goes on: bounds the memory of a long run.
+const LIVE_MAX: u64 = 1_000_000;
+
+fn time(plan: Plan, expected_orders: usize, iterations: u64) -> Duration {
+    let fresh = || Stage::new(plan, STOCK, expected_orders).expect("the shop is stocked");
+    let mut stage = fresh();
+    let mut sum = Duration::ZERO;
+    for _ in 0..iterations {
+        if stage.shard.live_orders() >= LIVE_MAX {
+            stage = fresh();
+        }
+        let commands = stage.commands();
+        let (took, accepted) = stage.section(&commands, 1);
+        assert_eq!(accepted, SECTION, "there is stock for every order");
+        sum += took;
+    }
+    sum
+}
+
+fn apply(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("apply");
+    group.throughput(Throughput::Elements(SECTION as u64));
+    let plans = [
+        ("hot", Plan::new(Mix::Hot, 1), LIVE_MAX as usize),
+        ("hot_growing", Plan::new(Mix::Hot, 1), 0),
+        ("zipf_1000", Plan::new(Mix::Zipf, 1_000), LIVE_MAX as usize),
+        ("zipf_100000", Plan::new(Mix::Zipf, 100_000), LIVE_MAX as usize),
+        ("baskets", Plan::new(Mix::Baskets, 68_509), LIVE_MAX as usize),
+    ];
+    for (name, plan, expected) in plans {
+        group.bench_function(name, |b| b.iter_custom(|n| time(plan, expected, n)));
+    }
+    group.finish();
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2));
+    targets = apply
+}
+criterion_main!(benches);

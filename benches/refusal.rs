@@ -1,0 +1,53 @@
+//! Stage: refusals of a sold-out SKU, by a shard and by the published stock.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use onhand_benches::stage::{SECTION, Stage};
+use onhand_benches::workload::{Mix, Orders, Plan, stock_shop};
+use onhand_core::{Ack, Engine};
+
+fn refusal(criterion: &mut Criterion) {
+    let plan = Plan { duplicates_per_mille: 0, ..Plan::new(Mix::Hot, 1) };
+    let mut group = criterion.benchmark_group("refusal");
+    group.throughput(Throughput::Elements(SECTION as u64));
+    group.bench_function("apply", |b| {
+        let mut stage = Stage::new(plan, 1, 0).expect("the shop is stocked");
+        let commands = stage.commands();
+        stage.section(&commands, 1);
+        b.iter_custom(|iterations| {
+            let mut sum = Duration::ZERO;
+            for _ in 0..iterations {
+                let commands = stage.commands();
+                let (took, accepted) = stage.section(&commands, 1);
+                assert_eq!(accepted, 0, "the SKU is sold out");
+                sum += took;
+            }
+            sum
+        });
+    });
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("published_stock", |b| {
+        let (engine, _) = Engine::in_memory().open().expect("memory has room");
+        let skus = stock_shop(&engine, 1, 1).expect("the shop is stocked");
+        let mut orders = Orders::new(plan, &skus, 0).expect("there is a SKU");
+        let sold = engine.submit_batch(orders.batch(1), Ack::Group).expect("taken").wait();
+        assert!(sold.is_ok());
+        b.iter(|| {
+            let stock = engine.stock(black_box(skus[0]));
+            assert!(stock.is_some_and(|stock| stock.available == 0));
+        });
+    });
+    group.finish();
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2));
+    targets = refusal
+}
+criterion_main!(benches);

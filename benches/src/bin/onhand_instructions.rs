@@ -1,0 +1,55 @@
+//! A fixed piece of work for an instruction counter: `onhand-instructions KIND COUNT`.
+//!
+//! Run it under callgrind with two counts; the difference, divided by that of the counts, is what
+//! one order costs. `benches/instructions.py` does that.
+
+use std::process::ExitCode;
+
+use onhand_benches::BenchError;
+use onhand_benches::stage::{SECTION, Stage};
+use onhand_benches::workload::{Mix, Plan, STOCK, as_reservation};
+
+/// Milliseconds that a reservation lives: each expires a hundred sections later.
+const TTL_MS: u64 = 100;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let kind = arguments.next().unwrap_or_default();
+    let count = arguments.next().and_then(|text| text.parse().ok());
+    let Some(count) = count else {
+        eprintln!("usage: onhand-instructions hot|zipf|baskets|reserve|refuse COUNT");
+        return ExitCode::FAILURE;
+    };
+    match run(&kind, count) {
+        Ok((accepted, made)) => {
+            println!("{kind}: {accepted} of {made} accepted");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("onhand-instructions: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Carries out at least `count` orders in whole sections.
+fn run(kind: &str, count: usize) -> Result<(usize, usize), BenchError> {
+    let (mix, skus) = match kind {
+        "hot" | "reserve" | "refuse" => (Mix::Hot, 1),
+        "zipf" => (Mix::Zipf, 1_000),
+        "baskets" => (Mix::Baskets, 10_000),
+        other => return Err(format!("kind is {other}, not one of those that are known").into()),
+    };
+    let units = if kind == "refuse" { 1 } else { STOCK };
+    let mut stage = Stage::new(Plan::new(mix, skus), units, 0)?;
+    let (mut accepted, mut made) = (0, 0);
+    while made < count {
+        let mut commands = stage.commands();
+        if kind == "reserve" {
+            commands = commands.into_iter().map(|c| as_reservation(c, TTL_MS)).collect();
+        }
+        accepted += stage.section(&commands, 1).1;
+        made += SECTION;
+    }
+    Ok((accepted, made))
+}

@@ -1,0 +1,404 @@
+//! What happens behind the shards: checkpoints, the archive, look-ups in it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender};
+use std::time::{Duration, Instant};
+
+use crossbeam::queue::SegQueue;
+use parking_lot::Mutex;
+
+use crate::archive::Shelf;
+use crate::checkpoint::{CheckpointWriter, CutBase, Images};
+use crate::command::Command;
+use crate::error::{Error, ErrorKind};
+use crate::journal::frame::Chain;
+use crate::reply::{Receipt, Refusal};
+use crate::shard::core::ReplyTo;
+use crate::shard::gate::Gate;
+use crate::shard::worker::{Handle, Input};
+use crate::store::CheckpointStore;
+
+/// Time between two looks at what is to be done.
+const TICK: Duration = Duration::from_millis(20);
+/// Looks between two measurements of the store's disk: half a minute.
+const COMPACT_TICKS: u32 = 1_500;
+/// Most settled entries that a shard gives at once.
+const COLLECT_MAX: u32 = 4_096;
+/// Entries of one batch of the archive; larger ones are cheaper.
+const BATCH_MAX: u32 = 32_768;
+/// Images that may wait to be written before a shard stops copying ahead.
+const IMAGES_MAX: usize = 64;
+/// Longest time that shards may take to come to rest for a cut.
+const CUT_WAIT: Duration = Duration::from_secs(10);
+
+/// What a checkpoint came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointReport {
+    /// Position of the journal that it stands for.
+    pub seq: u64,
+    /// Orders in it.
+    pub orders: u64,
+    /// Time from the cut to the verified checkpoint.
+    pub elapsed: Duration,
+}
+
+/// The cut that shards make together, and the images that they give since.
+#[derive(Debug)]
+pub(crate) struct Cut {
+    /// Whether shards shall come to rest and make the cut.
+    wanted: AtomicBool,
+    /// Messages between shards that are not carried out yet.
+    pub(crate) in_transit: AtomicU64,
+    /// Shards that are at rest, one bit each.
+    resting: AtomicU64,
+    /// Shards that have made the cut, one bit each.
+    made: AtomicU64,
+    shard_count: u16,
+    bases: Mutex<Vec<CutBase>>,
+    /// Position of the cut.
+    seq: AtomicU64,
+    images: SegQueue<(u16, Images)>,
+    waiting: AtomicUsize,
+    /// Whether shards shall copy ahead.
+    copying: AtomicBool,
+}
+
+impl Cut {
+    pub(crate) fn new(shard_count: u16) -> Self {
+        Self {
+            wanted: AtomicBool::new(false),
+            in_transit: AtomicU64::new(0),
+            resting: AtomicU64::new(0),
+            made: AtomicU64::new(0),
+            shard_count,
+            bases: Mutex::new(Vec::new()),
+            seq: AtomicU64::new(0),
+            images: SegQueue::new(),
+            waiting: AtomicUsize::new(0),
+            copying: AtomicBool::new(false),
+        }
+    }
+
+    fn all(&self) -> u64 {
+        if self.shard_count == 64 { u64::MAX } else { (1 << self.shard_count) - 1 }
+    }
+
+    /// Returns whether shards shall take no new work because a cut is to be made.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.wanted.load(Ordering::SeqCst) && self.made.load(Ordering::SeqCst) != self.all()
+    }
+
+    /// Notes whether a shard is at rest.
+    pub(crate) fn set_resting(&self, shard: u16, resting: bool) {
+        if resting {
+            self.resting.fetch_or(1 << shard, Ordering::SeqCst);
+        } else {
+            self.resting.fetch_and(!(1 << shard), Ordering::SeqCst);
+        }
+    }
+
+    /// Returns whether this shard is to make the cut now: all are at rest.
+    pub(crate) fn is_time(&self, shard: u16) -> bool {
+        let quiet = || {
+            self.in_transit.load(Ordering::SeqCst) == 0
+                && self.resting.load(Ordering::SeqCst) == self.all()
+        };
+        self.wanted.load(Ordering::SeqCst)
+            && self.made.load(Ordering::SeqCst) & 1 << shard == 0
+            // Once one shard has found all at rest, none can become busy before all have cut.
+            && (self.made.load(Ordering::SeqCst) != 0 || (quiet() && quiet()))
+    }
+
+    /// Takes a shard's part of the cut.
+    pub(crate) fn add(&self, base: CutBase, gate: &Gate) {
+        let shard = base.shard;
+        let mut bases = self.bases.lock();
+        if bases.is_empty() {
+            self.seq.store(gate.mark_cut(), Ordering::SeqCst);
+        }
+        bases.push(base);
+        self.copying.store(true, Ordering::SeqCst);
+        self.made.fetch_or(1 << shard, Ordering::SeqCst);
+    }
+
+    /// Returns whether a shard shall copy pages ahead now.
+    pub(crate) fn may_copy(&self) -> bool {
+        self.copying.load(Ordering::Relaxed) && self.waiting.load(Ordering::Relaxed) < IMAGES_MAX
+    }
+
+    /// Takes images of a shard.
+    pub(crate) fn give(&self, shard: u16, images: Images) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.images.push((shard, images));
+    }
+}
+
+/// A command whose key may be archived, on its way to be looked up.
+pub(crate) struct LookUp {
+    pub(crate) shard: u16,
+    pub(crate) command: Command,
+    pub(crate) reply_to: ReplyTo,
+}
+
+/// A command that was looked up.
+#[derive(Debug)]
+pub(crate) struct LookedUp {
+    pub(crate) command: Command,
+    pub(crate) reply_to: ReplyTo,
+    /// The answer; `None` if the archive does not know its keys.
+    pub(crate) answer: Option<Result<Receipt, Refusal>>,
+}
+
+/// Answers look-ups until the engine closes.
+pub(crate) fn run_look_ups(
+    shelf: &Shelf,
+    handles: &[Handle],
+    look_ups: &Receiver<LookUp>,
+) -> Result<(), Error> {
+    while let Ok(LookUp { shard, command, reply_to }) = look_ups.recv() {
+        let answer = shelf.answer(&command)?;
+        let handle = &handles[usize::from(shard)];
+        handle.looked_up.push(LookedUp { command, reply_to, answer });
+        handle.wake();
+    }
+    Ok(())
+}
+
+/// A wish for a checkpoint, and where its report goes.
+pub(crate) type Wish = SyncSender<Result<CheckpointReport, Error>>;
+
+/// The keeper's surroundings.
+pub(crate) struct Keeper {
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) handles: Arc<Vec<Handle>>,
+    pub(crate) cut: Arc<Cut>,
+    pub(crate) shelf: Arc<Shelf>,
+    pub(crate) checkpoints: Box<dyn CheckpointStore>,
+    pub(crate) closing: Arc<AtomicBool>,
+    pub(crate) checkpoint_journal_bytes: u64,
+    pub(crate) settled_resident_max: u64,
+    pub(crate) keep_journal: bool,
+    /// Bytes of journal at the last checkpoint.
+    pub(crate) bytes_at_last: u64,
+    /// Epoch behind each checkpoint that is kept, by seq.
+    pub(crate) epochs: Vec<(u64, u64)>,
+}
+
+impl Keeper {
+    /// Looks after the engine until it closes.
+    ///
+    /// # Errors
+    ///
+    /// Returns why the engine must stop; a failed checkpoint or archive batch is no such reason.
+    pub(crate) fn run(&mut self, wishes: &Receiver<Wish>) -> Result<(), Error> {
+        let mut archive_fails = false;
+        let mut ticks = 0_u32;
+        loop {
+            match wishes.recv_timeout(TICK) {
+                Ok(wish) => {
+                    let report = self.checkpoint();
+                    // Nobody waits any more: the report is of no use then.
+                    let _ = wish.send(report);
+                }
+                Err(RecvTimeoutError::Timeout) => (),
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+            if self.closing.load(Ordering::SeqCst) || self.gate.stopped.load(Ordering::SeqCst) {
+                continue;
+            }
+            let bytes = self.gate.journal_bytes.load(Ordering::Relaxed);
+            if bytes - self.bytes_at_last >= self.checkpoint_journal_bytes
+                && let Err(error) = self.checkpoint()
+            {
+                self.gate.note(&format!("checkpoint failed: {error}"));
+                self.bytes_at_last = bytes;
+            }
+            ticks = ticks.wrapping_add(1);
+            if ticks % COMPACT_TICKS == 1 {
+                self.look_at_disk();
+            }
+            if !archive_fails && let Err(error) = self.archive() {
+                self.gate.note(&format!("archive takes no more until reopened: {error}"));
+                archive_fails = true;
+            }
+        }
+    }
+
+    /// Measures what the store takes on disk, and copies an archive that takes much too much.
+    fn look_at_disk(&mut self) {
+        if let Err(error) = self.shelf.archive.compact_if_large() {
+            self.gate.note(&format!("archive can't be compacted: {error}"));
+        }
+        let archive = self.shelf.archive.disk_bytes();
+        if let (Ok(archive), Ok(checkpoints)) = (archive, self.checkpoints.disk_bytes()) {
+            self.gate.store_bytes.store(archive + checkpoints, Ordering::Relaxed);
+        }
+    }
+
+    /// Moves settled entries from the shards to the archive while they have too many.
+    fn archive(&mut self) -> Result<(), Error> {
+        for shard in 0..self.handles.len() {
+            loop {
+                let handle = &self.handles[shard];
+                let settled = handle.counts.lock().settled;
+                let over = settled.saturating_sub(self.settled_resident_max);
+                let count = over.min(u64::from(BATCH_MAX)) as u32;
+                if count == 0 || self.closing.load(Ordering::SeqCst) {
+                    break;
+                }
+                if !self.archive_some(shard, count)? {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn archive_some(&mut self, shard: usize, count: u32) -> Result<bool, Error> {
+        let handle = &self.handles[shard];
+        let mut entries = Vec::new();
+        while (entries.len() as u32) < count {
+            let want = (count - entries.len() as u32).min(COLLECT_MAX);
+            let (give, take) = std::sync::mpsc::sync_channel(1);
+            let from = entries.len() as u32;
+            if handle.inputs.push(Input::Collect { from, count: want, give }).is_err() {
+                return Ok(false);
+            }
+            handle.wake();
+            let Ok((list, seq)) = take.recv() else { return Ok(false) };
+            if list.is_empty() {
+                break;
+            }
+            entries.extend(list);
+            if !self.gate.wait_durable(seq, CUT_WAIT) {
+                return Ok(false);
+            }
+        }
+        if entries.is_empty() {
+            return Ok(false);
+        }
+        let evicted: u64 = self.handles.iter().map(|h| h.evicted.load(Ordering::SeqCst)).sum();
+        self.shelf.put(&entries, evicted + entries.len() as u64)?;
+        let before = handle.evicted.load(Ordering::SeqCst);
+        if handle.inputs.push(Input::Evict(entries.len() as u32)).is_err() {
+            return Ok(false);
+        }
+        handle.wake();
+        // The next batch starts behind this one.
+        let until = Instant::now() + CUT_WAIT;
+        while handle.evicted.load(Ordering::SeqCst) == before && Instant::now() < until {
+            std::thread::park_timeout(Duration::from_millis(1));
+            if self.gate.stopped.load(Ordering::SeqCst) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Makes a checkpoint while commands go on.
+    pub(crate) fn checkpoint(&mut self) -> Result<CheckpointReport, Error> {
+        let start = Instant::now();
+        let (bases, seq) = self.make_cut()?;
+        let made = self.write_cut(bases, seq);
+        self.cut.copying.store(false, Ordering::SeqCst);
+        let orders = made?;
+        let kept = self.checkpoints.drop_older(2)?;
+        self.epochs.retain(|(seq, _)| kept.contains(seq));
+        if let (false, Some(oldest)) = (self.keep_journal, kept.last())
+            && let Some((_, epoch)) = self.epochs.iter().find(|(seq, _)| seq == oldest)
+        {
+            self.gate.remove_before.store(*epoch, Ordering::SeqCst);
+        }
+        self.bytes_at_last = self.gate.journal_bytes.load(Ordering::Relaxed);
+        Ok(CheckpointReport { seq, orders, elapsed: start.elapsed() })
+    }
+
+    fn make_cut(&self) -> Result<(Vec<CutBase>, u64), Error> {
+        let cut = &self.cut;
+        cut.made.store(0, Ordering::SeqCst);
+        cut.resting.store(0, Ordering::SeqCst);
+        cut.bases.lock().clear();
+        cut.wanted.store(true, Ordering::SeqCst);
+        let until = Instant::now() + CUT_WAIT;
+        while cut.made.load(Ordering::SeqCst) != cut.all() {
+            self.handles.iter().for_each(Handle::wake);
+            std::thread::park_timeout(Duration::from_micros(200));
+            let stopped = self.gate.stopped.load(Ordering::SeqCst);
+            let nobody = cut.made.load(Ordering::SeqCst) == 0;
+            let closing = self.closing.load(Ordering::SeqCst);
+            if stopped || (nobody && (closing || Instant::now() > until)) {
+                cut.wanted.store(false, Ordering::SeqCst);
+                return Err(Error::new(
+                    ErrorKind::Overloaded,
+                    "shards did not come to rest for a checkpoint",
+                    "it is tried again later; the journal has everything",
+                ));
+            }
+        }
+        cut.wanted.store(false, Ordering::SeqCst);
+        let bases = std::mem::take(&mut *cut.bases.lock());
+        Ok((bases, cut.seq.load(Ordering::SeqCst)))
+    }
+
+    fn write_cut(&mut self, bases: Vec<CutBase>, seq: u64) -> Result<u64, Error> {
+        let shard_count = bases.len() as u16;
+        // A checkpoint of the same position is there already: it would say the same.
+        let sink = self.checkpoints.begin(seq);
+        let mut writer = match sink {
+            Ok(sink) => Some(CheckpointWriter::new(sink, shard_count)),
+            Err(_) if self.epochs.iter().any(|(known, _)| *known == seq) => None,
+            Err(error) => {
+                self.drain_images(None, shard_count)?;
+                return Err(error);
+            }
+        };
+        if let Some(writer) = &mut writer {
+            for base in &bases {
+                writer.base(base)?;
+            }
+        }
+        let writer = self.drain_images(writer, shard_count)?;
+        if !self.gate.wait_durable(seq, CUT_WAIT) {
+            return Err(Error::new(ErrorKind::Stopped, "journal did not reach the cut", "reopen"));
+        }
+        let chain: Chain = self.gate.chain_at_cut(CUT_WAIT)?;
+        let Some(writer) = writer else { return Ok(0) };
+        let orders = writer.finish(&chain, shard_count)?;
+        self.epochs.push((seq, chain.epoch));
+        Ok(orders)
+    }
+
+    /// Writes images as they come, until every shard has given its last.
+    fn drain_images(
+        &self,
+        mut writer: Option<CheckpointWriter>,
+        shard_count: u16,
+    ) -> Result<Option<CheckpointWriter>, Error> {
+        let mut left = shard_count;
+        let mut failed = None;
+        while left > 0 {
+            let Some((shard, images)) = self.cut.images.pop() else {
+                if self.gate.stopped.load(Ordering::SeqCst) {
+                    return Err(Error::new(ErrorKind::Stopped, "engine has stopped", "reopen"));
+                }
+                self.handles.iter().for_each(Handle::wake);
+                std::thread::park_timeout(Duration::from_micros(500));
+                continue;
+            };
+            self.cut.waiting.fetch_sub(1, Ordering::Relaxed);
+            left -= u16::from(images.last);
+            if let (Some(writer), None) = (&mut writer, &failed) {
+                // The shards' copies must be taken off them even if the store fails.
+                failed = writer.images(shard, images).err();
+            }
+        }
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(writer),
+        }
+    }
+}
+
+/// Where an engine asks for a checkpoint.
+pub(crate) type Wishes = Sender<Wish>;

@@ -1,0 +1,286 @@
+//! PLACE, EXTEND, RELEASE, CANCEL, SHIP, SHORT and EXPIRE: what becomes of an order.
+
+use crate::bucket::Bucket;
+use crate::failure::{Check, broken, demand};
+use crate::instruct::Cause;
+use crate::order::{Line, Order};
+use crate::record::{CANCEL, EXPIRE, EXTEND, FollowUp, PLACE, RELEASE, SHIP, SHORT, name};
+use crate::rules::slots::Slots;
+use crate::state::{Place, State};
+
+impl State {
+    /// Applies a follow-up of an order.
+    pub(crate) fn follow_up(&mut self, place: Place, record: &FollowUp<'_>) -> Check {
+        if record.kind == EXPIRE {
+            demand!(record.key == 0, "I7", "EXPIRE has key {:032x}, not 0", record.key);
+        } else {
+            self.note_key(place, record.key)?;
+        }
+        // The order is taken out while it changes and put back if something of it is left.
+        let Some(mut order) = self.orders.live.remove(&record.order) else {
+            return Err(broken(
+                "I4",
+                format!(
+                    "{} of order {:032x}, of which nothing is reserved or committed",
+                    name(record.kind),
+                    record.order
+                ),
+            ));
+        };
+        check_header(place, record, &order)?;
+        match record.kind {
+            EXTEND => extend(place, record, &mut order)?,
+            PLACE | RELEASE | EXPIRE => self.end_reservation(place, record, &mut order)?,
+            _ => self.part(place, record, &mut order)?,
+        }
+        let cause = Cause::Order { customer: order.customer };
+        self.in_flight.instruct(place, record.order, cause, record.instructions)?;
+        order.version = record.version;
+        order.last_seq = place.seq;
+        for line in order.lines.as_slice() {
+            line.check()?;
+        }
+        if order.lines.as_slice().iter().all(|line| line.held == 0) {
+            self.orders.settled[place.shard as usize] += 1;
+        } else {
+            self.orders.live.insert(record.order, order);
+            if record.kind == EXTEND {
+                self.orders.note_deadline(place.shard, record.order, record.deadline, false);
+            }
+        }
+        Ok(())
+    }
+
+    /// PLACE, RELEASE and EXPIRE move every reserved unit.
+    fn end_reservation(&mut self, place: Place, record: &FollowUp<'_>, order: &mut Order) -> Check {
+        self.move_units(place, record, order)?;
+        if let Some(left) = order.holdings.as_slice().iter().find(|holding| holding.units > 0) {
+            return Err(broken(
+                "I4",
+                format!(
+                    "{} leaves {} units of line {} reserved in cell {}:{}",
+                    name(record.kind),
+                    left.units,
+                    left.line,
+                    left.cell >> 24,
+                    left.cell & crate::record::CELL_ANY
+                ),
+            ));
+        }
+        self.orders.note_no_deadline(place.shard);
+        if record.kind == PLACE {
+            order.placed = true;
+            return self.hold_again(record, order);
+        }
+        let customer = order.customer;
+        for line in order.lines.as_mut_slice() {
+            self.uncount_limited(customer, line, line.held);
+            line.cancelled += line.held;
+            line.held = 0;
+        }
+        Ok(())
+    }
+
+    /// After a PLACE the same units are held, now committed.
+    #[expect(clippy::unused_self, reason = "one shape with the other steps of a record")]
+    fn hold_again(&self, record: &FollowUp<'_>, order: &mut Order) -> Check {
+        for movement in record.movements.iter().chain(record.instructions.iter()) {
+            let movement = movement?;
+            let holdings = order.holdings.as_mut_slice();
+            let at = holdings
+                .binary_search_by_key(&(movement.line, movement.cell), |h| (h.line, h.cell));
+            if let Ok(at) = at {
+                holdings[at].units += u64::from(movement.quantity);
+            }
+        }
+        Ok(())
+    }
+
+    /// CANCEL, SHIP and SHORT move what their line entries say.
+    fn part(&mut self, place: Place, record: &FollowUp<'_>, order: &mut Order) -> Check {
+        let mut slots = Slots::default();
+        for line in order.lines.as_slice() {
+            slots.push(&self.catalog.skus, line.sku, 0);
+        }
+        self.move_units(place, record, order)?;
+        for movement in record.movements.iter().chain(record.instructions.iter()) {
+            let movement = movement?;
+            let cell = self.stock.cell(movement.cell)?;
+            slots.add(&self.catalog.skus, &movement, cell.sku, cell.location, true)?;
+        }
+        let mut units = vec![0_u64; order.lines.as_slice().len()];
+        for (line, quantity) in record.lines() {
+            let Some(sum) = units.get_mut(line as usize) else {
+                let lines = units.len();
+                return Err(broken("I5", format!("line entry {line} of {lines} lines")));
+            };
+            *sum += u64::from(quantity);
+        }
+        if record.lines().next().is_none() {
+            // No entry stands for everything that is committed.
+            demand!(record.kind != SHORT, "I5", "SHORT has no line entry");
+            units = order.lines.as_slice().iter().map(|line| u64::from(line.held)).collect();
+        }
+        let customer = order.customer;
+        for (at, (line, units)) in order.lines.as_mut_slice().iter_mut().zip(units).enumerate() {
+            let moved = slots.units(&self.catalog.skus, at)?;
+            demand!(
+                moved == units,
+                "I5",
+                "{} of line {at}: the entries say {units} units, {moved} are moved",
+                name(record.kind)
+            );
+            demand!(
+                units <= u64::from(line.held),
+                "I5",
+                "{} of {units} units of line {at}, which has {} committed",
+                name(record.kind),
+                line.held
+            );
+            let units = units as u32;
+            line.held -= units;
+            match record.kind {
+                SHIP => line.shipped += units,
+                SHORT => line.short += units,
+                _ => line.cancelled += units,
+            }
+            if record.kind != SHIP {
+                self.uncount_limited(customer, line, units);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the record's units off the order's holdings and applies those of this shard.
+    fn move_units(&mut self, place: Place, record: &FollowUp<'_>, order: &mut Order) -> Check {
+        let legal = match record.kind {
+            PLACE => (Bucket::Reserved, Bucket::Committed),
+            RELEASE | EXPIRE => (Bucket::Reserved, Bucket::Available),
+            CANCEL => (Bucket::Committed, Bucket::Available),
+            SHIP => (Bucket::Committed, Bucket::Shipped),
+            _ => (Bucket::Committed, Bucket::Missing),
+        };
+        let here = record.movements.iter().map(|movement| (movement, true));
+        let there = record.instructions.iter().map(|movement| (movement, false));
+        for (movement, is_here) in here.chain(there) {
+            let movement = movement?;
+            demand!(
+                (movement.from, movement.to) == legal,
+                "V1",
+                "{} moves {}",
+                name(record.kind),
+                movement.words()
+            );
+            self.check_shard(place, &movement, is_here)?;
+            let holdings = order.holdings.as_mut_slice();
+            let at = holdings
+                .binary_search_by_key(&(movement.line, movement.cell), |h| (h.line, h.cell));
+            let held = at.ok().map_or(0, |at| holdings[at].units);
+            demand!(
+                held >= u64::from(movement.quantity),
+                "I4",
+                "{} moves {}, of which the order holds {held}",
+                name(record.kind),
+                movement.words()
+            );
+            if let Ok(at) = at {
+                holdings[at].units -= u64::from(movement.quantity);
+            }
+            if is_here {
+                self.stock.apply(&mut self.catalog, &movement)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes units off the customer's counts.
+    fn uncount_limited(&mut self, customer: u64, line: &Line, units: u32) {
+        let sku = &self.catalog.skus[line.sku as usize];
+        if sku.limit_counted {
+            self.limits.subtract(customer, line.sku, u64::from(units));
+        }
+        for (component, each) in &sku.components {
+            if self.catalog.skus[*component as usize].limit_counted {
+                let units = u64::from(units) * u64::from(*each);
+                self.limits.subtract(customer, *component, units);
+            }
+        }
+    }
+}
+
+fn extend(place: Place, record: &FollowUp<'_>, order: &mut Order) -> Check {
+    demand!(
+        record.movements.len() == 0 && record.instructions.len() == 0,
+        "V1",
+        "EXTEND has {} movements and {} instructions",
+        record.movements.len(),
+        record.instructions.len()
+    );
+    demand!(
+        place.time < record.deadline && record.deadline <= order.hard_deadline,
+        "I8",
+        "reservation is extended at {} to {}, its hard deadline is {}",
+        place.time,
+        record.deadline,
+        order.hard_deadline
+    );
+    let asked = place.time.saturating_add(record.time_to_live).min(order.hard_deadline);
+    let asked = asked.max(order.deadline);
+    demand!(
+        record.deadline == asked,
+        "I8",
+        "reservation is extended at {} by {} ms to {}, not to {asked}",
+        place.time,
+        record.time_to_live,
+        record.deadline
+    );
+    order.deadline = record.deadline;
+    Ok(())
+}
+
+/// Checks shard, version, previous seq, status and deadline.
+fn check_header(place: Place, record: &FollowUp<'_>, order: &Order) -> Check {
+    let kind = name(record.kind);
+    demand!(
+        order.home == place.shard,
+        "V1",
+        "{kind} of an order of shard {} stands in a section of shard {}",
+        order.home,
+        place.shard
+    );
+    demand!(
+        order.version.checked_add(1) == Some(record.version),
+        "I14",
+        "{kind} makes version {} of the order, the one before is {}",
+        record.version,
+        order.version
+    );
+    demand!(
+        record.previous_seq == order.last_seq,
+        "I14",
+        "{kind} says that the order's record before it is {}, it is {}",
+        record.previous_seq,
+        order.last_seq
+    );
+    let partial = matches!(record.kind, CANCEL | SHIP | SHORT);
+    demand!(
+        order.placed == partial,
+        "I4",
+        "{kind} of an order that is {}",
+        if order.placed { "placed" } else { "a reservation" }
+    );
+    demand!(
+        partial || record.lines().next().is_none(),
+        "V1",
+        "{kind} has line entries, only CANCEL, SHIP and SHORT do"
+    );
+    let due = order.deadline <= place.time;
+    demand!(
+        partial || due == (record.kind == EXPIRE),
+        "I8",
+        "{kind} at {} of a reservation with deadline {}",
+        place.time,
+        order.deadline
+    );
+    Ok(())
+}

@@ -1,0 +1,8 @@
+//! What each record kind may do, one file for each group of kinds.
+
+pub(crate) mod basket;
+mod define;
+mod follow_up;
+mod slots;
+mod stock;
+mod tentative;

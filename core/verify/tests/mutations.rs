@@ -1,0 +1,467 @@
+//! The verifier can fail: meaningful changes to valid journals, sealed again with right CRCs and
+//! hashes so that only the meaning is wrong, are found under the name of the broken rule.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on stops")]
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use onhand_verify::{FailureKind, Options, verify};
+use support::random::random_shop;
+use support::{A, At, Body, C, Journal, Mv, R, T, X};
+
+/// A change, and the rules of which one must name it.
+struct Mutation {
+    name: &'static str,
+    journal: Journal,
+    rules: &'static [&'static str],
+}
+
+/// What later records say of earlier ones, so that a change there can't stay without a trace.
+struct Facts {
+    /// Orders with how many records they have after their first.
+    follow_ups: BTreeMap<u128, u32>,
+    /// Last record that lists each cell.
+    last_listing: BTreeMap<u32, At>,
+    /// Orders whose units were taken across shards.
+    taken: BTreeSet<u128>,
+}
+
+impl Facts {
+    fn of(journal: &Journal) -> Self {
+        let mut facts = Self {
+            follow_ups: BTreeMap::new(),
+            last_listing: BTreeMap::new(),
+            taken: BTreeSet::new(),
+        };
+        for at in journal.places() {
+            match &journal.at(at).body {
+                Body::FollowUp(r) => *facts.follow_ups.entry(r.order).or_insert(0) += 1,
+                Body::Take(r) => _ = facts.taken.insert(r.order),
+                Body::Stock(r) => {
+                    facts.last_listing.extend(r.entries.iter().map(|entry| (entry.cell, at)));
+                }
+                Body::Settle(r) => {
+                    facts.last_listing.extend(r.entries.iter().map(|entry| (entry.cell, at)));
+                }
+                _ => {}
+            }
+        }
+        facts
+    }
+
+    /// Whether dropping the record leaves a trace. It does not where the record is the last word
+    /// on its order or cell: the shorter history is a valid one.
+    fn is_referenced(&self, journal: &Journal, at: At) -> bool {
+        match &journal.at(at).body {
+            Body::Open(_) | Body::Define(_) | Body::Take(_) | Body::Settle(_) => true,
+            Body::Stock(r) => {
+                r.entries.iter().any(|entry| self.last_listing[&entry.cell] != at)
+                    || !r.instructions.is_empty()
+            }
+            Body::Basket(r) => r.cross || self.follow_ups.contains_key(&r.key),
+            Body::FollowUp(r) => {
+                let last = u64::from(r.version) == 1 + u64::from(self.follow_ups[&r.order]);
+                !last || !r.instructions.is_empty()
+            }
+            Body::Evict(_) | Body::Refused(_) => false,
+        }
+    }
+}
+
+const ANY: &[&str] = &[
+    "I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I9", "I10", "I13", "I14", "I17", "V1", "V2",
+    "V3", "V4", "V5", "V6",
+];
+
+fn changed(journal: &Journal, at: At, change: impl FnOnce(&mut Body)) -> Journal {
+    let mut copy = journal.clone();
+    change(&mut copy.at_mut(at).body);
+    copy
+}
+
+/// Mutations of one movement of one record.
+fn movement_mutations(journal: &Journal, at: At, out: &mut Vec<Mutation>) {
+    let mut body = journal.at(at).body.clone();
+    let lists: Vec<usize> = body.lists_mut().iter().map(|list| list.len()).collect();
+    for (list, length) in lists.into_iter().enumerate() {
+        for index in 0..length {
+            let mut add = |name, rules, change: &dyn Fn(&mut Vec<Mv>)| {
+                let journal = changed(journal, at, |body| change(body.lists_mut()[list]));
+                out.push(Mutation { name, journal, rules });
+            };
+            // An import may name a cell several times.
+            if !matches!(&body, Body::Stock(r) if r.operation == 7) {
+                add("duplicate a movement", ANY, &|list| list.push(list[index]));
+            }
+            add("quantity zero", &["I13"], &|list| list[index].quantity = 0);
+            add("quantity above the maximum", &["I13"], &|list| {
+                list[index].quantity = 1_000_000_001;
+            });
+            add("bucket without a meaning", &["I13"], &|list| list[index].to = 7);
+            let codes = [A, T, R, C, 8, X, 32, 33, 34, 35, 36];
+            for bucket in [codes[at.2 % 11], codes[(at.1 + index + 5) % 11]] {
+                add("other bucket from", ANY, &|list| {
+                    let m = &mut list[index];
+                    m.from = if m.from == bucket { 12 } else { bucket };
+                });
+                add("other bucket to", ANY, &|list| {
+                    let m = &mut list[index];
+                    m.to = if m.to == bucket { 12 } else { bucket };
+                });
+            }
+            add("other line", ANY, &|list| list[index].line += 600);
+            add("cell that was never declared", ANY, &|list| list[index].cell ^= 0x00F0_0000);
+            add("cell of another shard", ANY, &|list| list[index].cell ^= 0x0100_0000);
+            if !is_adjust(&body) {
+                add("drop a movement", ANY, &|list| _ = list.remove(index));
+                add("turn a movement round", ANY, &|list| {
+                    let m = &mut list[index];
+                    (m.from, m.to) = (m.to, m.from);
+                });
+            }
+            if is_quantity_checked(&body) {
+                add("one unit more", ANY, &|list| list[index].quantity += 1);
+                add("one unit less", ANY, &|list| list[index].quantity -= 1);
+            }
+        }
+    }
+}
+
+/// Whether another record or field says how many units move. What comes in, is counted or set
+/// aside is said once, so another number is another valid history.
+fn is_quantity_checked(body: &Body) -> bool {
+    !matches!(body, Body::Stock(r) if r.operation != 6)
+}
+
+/// A count may find more, fewer, or just the units expected: each is a valid history.
+fn is_adjust(body: &Body) -> bool {
+    matches!(body, Body::Stock(r) if r.operation == 2)
+}
+
+/// Mutations of the other fields of one record.
+fn field_mutations(journal: &Journal, at: At, facts: &Facts, out: &mut Vec<Mutation>) {
+    let mut add = |name, rules, change: &dyn Fn(&mut Body)| {
+        let journal = changed(journal, at, change);
+        out.push(Mutation { name, journal, rules });
+    };
+    let body = &journal.at(at).body;
+    let earlier_key = journal
+        .places()
+        .into_iter()
+        .take_while(|place| *place != at)
+        .filter_map(|place| journal.at(place).body.clone().key_mut().copied())
+        .last();
+    if let Some(key) = earlier_key
+        && body.clone().key_mut().is_some()
+    {
+        // A definition's copies and a basket's baskets-in-flight miss the key that was changed.
+        let rules: &[&str] = &["I7", "V4", "I4", "V2"];
+        add("reuse a key", rules, &|body| *body.key_mut().unwrap() = key);
+        add("key zero", &["I7"], &|body| *body.key_mut().unwrap() = 0);
+    }
+    match body {
+        Body::Define(_) => {
+            let with = |change: fn(&mut support::Define)| {
+                move |body: &mut Body| {
+                    if let Body::Define(r) = body {
+                        change(r);
+                    }
+                }
+            };
+            add("SKU version jumps", &["I14", "V4"], &with(|r| r.version += 1));
+            add("SKU version repeats", &["I14", "V4"], &with(|r| r.version -= 1));
+            add("copy flag", &["V4"], &with(|r| r.copy = !r.copy));
+            add("SKU index jumps", &["V4"], &with(|r| r.sku += 1));
+            add("price differs between shards", &["V4"], &with(|r| r.price += 1));
+            add("price below zero", &["I13"], &with(|r| r.price = -1));
+            add("limit differs between shards", &["V4"], &with(|r| r.limit += 1));
+            add("limit of a kit", &["V4"], &with(|r| (r.kind, r.limit) = (5, 1)));
+            add("kind unknown", &["I13"], &with(|r| r.kind = 6));
+            add("currency changes", &["V4"], &with(|r| r.currency = 840));
+            add("code changes", &["V4"], &with(|r| r.code.push('x')));
+        }
+        Body::Stock(r) => stock_mutations(r, &mut add),
+        Body::Basket(r) => basket_mutations(r, facts, &mut add),
+        Body::FollowUp(r) => follow_up_mutations(r, &mut add),
+        Body::Take(_) => {
+            let with = |change: fn(&mut support::Take)| {
+                move |body: &mut Body| {
+                    if let Body::Take(r) = body {
+                        change(r);
+                    }
+                }
+            };
+            add("TAKE for another order", &["V2", "I4"], &with(|r| r.order ^= 1 << 100));
+            add("TAKE for another home", &["V2", "I4"], &with(|r| r.home ^= 1));
+        }
+        Body::Settle(_) => {
+            let with = |change: fn(&mut support::Settle)| {
+                move |body: &mut Body| {
+                    if let Body::Settle(r) = body {
+                        change(r);
+                    }
+                }
+            };
+            let rules: &[&str] = &["V2", "I13"];
+            add("settle number jumps", rules, &with(|r| r.number += 1));
+            add("settle without number", rules, &with(|r| r.number = 0));
+            add("settle for another customer", &["V2"], &with(|r| r.customer += 1));
+            add("settle of another home", &["V2"], &with(|r| r.home ^= 1));
+            add("settle of another order", &["V2"], &with(|r| r.id ^= 1 << 99));
+            add("outcome flips", rules, &with(|r| r.outcome ^= 1));
+        }
+        Body::Refused(_) => {
+            let with = |change: fn(&mut support::Refused)| {
+                move |body: &mut Body| {
+                    if let Body::Refused(r) = body {
+                        change(r);
+                    }
+                }
+            };
+            add("false sold-out", &["I17"], &with(|r| r.asked -= 1));
+            add("available units told wrong", &["I17"], &with(|r| r.available += 1));
+            add("tentative units told wrong", &["I17"], &with(|r| r.tentative += 1));
+            add("refusal of no SKU", &["V4"], &with(|r| r.sku = 999));
+        }
+        Body::Evict(_) => add("evict too many", &["V6"], &|body| {
+            if let Body::Evict(orders) = body {
+                *orders += 1;
+            }
+        }),
+        Body::Open(_) => add("shards without definitions", &["V5", "V4"], &|body| {
+            if let Body::Open(shards) = body {
+                *shards += 1;
+            }
+        }),
+    }
+}
+
+type Add<'a> = dyn FnMut(&'static str, &'static [&'static str], &dyn Fn(&mut Body)) + 'a;
+
+fn stock_mutations(r: &support::Stock, add: &mut Add<'_>) {
+    let with = |change: fn(&mut support::Stock)| {
+        move |body: &mut Body| {
+            if let Body::Stock(r) = body {
+                change(r);
+            }
+        }
+    };
+    add("cell version jumps", &["I14"], &with(|r| r.entries[0].version += 1));
+    add("cell version repeats", &["I14"], &with(|r| r.entries[0].version -= 1));
+    // An import may declare a cell of any SKU.
+    if r.operation != 7 || r.entries[0].version > 1 {
+        add("cell entry of another SKU", &["V1", "V4", "I14"], &with(|r| r.entries[0].sku ^= 1));
+    }
+    add("cell entry dropped", &["V1", "I14"], &with(|r| _ = r.entries.pop()));
+    add(
+        "cell entry twice",
+        &["V1", "I14"],
+        &with(|r| {
+            let mut entry = r.entries[0];
+            entry.version += 1;
+            r.entries.push(entry);
+        }),
+    );
+    add("operation unknown", &["I13"], &with(|r| r.operation = 8));
+    add("other operation", ANY, &with(|r| r.operation = 1 + r.operation % 7));
+    if r.operation == 2 {
+        add("count of other units", &["I14"], &with(|r| r.expected += 1));
+    }
+    if r.operation == 6 {
+        add("transfer that was not sent", &["V1"], &with(|r| r.transfer ^= 1 << 80));
+    }
+    if r.operation == 3 || r.operation == 4 {
+        add("other reason", &["V1"], &with(|r| r.reason = 8 + (r.reason - 7) % 5));
+    }
+}
+
+fn basket_mutations(r: &support::Basket, facts: &Facts, add: &mut Add<'_>) {
+    let with = |change: fn(&mut support::Basket)| {
+        move |body: &mut Body| {
+            if let Body::Basket(r) = body {
+                change(r);
+            }
+        }
+    };
+    add("total one more", &["I6"], &with(|r| r.total += 1));
+    add("total one less", &["I6"], &with(|r| r.total -= 1));
+    add("currency", &["I6"], &with(|r| r.currency = 840));
+    add("cross-shard flag", &["V1", "V2"], &with(|r| r.cross = !r.cross));
+    add("fill policy unknown", &["I13"], &with(|r| r.fill = 3));
+    add("no lines", &["I13"], &with(|r| r.lines.clear()));
+    add("line asks nothing", &["I13", "I5"], &with(|r| r.lines[0].asked = 0));
+    add("line of an undefined SKU", &["V4"], &with(|r| r.lines[0].sku = 999));
+    add(
+        "line at another location",
+        &["V1"],
+        &with(|r| {
+            // Every cell of the line is elsewhere; a line that got nothing is left as it is, so
+            // each of them is changed.
+            for line in &mut r.lines {
+                line.location = 9_999;
+            }
+        }),
+    );
+    if r.fill == 0 {
+        add("one unit more asked than granted", &["I10", "I6"], &with(|r| r.lines[0].asked += 1));
+        add(
+            "one unit less asked than granted",
+            &["I5", "I6", "I13"],
+            &with(|r| {
+                r.lines[0].asked -= 1;
+            }),
+        );
+    }
+    if r.fill == 1 {
+        add("least above what is granted", &["I10"], &with(|r| r.fill_min = 1_000_000));
+        add("least is nothing", &["I13"], &with(|r| r.fill_min = 0));
+    }
+    if r.priced {
+        add("discount above the line", &["I6"], &with(|r| r.lines[0].discount = 1 << 40));
+        add("discount below zero", &["I6"], &with(|r| r.lines[0].discount = -1));
+    }
+    if r.reserve {
+        add("deadline at once", &["I8"], &with(|r| r.deadline = 1));
+        add("deadline behind the hard one", &["I8"], &with(|r| r.deadline = r.hard + 1));
+        add("deadline of another world", &["I8"], &with(|r| r.hard = r.deadline - 1));
+    }
+    if facts.taken.contains(&r.key) {
+        add("customer changes under way", &["I9"], &with(|r| r.customer += 1));
+    }
+    add("order id changes", ANY_OR_NONE, &with(|r| r.key ^= 1 << 90));
+}
+
+/// A change that may be a valid history of its own: it only must not stop the verifier.
+const ANY_OR_NONE: &[&str] = &[];
+
+fn follow_up_mutations(r: &support::FollowUp, add: &mut Add<'_>) {
+    let with = |change: fn(&mut support::FollowUp)| {
+        move |body: &mut Body| {
+            if let Body::FollowUp(r) = body {
+                change(r);
+            }
+        }
+    };
+    add("order version jumps", &["I14"], &with(|r| r.version += 1));
+    add("order version repeats", &["I14"], &with(|r| r.version -= 1));
+    add("previous seq", &["I14"], &with(|r| r.previous += 1));
+    add("of an order that is not", &["I4"], &with(|r| r.order ^= 1 << 90));
+    if r.kind == 7 {
+        add("extended by another time", &["I8"], &with(|r| r.time_to_live += 1 << 40));
+        add("extended into the past", &["I8"], &with(|r| r.deadline = 1));
+        add("extended past the hard deadline", &["I8"], &with(|r| r.deadline += 1 << 40));
+    }
+    if r.lines.is_empty() {
+        add("line entry from nowhere", &["V1"], &with(|r| r.lines.push((0, 1))));
+    } else {
+        add("line entry one more", &["I5"], &with(|r| r.lines[0].1 += 1));
+        add("line entry one less", &["I5", "I13"], &with(|r| r.lines[0].1 -= 1));
+        add("line entry of another line", &["I5"], &with(|r| r.lines[0].0 += 600));
+        // No entry at all stands for everything that is committed.
+        if r.lines.len() > 1 {
+            add("line entry dropped", &["I5"], &with(|r| _ = r.lines.pop()));
+        }
+        add("line entry twice", &["I5"], &with(|r| r.lines.push(r.lines[0])));
+    }
+    if r.kind == 12 {
+        add("expired with a key", &["I7"], &with(|r| r.key = 77));
+    }
+    let other = if r.kind == 12 { 8 } else { 12 };
+    let change = move |body: &mut Body| {
+        if let Body::FollowUp(r) = body {
+            r.kind = other;
+        }
+    };
+    add("other kind", ANY, &change);
+}
+
+/// Mutations of whole records: dropped, doubled, moved before what they depend on.
+fn record_mutations(journal: &Journal, at: At, facts: &Facts, out: &mut Vec<Mutation>) {
+    if facts.is_referenced(journal, at) {
+        let mut copy = journal.clone();
+        copy.frames[at.0].sections[at.1].records.remove(at.2);
+        out.push(Mutation { name: "drop a record", journal: copy, rules: ANY });
+    }
+    let body = &journal.at(at).body;
+    if !matches!(body, Body::Refused(_)) {
+        let mut copy = journal.clone();
+        let record = copy.at(at).clone();
+        copy.frames[at.0].sections[at.1].records.insert(at.2, record);
+        out.push(Mutation { name: "duplicate a record", journal: copy, rules: ANY });
+    }
+    let needs_what_came_before = match body {
+        Body::Open(_) | Body::Refused(_) => false,
+        Body::Stock(r) => r.entries[0].version > 1,
+        _ => true,
+    };
+    if needs_what_came_before {
+        let mut copy = journal.clone();
+        let record = copy.frames[at.0].sections[at.1].records.remove(at.2);
+        let (shard, time) = (journal.frames[at.0].sections[at.1].shard, 1_000);
+        let section = support::Section { shard, time, records: vec![record] };
+        // Behind the OPEN record, which stays first.
+        let open = copy.frames[0].sections[0].records.remove(0);
+        let first = support::Section { shard: 0, time: 1_000, records: vec![open] };
+        copy.frames[0].sections.insert(0, section);
+        copy.frames[0].sections.insert(0, first);
+        let is_first_definition = matches!(
+            &journal.at(at).body,
+            Body::Define(r) if !r.copy && r.sku == 0 && r.version == 1
+        );
+        if !is_first_definition {
+            out.push(Mutation { name: "record before its cause", journal: copy, rules: ANY });
+        }
+    }
+}
+
+fn outcome(journal: &Journal, dir: &Path) -> Option<(&'static str, String)> {
+    journal.write(dir);
+    match verify(dir, Options::default()) {
+        Ok(_) => None,
+        Err(failure) => {
+            assert_eq!(failure.kind, FailureKind::Violation, "{failure}");
+            Some((failure.invariant, failure.to_string()))
+        }
+    }
+}
+
+/// Goal: every meaningful change is found and named; method: all mutations of every record of
+/// several random journals, thousands in all.
+#[test]
+fn every_meaningful_change_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut missed = Vec::new();
+    let mut missed_names = BTreeMap::new();
+    for seed in 1..=2 {
+        let journal = random_shop(seed, 3, 40).close(1 << 15);
+        assert_eq!(outcome(&journal, dir.path()), None, "seed {seed} is valid");
+        let facts = Facts::of(&journal);
+        for at in journal.places() {
+            let mut mutations = Vec::new();
+            record_mutations(&journal, at, &facts, &mut mutations);
+            field_mutations(&journal, at, &facts, &mut mutations);
+            movement_mutations(&journal, at, &mut mutations);
+            for Mutation { name, journal: wrong, rules } in mutations {
+                if wrong == journal {
+                    continue;
+                }
+                let found = outcome(&wrong, dir.path());
+                *counts.entry(name).or_insert(0) += 1;
+                let right = rules.is_empty()
+                    || found.as_ref().is_some_and(|(rule, _)| rules.contains(rule));
+                if !right {
+                    let body = &journal.at(at).body;
+                    missed.push(format!("seed {seed} {name}: {found:?} of {body:?}"));
+                    *missed_names.entry(name).or_insert(0_u32) += 1;
+                }
+            }
+        }
+    }
+    let all: u32 = counts.values().sum();
+    assert!(all > 5_000, "only {all} mutations: {counts:?}");
+    let shown: Vec<&String> = missed.iter().take(12).collect();
+    assert!(missed.is_empty(), "of {all} missed {missed_names:?}, such as {shown:#?}");
+}

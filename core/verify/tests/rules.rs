@@ -1,0 +1,236 @@
+//! One small history for each rule that takes more than one record to break.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on stops")]
+
+mod support;
+
+use onhand_verify::{Options, verify};
+use support::shop::{Shop, line};
+use support::{Body, Journal, MISSING};
+
+fn found(journal: &Journal) -> Option<(&'static str, String)> {
+    let dir = tempfile::tempdir().unwrap();
+    journal.write(dir.path());
+    verify(dir.path(), Options::default()).err().map(|failure| (failure.invariant, failure.reason))
+}
+
+fn check(journal: &Journal, rule: &str, words: &str) {
+    let (invariant, reason) = found(journal).unwrap_or_else(|| panic!("{rule} is not found"));
+    assert_eq!(invariant, rule, "{reason}");
+    assert!(reason.contains(words), "{reason}");
+}
+
+/// Changes the bodies that `choose` takes, in order of the journal.
+fn change(mut journal: Journal, mut choose: impl FnMut(&mut Body)) -> Journal {
+    for at in journal.places() {
+        choose(&mut journal.at_mut(at).body);
+    }
+    journal
+}
+
+/// Goal: the unit that is not there can't be sold, however consistent the rest is.
+#[test]
+fn overselling_is_found_with_its_numbers() {
+    let mut shop = Shop::open(1);
+    let sku = shop.define("S", 250, 0, &[]);
+    shop.receive(0, sku, 10, 5);
+    shop.basket(0, 7, &[line(sku, 3)], (0, 0), None);
+    shop.basket(0, 8, &[line(sku, 2)], (0, 0), None);
+    let journal = change(shop.close(1 << 15), |body| {
+        if let Body::Stock(record) = body {
+            record.movements[0].quantity = 4;
+        }
+    });
+    check(&journal, "I2", "2 units A to C of cell 0:0 for line 0 while it holds 1 available");
+}
+
+/// Goal: units leave a bucket only as often as they came into it.
+#[test]
+fn negative_buckets_are_found() {
+    let mut shop = Shop::open(1);
+    let sku = shop.define("S", 250, 0, &[]);
+    let cell = shop.receive(0, sku, 10, 5);
+    shop.set_aside(cell, 2, MISSING, false);
+    shop.set_aside(cell, 2, MISSING, true);
+    let journal = change(shop.close(1 << 15), |body| {
+        if let Body::Stock(record) = body
+            && record.operation == 4
+        {
+            record.movements[0].quantity = 3;
+        }
+    });
+    check(
+        &journal,
+        "I1",
+        "3 units U[missing] to A of cell 0:0 for line 0 while the bucket holds 2",
+    );
+}
+
+fn limited(second: u32, limit: u32) -> Journal {
+    let mut shop = Shop::open(2);
+    let part = shop.define("PART", 100, limit, &[]);
+    let kit = shop.define("KIT", 150, 0, &[(part, 2)]);
+    shop.receive(0, part, 10, 50);
+    let first = shop.basket(0, 7, &[line(kit, 1), line(part, 1)], (0, 0), None).unwrap();
+    shop.basket(0, 8, &[line(part, second)], (0, 0), None);
+    shop.basket(1, 7, &[line(part, second)], (0, 0), None);
+    shop.part(first, 9, 1);
+    shop.basket(0, 7, &[line(kit, 1)], (0, 0), None);
+    shop.close(1 << 16)
+}
+
+/// Goal: a limit holds over orders, lines, kits and shards; what is cancelled counts no more.
+#[test]
+fn limits_hold_over_orders_lines_kits_and_shards() {
+    assert_eq!(found(&limited(2, 5)), None);
+    check(&limited(3, 5), "I9", "customer 0x7 has 6 units of SKU PART, the limit is 5");
+    let unnamed = change(limited(2, 5), |body| match body {
+        Body::Basket(record) => record.customer = 0,
+        Body::Take(record) => record.customer = 0,
+        _ => {}
+    });
+    check(&unnamed, "I9", "no customer is named");
+}
+
+/// Goal: a limit that comes later counts what live orders hold, and judges only new orders.
+#[test]
+fn later_limits_count_live_orders() {
+    for (limit, content) in [(5, true), (4, false)] {
+        let mut shop = Shop::open(1);
+        let sku = shop.define("S", 100, 0, &[]);
+        shop.receive(0, sku, 10, 50);
+        shop.basket(0, 7, &[line(sku, 4)], (0, 0), None);
+        shop.redefine(sku, 100, limit);
+        shop.basket(0, 7, &[line(sku, 1)], (0, 0), None);
+        assert_eq!(found(&shop.close(1 << 15)).is_none(), content, "limit {limit}");
+    }
+}
+
+/// Goal: no reservation outlives its deadline, is placed after it, or expires before it.
+#[test]
+fn deadlines_are_kept() {
+    let history = || {
+        let mut shop = Shop::open(1);
+        let sku = shop.define("S", 100, 0, &[]);
+        shop.receive(0, sku, 10, 50);
+        let key = shop.basket(0, 7, &[line(sku, 4)], (0, 0), Some((1_100, 1_500))).unwrap();
+        (shop, sku, key)
+    };
+    let (mut late, sku, _) = history();
+    late.now = 1_100;
+    late.receive(0, sku, 10, 1);
+    check(&late.close(1 << 15), "I8", "deadline 1100 is live after the section of shard 0 at 1100");
+    let (mut placed, _, key) = history();
+    placed.now = 1_100;
+    placed.place(key);
+    check(&placed.close(1 << 15), "I8", "PLACE at 1100 of a reservation with deadline 1100");
+    let (mut early, _, key) = history();
+    early.now = 1_099;
+    early.release(key, true);
+    check(&early.close(1 << 15), "I8", "EXPIRE at 1099 of a reservation with deadline 1100");
+    let (mut right, sku, key) = history();
+    right.extend(key, 1_500);
+    right.now = 1_200;
+    right.receive(0, sku, 10, 1);
+    right.tick(300);
+    assert_eq!(found(&right.close(1 << 15)), None);
+}
+
+/// Goal: a shard's time never goes back; shards may differ.
+#[test]
+fn time_goes_forward_within_a_shard() {
+    let mut shop = Shop::open(2);
+    let sku = shop.define("S", 100, 0, &[]);
+    shop.now = 5_000;
+    shop.receive(0, sku, 10, 50);
+    shop.now = 3_000;
+    shop.receive(1, sku, 11, 50);
+    let good = shop.clone();
+    assert_eq!(found(&good.close(1 << 15)), None);
+    shop.receive(0, sku, 10, 50);
+    check(&shop.close(1 << 15), "V3", "time of shard 0 goes back from 5000 to 3000");
+}
+
+/// Goal: the fill policy and the price are recomputed from what was granted.
+#[test]
+fn partial_fills_are_granted_and_priced_right() {
+    let mut shop = Shop::open(1);
+    let sku = shop.define("S", 101, 0, &[]);
+    shop.receive(0, sku, 10, 5);
+    let mut priced = line(sku, 8);
+    (priced.unit, priced.discount) = (99, 10);
+    shop.basket(0, 7, &[priced], (1, 5), None).unwrap();
+    let journal = shop.close(1 << 15);
+    assert_eq!(found(&journal), None);
+    let total = 99 * 5 - 10 * 5 / 8;
+    let dearer = change(journal.clone(), |body| {
+        if let Body::Basket(record) = body {
+            assert_eq!(record.total, total);
+            record.total += 1;
+        }
+    });
+    check(&dearer, "I6", "total is 490, the lines add up to 489");
+    let whole = change(journal, |body| {
+        if let Body::Basket(record) = body {
+            record.fill_min = 6;
+        }
+    });
+    check(&whole, "I10", "at least 6 of 8 units, 5 are granted");
+}
+
+/// Goal: the kit rule: components go in the kit's proportion.
+#[test]
+fn half_a_kit_is_found() {
+    let mut shop = Shop::open(1);
+    let (one, two) = (shop.define("ONE", 1, 0, &[]), shop.define("TWO", 1, 0, &[]));
+    let kit = shop.define("KIT", 100, 0, &[(one, 2), (two, 1)]);
+    shop.receive(0, one, 10, 9);
+    shop.receive(0, two, 10, 9);
+    shop.basket(0, 7, &[line(kit, 3)], (0, 0), None).unwrap();
+    let journal = change(shop.close(1 << 15), |body| {
+        if let Body::Basket(record) = body {
+            record.movements[1].quantity -= 1;
+        }
+    });
+    check(&journal, "I4", "2 units of component SKU index 1 are not 3 kits of 1 each");
+}
+
+/// Goal: a key that stands twice is named with both places, though keys are compared at the end.
+#[test]
+fn reused_keys_name_both_records() {
+    let mut shop = Shop::open(1);
+    let sku = shop.define("S", 101, 0, &[]);
+    let mut keys = Vec::new();
+    for _ in 0..4 {
+        shop.receive(0, sku, 10, 5);
+    }
+    let journal = change(shop.close(1 << 15), |body| {
+        if let Body::Stock(record) = body {
+            keys.push(record.key);
+            if keys.len() == 4 {
+                record.key = keys[1];
+            }
+        }
+    });
+    check(&journal, "I7", "of record 6 stands at record 4 too");
+}
+
+/// Goal: a sold-out answer is checked against the very units of its position.
+#[test]
+fn false_sold_out_is_found() {
+    let mut shop = Shop::open(1);
+    let sku = shop.define("S", 101, 0, &[]);
+    shop.receive(0, sku, 10, 5);
+    shop.receive(0, sku, 11, 2);
+    shop.refuse(0, sku, 11);
+    shop.refuse(0, sku, 0);
+    let journal = shop.close(1 << 15);
+    assert_eq!(found(&journal), None);
+    let wrong = change(journal, |body| {
+        if let Body::Refused(record) = body
+            && record.location == 11
+        {
+            record.asked = 2;
+        }
+    });
+    check(&wrong, "I17", "asked 2 is not above available 2 + tentative 0");
+}

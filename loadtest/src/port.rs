@@ -1,0 +1,118 @@
+//! A buyer's way to the target: takes requests, gives their outcomes.
+
+use std::sync::Arc;
+
+use crate::http::{Connection, Request};
+use crate::op::{Catalogue, Loss, Op, Outcome};
+use crate::wire;
+
+/// Most items of one `POST /v1/batch`.
+pub const BATCH_ITEMS_MAX: usize = 1_000;
+
+/// One connection to a target.
+#[derive(Debug)]
+pub(crate) enum Port {
+    /// Over HTTP.
+    Http(HttpPort),
+    /// To an engine inside this process.
+    #[cfg(feature = "inproc")]
+    InProc(crate::inproc::InProcPort),
+}
+
+impl Port {
+    /// Sends the requests together and gives an outcome for each, in order.
+    pub(crate) async fn exchange(&mut self, ops: &[&Op], out: &mut Vec<Outcome>) {
+        match self {
+            Self::Http(port) => port.exchange(ops, out).await,
+            #[cfg(feature = "inproc")]
+            Self::InProc(port) => port.exchange(ops, out).await,
+        }
+    }
+
+    /// Returns how often the connection was made anew.
+    pub(crate) fn reconnects(&self) -> u64 {
+        match self {
+            Self::Http(port) => port.connection.reconnects(),
+            #[cfg(feature = "inproc")]
+            Self::InProc(_) => 0,
+        }
+    }
+}
+
+/// A connection over HTTP that sends requests one by one or in batches.
+#[derive(Debug)]
+pub(crate) struct HttpPort {
+    connection: Connection,
+    catalogue: Arc<Catalogue>,
+    /// Items of one batch; 1 sends each request alone.
+    batch: usize,
+    body: String,
+}
+
+impl HttpPort {
+    pub(crate) fn new(connection: Connection, catalogue: Arc<Catalogue>, batch: usize) -> Self {
+        Self { connection, catalogue, batch, body: String::new() }
+    }
+
+    async fn exchange(&mut self, ops: &[&Op], out: &mut Vec<Outcome>) {
+        let batch = self.batch.clamp(1, BATCH_ITEMS_MAX);
+        for chunk in ops.chunks(batch) {
+            self.push(chunk, batch > 1);
+        }
+        if let Err(loss) = self.connection.flush().await {
+            out.extend(ops.iter().map(|_| Err(loss)));
+            return;
+        }
+        let mut lost = None;
+        for chunk in ops.chunks(batch) {
+            let received = match lost {
+                None => self.connection.receive().await,
+                Some(_) => Err(Loss::Connection),
+            };
+            match received {
+                Err(loss) => {
+                    lost = Some(loss);
+                    out.extend(chunk.iter().map(|_| Err(loss)));
+                }
+                Ok(response) => {
+                    let (status, seq) = (response.status, response.seq);
+                    let envelope = wire::Envelope { status, seq, replayed: response.replayed };
+                    if batch > 1 {
+                        wire::read_batch(envelope, response.body, chunk.len(), out);
+                    } else {
+                        out.push(wire::read_answer(envelope, response.body));
+                    }
+                }
+            }
+        }
+    }
+
+    fn push(&mut self, ops: &[&Op], batched: bool) {
+        self.body.clear();
+        if batched {
+            self.body.push_str("{\"items\":[");
+            for (at, op) in ops.iter().enumerate() {
+                if at > 0 {
+                    self.body.push(',');
+                }
+                wire::write_item(&mut self.body, op, &self.catalogue);
+            }
+            self.body.push_str("]}");
+            let body = self.body.as_bytes();
+            let (path, key) = ("/v1/batch", "");
+            self.connection.push(Request { method: "POST", path, key, headers: "", body });
+            return;
+        }
+        for op in ops {
+            wire::write_body(&mut self.body, op, &self.catalogue);
+            self.connection.push(Request {
+                method: "POST",
+                path: &wire::path(op),
+                key: &op.key,
+                headers: "",
+                body: self.body.as_bytes(),
+            });
+            self.body.clear();
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Judges refusals: was there a moment at which too few units could be promised?
+//!
+//! A refusal was decided at some position between the latest one that its buyer knew when asking
+//! (`after`) and the one that it names (`seq`). It is false if enough units could be promised at
+//! every position of that window. The window is narrow, and no true refusal fails the test.
+
+use std::collections::HashMap;
+
+use crate::ledger::{SoldOut, SoldOutTally};
+
+/// A stretch of positions with one level.
+#[derive(Clone, Copy, Debug)]
+struct Stretch {
+    level: i64,
+    /// Last position with this level; `u64::MAX` while it lasts.
+    until: u64,
+}
+
+/// The history of one cell, as far as a later question may need it: levels ascend strictly from
+/// the bottom to the top, for a level at or above a later one answers no question.
+#[derive(Debug)]
+struct History(Vec<Stretch>);
+
+impl History {
+    /// Starts before the first event: no units.
+    fn new() -> Self {
+        Self(vec![Stretch { level: 0, until: u64::MAX }])
+    }
+
+    fn push(&mut self, level: i64, seq: u64) {
+        if let Some(top) = self.0.last_mut() {
+            top.until = seq.saturating_sub(1);
+        }
+        while self.0.last().is_some_and(|top| top.level >= level) {
+            self.0.pop();
+        }
+        self.0.push(Stretch { level, until: u64::MAX });
+    }
+
+    /// Returns the last position with fewer than `asked` units; `u64::MAX` for now.
+    fn last_short(&self, asked: u64) -> Option<u64> {
+        let asked = i64::try_from(asked).unwrap_or(i64::MAX);
+        let below = self.0.partition_point(|stretch| stretch.level < asked);
+        below.checked_sub(1).map(|top| self.0[top].until)
+    }
+}
+
+/// The refusals of a run, waiting for the events up to their position.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    /// In descending order of position: the next one to settle is the last.
+    refusals: Vec<(SoldOut, SoldOutTally)>,
+    cells: HashMap<(u32, u32), History>,
+    settled: u64,
+    exact: u64,
+}
+
+impl Watch {
+    pub(crate) fn new(refusals: HashMap<SoldOut, SoldOutTally>) -> Self {
+        let mut refusals: Vec<_> = refusals.into_iter().collect();
+        refusals.sort_unstable_by_key(|(refusal, _)| std::cmp::Reverse(*refusal));
+        let mut cells = HashMap::new();
+        for (refusal, _) in &refusals {
+            cells.entry((refusal.sku, refusal.location)).or_insert_with(History::new);
+        }
+        Self { refusals, cells, settled: 0, exact: 0 }
+    }
+
+    /// Notes the level of a cell after the event at `seq`; location 0 stands for the whole SKU.
+    pub(crate) fn level(&mut self, sku: u32, location: u32, seq: u64, level: i64) {
+        if let Some(history) = self.cells.get_mut(&(sku, location)) {
+            history.push(level, seq);
+        }
+    }
+
+    /// Judges every refusal at a position below `seq`; reports the false ones.
+    pub(crate) fn settle_before(
+        &mut self,
+        seq: u64,
+        mut report: impl FnMut(SoldOut, SoldOutTally),
+    ) {
+        while let Some((refusal, tally)) = self.refusals.last().copied() {
+            if refusal.seq >= seq && seq != u64::MAX {
+                break;
+            }
+            self.refusals.pop();
+            self.settled += tally.count;
+            let history = self.cells.get(&(refusal.sku, refusal.location));
+            match history.and_then(|history| history.last_short(refusal.asked)) {
+                Some(u64::MAX) => self.exact += tally.count,
+                Some(until) if until >= tally.after => (),
+                Some(_) | None => report(refusal, tally),
+            }
+        }
+    }
+
+    /// Returns how many refusals were judged.
+    pub(crate) const fn settled(&self) -> u64 {
+        self.settled
+    }
+
+    /// Returns how many of them hold at their own position.
+    pub(crate) const fn exact(&self) -> u64 {
+        self.exact
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+
+    /// The history answers as a scan over all levels does, for random histories and questions.
+    #[test]
+    fn the_history_answers_as_a_full_scan() {
+        for seed in 0..300 {
+            let mut rng = Rng::of_item(seed, 0);
+            let (mut history, mut levels) = (History::new(), vec![0_i64]);
+            for seq in 1..=40_u64 {
+                let level = rng.below(6) as i64;
+                history.push(level, seq);
+                levels.push(level);
+                for asked in 0..7_u64 {
+                    let scan = levels.iter().rposition(|level| *level < asked as i64);
+                    let scan = scan.map(|at| if at as u64 == seq { u64::MAX } else { at as u64 });
+                    assert_eq!(history.last_short(asked), scan, "seed {seed} seq {seq}");
+                }
+            }
+        }
+    }
+}

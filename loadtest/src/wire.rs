@@ -1,0 +1,259 @@
+//! Requests as the JSON of the contract, and answers from it.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::time::Instant;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::ledger::bytes_hash;
+use crate::op::{Answer, Catalogue, Loss, Op, OpKind, known_code, order_from_text, order_to_text};
+
+/// Returns the path of a request that is sent alone.
+pub(crate) fn path(op: &Op) -> Cow<'static, str> {
+    match op.kind {
+        OpKind::Buy => Cow::Borrowed("/v1/orders:buy"),
+        OpKind::Reserve => Cow::Borrowed("/v1/reservations"),
+        OpKind::Place => Cow::Borrowed("/v1/orders"),
+        OpKind::Release => {
+            Cow::Owned(format!("/v1/reservations/{}/release", order_to_text(op.order)))
+        }
+    }
+}
+
+/// Appends the body of a request that is sent alone.
+pub(crate) fn write_body(out: &mut String, op: &Op, catalogue: &Catalogue) {
+    // Writing to a string can't fail, here and below.
+    match op.kind {
+        OpKind::Buy | OpKind::Reserve => {
+            out.push('{');
+            if !op.customer.is_empty() {
+                out.push_str("\"customer\":");
+                write_text(out, &op.customer);
+                out.push(',');
+            }
+            out.push_str("\"lines\":[");
+            for (at, line) in op.lines.iter().enumerate() {
+                let comma = if at == 0 { "" } else { "," };
+                let code = &catalogue.sku(line.sku).code;
+                let _ = write!(out, "{comma}{{\"sku\":\"{code}\",\"quantity\":{}", line.quantity);
+                if line.location != 0 {
+                    let _ = write!(out, ",\"location\":{}", line.location);
+                }
+                if let Some(price) = line.price {
+                    let (unit, discount) = (price.unit, price.discount);
+                    let _ = write!(out, ",\"price\":{{\"unit\":{unit},\"discount\":{discount}}}");
+                }
+                out.push('}');
+            }
+            out.push(']');
+            if op.kind == OpKind::Reserve {
+                let _ = write!(out, ",\"ttl_ms\":{}", op.ttl_ms);
+            }
+            out.push('}');
+        }
+        OpKind::Place => {
+            let _ = write!(out, "{{\"reservation\":\"{}\"}}", order_to_text(op.order));
+        }
+        OpKind::Release => out.push_str("{}"),
+    }
+}
+
+/// Appends a request as an item of `POST /v1/batch`.
+pub(crate) fn write_item(out: &mut String, op: &Op, catalogue: &Catalogue) {
+    let _ = write!(out, "{{\"op\":\"{}\",\"key\":", op.kind.name());
+    write_text(out, &op.key);
+    out.push_str(",\"body\":");
+    if op.kind == OpKind::Release {
+        // An item has no path, so its order stands in the body.
+        let _ = write!(out, "{{\"order\":\"{}\"}}", order_to_text(op.order));
+    } else {
+        write_body(out, op, catalogue);
+    }
+    out.push('}');
+}
+
+fn write_text(out: &mut String, text: &str) {
+    let plain = |b: &u8| matches!(b, b' '..=b'~') && *b != b'"' && *b != b'\\';
+    if text.as_bytes().iter().all(plain) {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+    } else {
+        out.push_str(&serde_json::Value::from(text).to_string());
+    }
+}
+
+#[derive(Deserialize)]
+struct BodyWire<'a> {
+    #[serde(borrow, default)]
+    order: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    code: Option<Cow<'a, str>>,
+    #[serde(default)]
+    seq: Option<u64>,
+    #[serde(default)]
+    line: Option<u32>,
+    #[serde(default)]
+    found: Option<i64>,
+}
+
+/// Facts of an answer that stand outside its body.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Envelope {
+    pub(crate) status: u16,
+    pub(crate) seq: Option<u64>,
+    pub(crate) replayed: bool,
+}
+
+/// Reads an answer from its body.
+pub(crate) fn read_answer(envelope: Envelope, body: &[u8]) -> Result<Answer, Loss> {
+    let wire: BodyWire<'_> = serde_json::from_slice(body).map_err(|_| Loss::Malformed)?;
+    let order = match wire.order.as_deref().map(order_from_text) {
+        Some(None) => return Err(Loss::Malformed),
+        Some(order) => order,
+        None => None,
+    };
+    let success = (200..300).contains(&envelope.status);
+    let code = match (success, wire.code.as_deref()) {
+        (true, _) => "",
+        (false, Some(code)) => known_code(code),
+        (false, None) => return Err(Loss::Malformed),
+    };
+    Ok(Answer {
+        status: envelope.status,
+        code,
+        order,
+        seq: wire.seq.or(envelope.seq).unwrap_or(0),
+        replayed: envelope.replayed,
+        line: wire.line,
+        found: wire.found.and_then(|found| u64::try_from(found).ok()),
+        body_hash: bytes_hash(body),
+        done: Instant::now(),
+    })
+}
+
+#[derive(Deserialize)]
+struct BatchWire<'a> {
+    #[serde(borrow)]
+    items: Vec<ItemWire<'a>>,
+    #[serde(default)]
+    seq: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct ItemWire<'a> {
+    status: u16,
+    #[serde(borrow)]
+    body: &'a RawValue,
+    #[serde(default)]
+    replayed: bool,
+}
+
+/// Reads the answers of a batch of `count` items; a batch refused as a whole refuses each item.
+pub(crate) fn read_batch(
+    envelope: Envelope,
+    body: &[u8],
+    count: usize,
+    out: &mut Vec<Result<Answer, Loss>>,
+) {
+    if envelope.status != 200 {
+        let answer = read_answer(envelope, body);
+        out.extend((0..count).map(|_| answer.clone()));
+        return;
+    }
+    let batch = serde_json::from_slice::<BatchWire<'_>>(body);
+    let Some(batch) = batch.ok().filter(|batch| batch.items.len() == count) else {
+        out.extend((0..count).map(|_| Err(Loss::Malformed)));
+        return;
+    };
+    let seq = batch.seq.or(envelope.seq);
+    out.extend(batch.items.iter().map(|item| {
+        let envelope = Envelope { status: item.status, seq, replayed: item.replayed };
+        read_answer(envelope, item.body.get().as_bytes())
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::{AskLine, Price, RunSku};
+
+    fn basket() -> (Op, Catalogue) {
+        let mut catalogue = Catalogue::default();
+        for code in ["a", "b"] {
+            catalogue.add(RunSku { code: code.into(), limit: None, put_in: 0 });
+        }
+        let mut op = Op::follow_up(OpKind::Buy, "k\"1".into(), 1);
+        op.customer = "c1".into();
+        let price = Some(Price { unit: 199, discount: 20 });
+        op.lines = vec![
+            AskLine { sku: 1, quantity: 2, location: 7, price },
+            AskLine { sku: 0, quantity: 1, location: 0, price: None },
+        ];
+        (op, catalogue)
+    }
+
+    /// Bodies are the contract's JSON, alone and as items of a batch.
+    #[test]
+    fn bodies_are_as_documented() {
+        let (mut op, catalogue) = basket();
+        let text = |op: &Op, write: fn(&mut String, &Op, &Catalogue)| {
+            let mut out = String::new();
+            write(&mut out, op, &catalogue);
+            out
+        };
+        let lines = "\"lines\":[{\"sku\":\"b\",\"quantity\":2,\"location\":7,\
+                     \"price\":{\"unit\":199,\"discount\":20}},{\"sku\":\"a\",\"quantity\":1}]";
+        let body = format!("{{\"customer\":\"c1\",{lines}}}");
+        assert_eq!(text(&op, write_body), body);
+        let item = format!("{{\"op\":\"buy\",\"key\":\"k\\\"1\",\"body\":{body}}}");
+        assert_eq!(text(&op, write_item), item);
+        op.kind = OpKind::Reserve;
+        op.ttl_ms = 500;
+        op.customer = String::new();
+        assert_eq!(text(&op, write_body), format!("{{{lines},\"ttl_ms\":500}}"));
+        op.kind = OpKind::Place;
+        let order = "ord_00000000000000000000000001";
+        assert_eq!(text(&op, write_body), format!("{{\"reservation\":\"{order}\"}}"));
+        op.kind = OpKind::Release;
+        assert_eq!(path(&op), format!("/v1/reservations/{order}/release"));
+    }
+
+    /// Receipts and problems are read with their facts; anything else is malformed.
+    #[test]
+    fn answers_are_read() {
+        let read = |status, body: &str| {
+            read_answer(Envelope { status, seq: Some(5), replayed: false }, body.as_bytes())
+        };
+        let receipt =
+            read(201, r#"{"order":"ord_00000000000000000000000003","status":"placed","seq":9}"#);
+        assert!(receipt.is_ok_and(|a| a.order == Some(3) && a.seq == 9 && a.is_success()));
+        let problem = read(409, r#"{"code":"sold_out","status":409,"line":1,"asked":2,"found":0}"#);
+        assert!(problem.is_ok_and(|a| {
+            a.code == "sold_out" && a.line == Some(1) && a.found == Some(0) && a.seq == 5
+        }));
+        assert!(read(409, r#"{"code":"new_code"}"#).is_ok_and(|a| a.code == "other"));
+        for (status, body) in [(201, "{"), (201, r#"{"order":"x"}"#), (500, "{}"), (500, "oops")] {
+            assert_eq!(read(status, body).err(), Some(Loss::Malformed), "{body}");
+        }
+    }
+
+    /// A batch gives an answer for each item; one of another length is malformed as a whole.
+    #[test]
+    fn batches_are_read() {
+        let body = br#"{"items":[{"status":201,"body":{"order":"ord_00000000000000000000000003"}},
+            {"status":409,"body":{"code":"sold_out","seq":4}}],"seq":8}"#;
+        let read = |count| {
+            let mut out = Vec::new();
+            let envelope = Envelope { status: 200, seq: None, replayed: false };
+            read_batch(envelope, body, count, &mut out);
+            out
+        };
+        let two = read(2);
+        assert!(two[0].as_ref().is_ok_and(|a| a.order == Some(3) && a.seq == 8));
+        assert!(two[1].as_ref().is_ok_and(|a| a.code == "sold_out" && a.seq == 4));
+        assert!(read(3).iter().all(|a| a.as_ref().is_err_and(|loss| *loss == Loss::Malformed)));
+    }
+}

@@ -1,0 +1,8 @@
+//! Tests of the load tester against a host that is written from the HTTP contract.
+
+mod cli;
+mod common;
+mod flash;
+#[cfg(feature = "inproc")]
+mod inproc;
+mod replay;
