@@ -124,7 +124,7 @@ fn read(path: &Path) -> String {
 /// are neither built nor hidden where there is no git.
 fn files() -> Vec<String> {
     let git = Command::new("git").arg("-C").arg(root()).args(["ls-files", "-z"]).output();
-    let listed = match git {
+    let listed: Vec<String> = match git {
         Ok(output) if output.status.success() && !output.stdout.is_empty() => {
             let text = String::from_utf8(output.stdout).expect("UTF-8 names");
             text.split_terminator('\0').map(str::to_owned).collect()
@@ -137,7 +137,8 @@ fn files() -> Vec<String> {
     };
     // A file that was removed and not committed yet is still listed.
     let there = |name: &String| root().join(name).is_file();
-    let files: Vec<String> = listed.into_iter().filter(there).collect();
+    let mut files: Vec<String> = listed.into_iter().filter(there).collect();
+    files.sort_unstable();
     assert!(files.len() > 100, "only {} files found", files.len());
     files
 }
