@@ -439,7 +439,7 @@ impl Run {
             8 => define.limit = define.limit.map(|_| units(3)),
             _ => {
                 define.price =
-                    Money::new(dice.below(200).into(), define.price.currency()).expect("small")
+                    Money::new(dice.below(200).into(), define.price.currency()).expect("small");
             }
         }
         define

@@ -731,7 +731,7 @@ impl Model {
                 Way::Available => cell.available += units,
                 Way::Shipped => cell.shipped += units,
                 Way::Missing => {
-                    *cell.unavailable.entry(Reason::Missing as u8).or_default() += units
+                    *cell.unavailable.entry(Reason::Missing as u8).or_default() += units;
                 }
             }
         }
