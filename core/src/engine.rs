@@ -153,6 +153,8 @@ pub struct Engine {
     pub(crate) writer: Mutex<Option<JoinHandle<()>>>,
     pub(crate) wishes: Mutex<Option<Wishes>>,
     pub(crate) keeper: Mutex<Option<JoinHandle<()>>>,
+    /// Threads of the archive and the segments: they hold files until they end.
+    pub(crate) helpers: Mutex<Vec<JoinHandle<()>>>,
     pub(crate) shelf: Arc<Shelf>,
     pub(crate) _lock: Option<DirLock>,
 }
@@ -646,6 +648,11 @@ impl Engine {
         self.around.gate.close();
         if let Some(writer) = self.writer.lock().take() {
             let _ = writer.join();
+        }
+        // The directory is free for the next opening only when nobody holds its files.
+        let _ = self.around.look_ups.send(None);
+        for helper in self.helpers.lock().drain(..) {
+            let _ = helper.join();
         }
         let stopped = "engine closed before the command was taken";
         for handle in self.around.handles.iter() {

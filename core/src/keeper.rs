@@ -150,13 +150,13 @@ pub(crate) struct LookedUp {
     pub(crate) answer: Option<Result<Receipt, Refusal>>,
 }
 
-/// Answers look-ups until the engine closes.
+/// Answers look-ups until it is told `None`.
 pub(crate) fn run_look_ups(
     shelf: &Shelf,
     handles: &[Handle],
-    look_ups: &Receiver<LookUp>,
+    look_ups: &Receiver<Option<LookUp>>,
 ) -> Result<(), Error> {
-    while let Ok(LookUp { shard, command, reply_to }) = look_ups.recv() {
+    while let Ok(Some(LookUp { shard, command, reply_to })) = look_ups.recv() {
         let answer = shelf.answer(&command)?;
         let handle = &handles[usize::from(shard)];
         handle.looked_up.push(LookedUp { command, reply_to, answer });

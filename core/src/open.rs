@@ -80,7 +80,7 @@ pub(crate) struct Assembled {
     pub(crate) writer: JournalWriter,
     storage: Arc<dyn Storage>,
     keeper: Keeper,
-    looked: mpsc::Receiver<LookUp>,
+    looked: mpsc::Receiver<Option<LookUp>>,
 }
 
 impl Assembled {
@@ -101,12 +101,15 @@ impl Assembled {
             };
             engine.threads.lock().push(spawn("onhand-shard", gate, run)?);
         }
-        let writer = start_writer(&engine.around, storage, writer, engine.published.clone())?;
+        let (writer, segments) =
+            start_writer(&engine.around, storage, writer, engine.published.clone())?;
         *engine.writer.lock() = Some(writer);
+        engine.helpers.lock().push(segments);
         let (shelf, handles) = (engine.shelf.clone(), engine.around.handles.clone());
-        spawn("onhand-archive", engine.around.gate.clone(), move || {
+        let archive = spawn("onhand-archive", engine.around.gate.clone(), move || {
             run_look_ups(&shelf, &handles, &looked)
         })?;
+        engine.helpers.lock().push(archive);
         let (wishes, wished) = mpsc::channel();
         let gate = engine.around.gate.clone();
         let keeper = spawn("onhand-keeper", gate, move || keeper.run(&wished))?;
@@ -351,6 +354,7 @@ impl EngineBuilder {
             writer: Mutex::new(None),
             wishes: Mutex::new(None),
             keeper: Mutex::new(None),
+            helpers: Mutex::new(Vec::new()),
             shelf,
             _lock: ground.lock,
         };
@@ -460,7 +464,7 @@ fn start_writer(
     storage: Arc<dyn Storage>,
     writer: JournalWriter,
     published: Arc<Published>,
-) -> Result<std::thread::JoinHandle<()>, Error> {
+) -> Result<(std::thread::JoinHandle<()>, std::thread::JoinHandle<()>), Error> {
     let (ask, asked) = mpsc::channel::<Chore>();
     let made: Arc<Mutex<Option<Result<Spare, Error>>>> = Arc::default();
     let place = made.clone();
@@ -474,7 +478,7 @@ fn start_writer(
         }
         Ok(())
     };
-    spawn("onhand-segments", around.gate.clone(), keeper)?;
+    let segments = spawn("onhand-segments", around.gate.clone(), keeper)?;
     let gate = around.gate.clone();
     let housekeeping = around.gate.clone();
     let run = move || {
@@ -496,7 +500,7 @@ fn start_writer(
             }
         })
     };
-    spawn("onhand-journal", around.gate.clone(), run)
+    Ok((spawn("onhand-journal", around.gate.clone(), run)?, segments))
 }
 
 /// Makes checkpoint and archive of a data directory anew from its journal.

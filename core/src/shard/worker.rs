@@ -131,7 +131,8 @@ pub(crate) struct Surroundings {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) closing: Arc<AtomicBool>,
     pub(crate) cut: Arc<Cut>,
-    pub(crate) look_ups: Sender<LookUp>,
+    /// Commands for the archive; `None` ends its thread.
+    pub(crate) look_ups: Sender<Option<LookUp>>,
 }
 
 /// A shard and its thread's loop.
@@ -339,7 +340,7 @@ impl Worker {
         for (command, reply_to) in ended.look_up {
             self.asked += 1;
             // The other end lives as long as the engine.
-            let _ = self.around.look_ups.send(LookUp { shard, command, reply_to });
+            let _ = self.around.look_ups.send(Some(LookUp { shard, command, reply_to }));
         }
         self.handle().evicted.store(self.core.state.evicted, Ordering::SeqCst);
         self.steps += 1;

@@ -8,7 +8,12 @@
     reason = "each rule stands by itself, in the order of the documentation"
 )]
 
+mod shape;
+mod views;
+
 use std::collections::{BTreeMap, BTreeSet};
+
+use shape::check_shape;
 
 use onhand_core::limits::{HARD_CAP_MS_MAX, IMPORT_LINES_MAX, LINES_MAX, TTL_MS_MAX};
 use onhand_core::{
@@ -744,71 +749,6 @@ impl Model {
         self.orders.insert(id, after);
         Ok(Expected::Change { status, version, deadline: 0 })
     }
-
-    /// Checks a SKU's stock as published: each bucket, and I3.
-    ///
-    /// # Panics
-    ///
-    /// Panics if it differs.
-    pub fn check_stock(&self, view: &StockView) {
-        let cells = self.cells.iter().filter(|(key, _)| key.0 == view.sku).map(|(_, cell)| cell);
-        let mut sum = Cell::default();
-        let mut unavailable = 0;
-        for cell in cells {
-            sum.available += cell.available;
-            sum.reserved += cell.reserved;
-            sum.committed += cell.committed;
-            sum.in_transit += cell.in_transit;
-            sum.shipped += cell.shipped;
-            unavailable += cell.unavailable.values().sum::<u64>();
-        }
-        let wanted = StockView {
-            sku: view.sku,
-            available: sum.available,
-            tentative: 0,
-            reserved: sum.reserved,
-            committed: sum.committed,
-            unavailable,
-            in_transit: sum.in_transit,
-            shipped: sum.shipped,
-            seq: view.seq,
-        };
-        assert_eq!(*view, wanted);
-        let all = sum.available + sum.reserved + sum.committed + unavailable + sum.in_transit;
-        let brought_in = self.brought_in.get(&view.sku).copied().unwrap_or_default();
-        assert_eq!(i128::from(all + sum.shipped), brought_in, "I3");
-    }
-
-    /// Checks an order as read: its status, version, lines (I5), and its parts where they are told.
-    ///
-    /// # Panics
-    ///
-    /// Panics if it differs.
-    pub fn check_order(&self, view: &OrderView, with_cells: bool) {
-        let order = &self.orders[&view.order];
-        assert_eq!((view.status, view.version), (order.status, order.version), "{view:?}");
-        assert_eq!((view.customer.0, view.total), (order.customer, order.total));
-        let live = order.status == OrderStatus::Reserved;
-        assert_eq!(view.deadline.millis(), if live { order.deadline } else { 0 });
-        for (at, line) in view.lines.iter().enumerate() {
-            let mine = &order.lines[at];
-            assert_eq!((line.sku, line.ordered), (mine.sku, mine.asked));
-            let got = (line.shipped, line.short, line.cancelled);
-            assert_eq!(got, (mine.shipped, mine.short, mine.cancelled), "line {at} of {view:?}");
-            let sum = line.reserved + line.committed + line.short + line.shipped + line.cancelled;
-            assert_eq!(sum, line.ordered, "I5: line {at} of {view:?}");
-        }
-        if with_cells {
-            assert_eq!(parts_of(view), order.parts);
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    Available,
-    Shipped,
-    Missing,
 }
 
 /// Returns the parts that an order's view tells.
@@ -844,98 +784,10 @@ fn of_reserve(reserve: &Reserve) -> Basket<'_> {
     }
 }
 
-/// What can be said of a command without looking anything up.
-fn check_shape(command: &Command) -> Checked {
-    let mut rejects = BTreeSet::new();
-    let mut positive = |quantity: Quantity| {
-        if quantity == Quantity::ZERO {
-            rejects.insert(Reject::QuantityInvalid);
-        }
-    };
-    match command {
-        Command::Receive(c) => positive(c.quantity),
-        Command::Quarantine(c) => positive(c.quantity),
-        Command::TransferOut(c) => positive(c.quantity),
-        Command::TransferIn(c) => positive(c.quantity),
-        Command::Import(c) => {
-            c.lines.iter().for_each(|l| positive(l.quantity));
-            if c.lines.is_empty() || c.lines.len() > IMPORT_LINES_MAX {
-                rejects.insert(Reject::LineCount);
-            }
-        }
-        Command::Adjust(c) => {
-            let most = u64::from(Quantity::MAX.units());
-            if c.available > 1 << 53 || c.available.abs_diff(c.expected) > most {
-                rejects.insert(Reject::QuantityInvalid);
-            }
-        }
-        Command::Cancel(c) => c.lines.iter().for_each(|l| positive(l.quantity)),
-        Command::Ship(c) => c.lines.iter().for_each(|l| positive(l.quantity)),
-        Command::Short(c) => {
-            c.lines.iter().for_each(|l| positive(l.quantity));
-            if c.lines.is_empty() {
-                rejects.insert(Reject::LineCount);
-            }
-        }
-        Command::Extend(c) => {
-            if c.ttl_ms == 0 || c.ttl_ms > TTL_MS_MAX {
-                rejects.insert(Reject::TtlInvalid);
-            }
-        }
-        Command::DefineSku(define) => definition_shape(define, &mut rejects),
-        Command::Buy(buy) => basket_shape(&of_buy(buy), &mut rejects),
-        Command::Reserve(reserve) => basket_shape(&of_reserve(reserve), &mut rejects),
-        _ => (),
-    }
-    none_of(rejects)
-}
-
-fn definition_shape(define: &DefineSku, rejects: &mut BTreeSet<Reject>) {
-    if define.price.minor() < 0 {
-        rejects.insert(Reject::AmountInvalid);
-    }
-    let id = SkuId::from_code(&define.code).ok();
-    let kit = define.kind == SkuKind::Kit;
-    let own = |(sku, units): &(SkuId, Quantity)| Some(*sku) == id || *units == Quantity::ZERO;
-    let skus: BTreeSet<SkuId> = define.components.iter().map(|(sku, _)| *sku).collect();
-    let spread = kit || define.placement == Placement::ByLocation;
-    let bad = id.is_none()
-        || kit == define.components.is_empty()
-        || skus.len() != define.components.len()
-        || define.components.iter().any(own)
-        || define.limit == Some(Quantity::ZERO)
-        || (define.limit.is_some() && spread)
-        || matches!(define.placement, Placement::Group(group) if group < 2);
-    if bad {
-        rejects.insert(Reject::DefinitionInvalid);
-    }
-}
-
-fn basket_shape(basket: &Basket<'_>, rejects: &mut BTreeSet<Reject>) {
-    if basket.lines.is_empty() || basket.lines.len() > LINES_MAX {
-        rejects.insert(Reject::LineCount);
-        return;
-    }
-    let sum: u64 = basket.lines.iter().map(|l| u64::from(l.quantity.units())).sum();
-    for line in basket.lines {
-        if line.quantity == Quantity::ZERO {
-            rejects.insert(Reject::QuantityInvalid);
-        }
-        if line.price.is_some() != basket.lines[0].price.is_some() {
-            rejects.insert(Reject::AmountInvalid);
-        }
-        let Some(price) = line.price else { continue };
-        let gross = i128::from(price.unit) * i128::from(line.quantity.units());
-        if price.unit < 0 || price.discount < 0 || i128::from(price.discount) > gross {
-            rejects.insert(Reject::AmountInvalid);
-        }
-    }
-    if matches!(basket.fill, Fill::Min(units) if units == 0 || u64::from(units) > sum) {
-        rejects.insert(Reject::QuantityInvalid);
-    }
-    if let Some((ttl, cap)) = basket.times {
-        if ttl == 0 || ttl > TTL_MS_MAX || cap < ttl || cap > HARD_CAP_MS_MAX {
-            rejects.insert(Reject::TtlInvalid);
-        }
-    }
+/// Where committed units go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Available,
+    Shipped,
+    Missing,
 }
