@@ -160,6 +160,12 @@ class PostgreSQL:
 
     def drive(self, port, folder):
         target = ["-h", "127.0.0.1", "-p", str(port), "-U", "bench"]
+        # The port is open before the server takes statements.
+        until = time.monotonic() + START_SECONDS_MAX
+        while subprocess.run([os.path.join(self.bin, "pg_isready"), "-q", *target[:4]]).returncode:
+            if time.monotonic() > until:
+                sys.exit(f"PostgreSQL took no statements within {START_SECONDS_MAX} s")
+            time.sleep(0.05)
         psql = [os.path.join(self.bin, "psql"), *target, "-v", "ON_ERROR_STOP=1", "-q"]
         run([*psql, "-f", os.path.join(HERE, "place.sql"), "postgres"])
         script = os.path.join(folder, "place.pgbench")
