@@ -94,6 +94,11 @@ fn make(state: &mut State, ctx: &mut Context<'_>, basket: &Basket<'_>) -> Applie
     if let Some(receipt) = single::make(state, ctx, basket) {
         return Applied::Done(Receipt::Order(receipt));
     }
+    make_long(state, ctx, basket)
+}
+
+/// Makes an order of any shape.
+pub(crate) fn make_long(state: &mut State, ctx: &mut Context<'_>, basket: &Basket<'_>) -> Applied {
     let mut scratch = std::mem::take(&mut state.scratch);
     let outcome = make_with(state, ctx, basket, &mut scratch);
     state.scratch = scratch;

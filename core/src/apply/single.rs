@@ -123,3 +123,124 @@ fn accept(
         grants: Grants::Full,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::apply::{Applied, apply, order};
+    use crate::command::{
+        Buy, Command, DefineSku, Import, ImportLine, Lines, Placement, Reserve, SkuKind,
+    };
+    use crate::id::{CustomerId, Key, LotId, SkuId};
+    use crate::money::Currency;
+    use crate::quantity::Quantity;
+    use crate::shard::section::Section;
+
+    /// Two shards with the same stock: one takes the short path, the other never.
+    struct Twin {
+        state: State,
+        section: Section,
+        messages: Vec<(u16, crate::apply::Instruction)>,
+    }
+
+    impl Twin {
+        fn new() -> Self {
+            let mut section = Section::new();
+            section.restart(1);
+            let mut twin = Self { state: State::new(0, 1, 0), section, messages: Vec::new() };
+            for sku in 0..4_u32 {
+                let define = DefineSku {
+                    key: Key::new(u128::from(sku) + 1),
+                    code: format!("sku-{sku}"),
+                    kind: SkuKind::Goods,
+                    price: Money::new(1_000 + i64::from(sku), Currency::EUR).expect("a price"),
+                    placement: if sku == 3 { Placement::ByLocation } else { Placement::BySku },
+                    limit: (sku == 1 || sku == 2).then(|| quantity(5)),
+                    components: Vec::new(),
+                };
+                twin.apply(&Command::DefineSku(Box::new(define)));
+                let line = |location, lot, units| ImportLine {
+                    sku: id(sku),
+                    location: LocationId(location),
+                    lot: LotId(lot),
+                    quantity: quantity(units),
+                };
+                let lines = vec![line(1, 0, 40), line(1, 7, 30), line(2, 0, 60)];
+                let key = Key::new(u128::from(sku) + 100);
+                twin.apply(&Command::Import(Import { key, lines }));
+            }
+            twin
+        }
+
+        fn run<R>(&mut self, run: impl FnOnce(&mut State, &mut Context<'_>) -> R) -> R {
+            let mut ctx = Context {
+                now: Timestamp::from_millis(1_000),
+                section: &mut self.section,
+                messages: &mut self.messages,
+                peer_skus: &[],
+            };
+            run(&mut self.state, &mut ctx)
+        }
+
+        fn apply(&mut self, command: &Command) -> Applied {
+            self.run(|state, ctx| apply(state, ctx, command))
+        }
+    }
+
+    fn quantity(units: u32) -> Quantity {
+        Quantity::new(units).expect("in range")
+    }
+
+    fn id(sku: u32) -> SkuId {
+        SkuId::from_code(&format!("sku-{sku}")).expect("a code")
+    }
+
+    /// The short path answers and records what the path of baskets does, byte for byte, until
+    /// everything is sold out and every limit is reached.
+    #[test]
+    fn is_the_path_of_baskets_in_short() {
+        let (mut short, mut long) = (Twin::new(), Twin::new());
+        let mut random = 1_u64;
+        let mut draw = |below: u64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (random >> 33) % below
+        };
+        let (mut taken, mut left) = (0, 0);
+        for number in 0..3_000_u128 {
+            let mut line = Line::new(id(draw(5) as u32), quantity(draw(4) as u32));
+            line.location = LocationId(draw(3) as u32);
+            let key = Key::new(1_000 + number - u128::from(draw(2)));
+            let customer = CustomerId(draw(60));
+            let buy = Buy::one(key, customer, line);
+            let ttl_ms = 1_000 * draw(3);
+            let reserve = Reserve {
+                key,
+                customer,
+                lines: Lines::One(line),
+                fill: buy.fill,
+                expected_total: None,
+                ttl_ms,
+                hard_cap_ms: ttl_ms + draw(2),
+            };
+            let basket =
+                if draw(4) == 0 { Basket::of_reserve(&reserve) } else { Basket::of_buy(&buy) };
+            let before = short.section.bytes.len();
+            match short.run(|state, ctx| make(state, ctx, &basket)) {
+                Some(receipt) => {
+                    taken += 1;
+                    let whole = long.run(|state, ctx| order::make_long(state, ctx, &basket));
+                    assert_eq!(whole, Applied::Done(crate::reply::Receipt::Order(receipt)));
+                }
+                None => {
+                    left += 1;
+                    assert_eq!(short.section.bytes.len(), before, "what it leaves it leaves alone");
+                    let ours = short.run(|state, ctx| order::make_long(state, ctx, &basket));
+                    assert_eq!(ours, long.run(|state, ctx| order::make_long(state, ctx, &basket)));
+                }
+            }
+            assert_eq!(short.section.bytes[before..], long.section.bytes[before..]);
+        }
+        assert_eq!(short.section.count, long.section.count);
+        assert!(taken > 150 && left > 150, "{taken} taken, {left} left");
+    }
+}
