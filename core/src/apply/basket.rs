@@ -383,8 +383,8 @@ fn plan_units(state: &mut State, plan: &mut Vec<Planned>, want: &Want, units: u3
 #[inline]
 fn for_each_cell(state: &State, want: &Want, mut visit: impl FnMut(u32, u64) -> bool) {
     if want.location == 0 {
-        for cell in &state.catalogue.get(want.sku).cells {
-            if !visit(*cell, state.cells.get(*cell).free()) {
+        for cell in state.catalogue.get(want.sku).cells() {
+            if !visit(cell, state.cells.get(cell).free()) {
                 return;
             }
         }

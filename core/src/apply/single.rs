@@ -72,7 +72,8 @@ fn plan(state: &State, line: &Line, customer: u64) -> Option<Single> {
     }
     let fits = |cell: &u32| state.cells.get(*cell).free() >= u64::from(units);
     let cell = if anywhere {
-        *sku.cells.iter().find(|cell| fits(cell))?
+        // The oldest cell of all, if it holds enough.
+        sku.first_cell().filter(fits)?
     } else {
         // The oldest lot, if it holds enough.
         state.cell_of.get(&(index, line.location.0)).copied().filter(fits)?

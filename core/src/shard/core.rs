@@ -19,11 +19,9 @@ use crate::reply::{Ack, Receipt, Refusal, Reply};
 use crate::shard::completion::{Completion, Ready};
 use crate::shard::section::{PROVISIONAL, Section, resolve};
 use crate::state::State;
+use crate::state::ahead::{AHEAD, Ahead};
 use crate::time::Timestamp;
 use crate::view::{OrderView, SkuView};
-
-/// Commands whose table entries are brought into the cache together.
-const AHEAD: usize = 64;
 
 /// A batch of commands on its way through a shard.
 #[derive(Debug)]
@@ -121,6 +119,7 @@ pub(crate) struct Core {
     look_up: Vec<(Command, ReplyTo)>,
     evicted: Vec<u128>,
     keys: Vec<(u128, bool)>,
+    pub(crate) ahead: Ahead,
     archived: Option<Arc<dyn Archived>>,
     pub(crate) counts: Counts,
     /// Number of records by kind is kept by the journal; refusals by reject are kept here.
@@ -143,6 +142,7 @@ impl Core {
             look_up: Vec::new(),
             evicted: Vec::new(),
             keys: Vec::new(),
+            ahead: Ahead::default(),
             archived,
             counts: Counts::default(),
             refusals: [0; Reject::ALL.len()],
@@ -240,40 +240,20 @@ impl Core {
             self.jobs.push(Some(open));
             self.jobs.len() as u32 - 1
         };
-        self.touch_ahead(&job.commands[..count.min(AHEAD)]);
+        let mut ahead = std::mem::take(&mut self.ahead);
+        ahead.touch_commands(&self.state, &job.commands[..count.min(AHEAD)]);
         let mut commands = job.commands.into_iter();
         for at in 0..count {
             if at % AHEAD == 0 && at > 0 {
-                self.touch_ahead(&commands.as_slice()[..(count - at).min(AHEAD)]);
+                let next = &commands.as_slice()[..(count - at).min(AHEAD)];
+                ahead.touch_commands(&self.state, next);
             }
             let Some(command) = commands.next() else { break };
             self.command(command, ReplyTo { job: slot, at: at as u32 }, false);
         }
+        self.ahead = ahead;
         if count == 0 {
             self.close_job(slot);
-        }
-    }
-
-    /// Brings the table entries that a batch will need into the cache together.
-    ///
-    /// In passes over the batch, each of a few instructions a command: reads of one pass do not
-    /// wait for each other, those that depend on what another read brings would.
-    pub(crate) fn touch_ahead(&self, commands: &[Command]) {
-        let state = &self.state;
-        for commands in commands.chunks(AHEAD) {
-            let (mut keys, mut limits) = ([0; AHEAD], [0; AHEAD]);
-            let mut limited = 0;
-            for (command, key) in commands.iter().zip(&mut keys) {
-                *key = command.key().map_or(0, |key| state.key_tag(key.bits()));
-            }
-            for command in commands {
-                limits[limited] = state.first_limit_tag(command).unwrap_or(0);
-                limited += usize::from(limits[limited] != 0);
-            }
-            let (keys, limits) = (&keys[..commands.len()], &limits[..limited]);
-            let mut sum = state.index.touch(keys) ^ state.limits.touch(limits);
-            sum ^= state.index.touch_next(keys) ^ state.limits.touch_next(limits);
-            std::hint::black_box(sum);
         }
     }
 
