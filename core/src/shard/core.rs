@@ -466,7 +466,12 @@ fn close(job: OpenJob, base: u64) -> Ready {
 }
 
 /// Replaces the provisional seqs of a reply, given the seq of its section's first record.
+#[inline]
 fn resolve_reply(reply: &mut Reply, base: u64) {
+    if reply.seq < PROVISIONAL - 1 {
+        // An only shard knew its seqs at once.
+        return;
+    }
     // A refusal before the first record reflects the journal up to it.
     reply.seq = if reply.seq == PROVISIONAL - 1 { base - 1 } else { resolve(reply.seq, base) };
     if let Ok(receipt) = &mut reply.outcome {
