@@ -4,6 +4,7 @@ pub(crate) mod completion;
 pub(crate) mod core;
 pub(crate) mod gate;
 pub(crate) mod published;
+pub(crate) mod rest;
 pub(crate) mod section;
 pub(crate) mod stripes;
 pub(crate) mod worker;
