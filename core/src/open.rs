@@ -318,6 +318,9 @@ impl EngineBuilder {
         let wait = self.cross_shard_wait_ms;
         let mut cores: Vec<Core> =
             states.into_iter().map(|state| Core::new(state, wait, Some(shelf.clone()))).collect();
+        if shard_count > 1 {
+            cores.iter_mut().for_each(|core| core.find_orders_in(Arc::clone(&stripes)));
+        }
         self.finish_baskets(&mut cores, &open, &gate, &mut report)?;
         while gate.write_one(&mut writer, &published)? == Wrote::Group {}
         let (look_ups, looked) = mpsc::channel();

@@ -110,6 +110,9 @@ mod scheduled {
         }
 
         pub(crate) fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
+            // Between the last look and the sleep others may run, as anywhere: shuttle's own wait
+            // does not let them.
+            thread::sleep(Duration::ZERO);
             let held = guard.0.take().expect("a guard that is not waiting holds its lock");
             guard.0 = Some(self.0.wait(held).unwrap_or_else(PoisonError::into_inner));
         }

@@ -8,3 +8,7 @@ pub(crate) mod rest;
 pub(crate) mod section;
 pub(crate) mod stripes;
 pub(crate) mod worker;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+mod tests;
