@@ -99,9 +99,13 @@ impl<T: Copy> Flow<T> {
         !self.is_idle()
     }
 
-    /// Returns the command if its key is not in flight; else it waits for that basket's end.
+    /// Returns the command if neither its key nor the order that it is about is in flight; else
+    /// it waits for that basket's end.
     pub(crate) fn join(&mut self, command: Command, key: u128, reply_to: T) -> Option<Command> {
-        let Some(flight) = self.flights.get_mut(&key) else { return Some(command) };
+        let order = command.order().map_or(key, crate::id::OrderId::bits);
+        let in_flight = [key, order].into_iter().find(|key| self.flights.contains_key(key));
+        let flight = in_flight.and_then(|key| self.flights.get_mut(&key));
+        let Some(flight) = flight else { return Some(command) };
         if flight.waiters.len() >= WAITERS_MAX {
             let refusal = refuse(Reject::Busy, 0, 0, 0);
             self.answers.push((key, reply_to, Applied::Refused(refusal)));
@@ -405,6 +409,8 @@ fn facts<T>(state: &State, flight: &Flight<T>) -> Result<CrossFacts, Refusal> {
     if !state.has_room() {
         return Err(refuse(Reject::CapacityReached, 0, 0, 0));
     }
+    // Time has passed while the basket was in flight.
+    basket.check_times(state.now)?;
     let currency = state.catalogue.get(skus[0]).currency;
     let to = if basket.times.is_some() { Bucket::Reserved } else { Bucket::Committed };
     let mut facts = CrossFacts {

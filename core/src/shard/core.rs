@@ -18,6 +18,7 @@ use crate::reject::Reject;
 use crate::reply::{Ack, Receipt, Refusal, Reply};
 use crate::shard::completion::{Completion, Ready};
 use crate::shard::section::{PROVISIONAL, Section, resolve};
+use crate::shard::stripes::Stripes;
 use crate::state::State;
 use crate::state::ahead::{AHEAD, Ahead};
 use crate::time::Timestamp;
@@ -121,6 +122,8 @@ pub(crate) struct Core {
     keys: Vec<(u128, bool)>,
     pub(crate) ahead: Ahead,
     archived: Option<Arc<dyn Archived>>,
+    /// Which shard knows an order, if there are several.
+    stripes: Option<Arc<Stripes>>,
     pub(crate) counts: Counts,
     /// Number of records by kind is kept by the journal; refusals by reject are kept here.
     pub(crate) refusals: [u64; Reject::ALL.len()],
@@ -144,9 +147,15 @@ impl Core {
             keys: Vec::new(),
             ahead: Ahead::default(),
             archived,
+            stripes: None,
             counts: Counts::default(),
             refusals: [0; Reject::ALL.len()],
         }
+    }
+
+    /// Lets the shard tell an order of another shard from one that nobody knows.
+    pub(crate) fn find_orders_in(&mut self, stripes: Arc<Stripes>) {
+        self.stripes = Some(stripes);
     }
 
     /// Starts a section: time passes, what is due expires.
@@ -279,7 +288,25 @@ impl Core {
                 self.with(|state, ctx, flow| flow.start(state, ctx, command, reply_to));
                 self.flow_answers();
             }
-            outcome => self.answer(reply_to, key, outcome),
+            outcome => {
+                let outcome = self.or_elsewhere(&command, outcome);
+                self.answer(reply_to, key, outcome);
+            }
+        }
+    }
+
+    /// Makes "not found" transient if another shard knows the order or has it in flight: the
+    /// command came here because its own key was on its way here; the next try finds its way.
+    fn or_elsewhere(&self, command: &Command, outcome: Applied) -> Applied {
+        let unknown = matches!(&outcome, Applied::Refused(r) if r.reject == Reject::OrderUnknown);
+        let (true, Some(order), Some(stripes)) = (unknown, command.order(), &self.stripes) else {
+            return outcome;
+        };
+        match stripes.find(order.bits()) {
+            Some(shard) if shard != self.state.shard => {
+                Applied::Refused(refuse(Reject::Contended, 0, 0, 0))
+            }
+            Some(_) | None => outcome,
         }
     }
 
