@@ -250,15 +250,13 @@ impl Core {
             self.jobs.len() as u32 - 1
         };
         let mut ahead = std::mem::take(&mut self.ahead);
-        ahead.touch_commands(&self.state, &job.commands[..count.min(AHEAD)]);
-        let mut commands = job.commands.into_iter();
-        for at in 0..count {
-            if at % AHEAD == 0 && at > 0 {
-                let next = &commands.as_slice()[..(count - at).min(AHEAD)];
-                ahead.touch_commands(&self.state, next);
+        let mut at = 0;
+        for commands in job.commands.chunks(AHEAD) {
+            ahead.touch_commands(&self.state, commands);
+            for command in commands {
+                self.command(command, ReplyTo { job: slot, at }, false);
+                at += 1;
             }
-            let Some(command) = commands.next() else { break };
-            self.command(command, ReplyTo { job: slot, at: at as u32 }, false);
         }
         self.ahead = ahead;
         if count == 0 {
@@ -267,29 +265,26 @@ impl Core {
     }
 
     /// Carries one command out; `checked` says that the archive does not know its keys.
-    pub(crate) fn command(&mut self, command: Command, reply_to: ReplyTo, checked: bool) {
-        if !checked && self.must_look_up(&command) {
-            self.look_up.push((command, reply_to));
+    pub(crate) fn command(&mut self, command: &Command, reply_to: ReplyTo, checked: bool) {
+        if !checked && self.must_look_up(command) {
+            self.look_up.push((command.clone(), reply_to));
             return;
         }
         let multi = self.state.shard_count > 1;
         let key = command.key().map(crate::id::Key::bits);
-        let command = match key {
-            Some(key) if multi => match self.flow.join(command, key, reply_to) {
-                Some(command) => command,
-                None => return,
-            },
-            _ => command,
-        };
-        let outcome = self.with(|state, ctx, _| apply(state, ctx, &command));
+        if multi && key.is_some_and(|key| self.flow.join(command, key, reply_to)) {
+            return;
+        }
+        let outcome = self.with(|state, ctx, _| apply(state, ctx, command));
         match outcome {
             Applied::Basket => {
                 self.counts.cross_baskets += 1;
+                let command = command.clone();
                 self.with(|state, ctx, flow| flow.start(state, ctx, command, reply_to));
                 self.flow_answers();
             }
             outcome => {
-                let outcome = self.or_elsewhere(&command, outcome);
+                let outcome = self.or_elsewhere(command, outcome);
                 self.answer(reply_to, key, outcome);
             }
         }
@@ -338,7 +333,7 @@ impl Core {
                 self.answer(reply_to, Some(key), outcome);
             }
             for (command, reply_to) in std::mem::take(&mut self.flow.again) {
-                self.command(command, reply_to, true);
+                self.command(&command, reply_to, true);
             }
         }
     }

@@ -357,7 +357,7 @@ impl Worker {
             self.asked -= 1;
             match answer {
                 Some(answer) => self.core.answer_archived(&command, reply_to, answer),
-                None => self.core.command(command, reply_to, true),
+                None => self.core.command(&command, reply_to, true),
             }
         }
         let takes = !cutting && handles.iter().all(|h| h.peers.len() < PEER_QUEUE_MAX);
