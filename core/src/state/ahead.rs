@@ -9,8 +9,9 @@ use crate::state::State;
 
 /// Commands, or records, that are looked at together.
 pub(crate) const AHEAD: usize = 64;
-/// Lines of baskets that are looked at together; those of later ones wait.
-const LINES_AHEAD_MAX: usize = 1_024;
+/// Lines of baskets from which on no further basket is looked at: what was brought in has to stay
+/// in the first caches, and the addresses of its pages too, until it is used.
+const LINES_AHEAD: usize = 128;
 
 /// Buffers for the passes over one batch after the other.
 #[derive(Debug, Default)]
@@ -24,14 +25,17 @@ pub(crate) struct Ahead {
 }
 
 impl Ahead {
-    /// Brings in what some commands will need.
-    pub(crate) fn touch_commands(&mut self, state: &State, commands: &[Command]) {
-        for command in commands {
+    /// Brings in what the first commands will need; returns how many these are.
+    pub(crate) fn touch_commands(&mut self, state: &State, commands: &[Command]) -> usize {
+        let mut count = 0;
+        for command in commands.iter().take(AHEAD) {
+            if self.lines.len() >= LINES_AHEAD {
+                break;
+            }
+            count += 1;
             if let Some(key) = command.key() {
                 self.add_key(state, key.bits());
             }
-        }
-        for command in commands {
             let (lines, customer) = match command {
                 Command::Buy(buy) => (buy.lines.as_slice(), buy.customer.0),
                 Command::Reserve(reserve) => (reserve.lines.as_slice(), reserve.customer.0),
@@ -44,6 +48,7 @@ impl Ahead {
             }
         }
         self.touch(state);
+        count
     }
 
     /// Adds the key of a command that will be carried out.
@@ -55,9 +60,7 @@ impl Ahead {
     /// Adds a line of a basket that will be carried out.
     #[inline]
     pub(crate) fn add_line(&mut self, sku: u32, customer: u64) {
-        if self.lines.len() < LINES_AHEAD_MAX {
-            self.lines.push((sku, customer));
-        }
+        self.lines.push((sku, customer));
     }
 
     /// Reads what was added, and forgets it.
