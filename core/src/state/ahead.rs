@@ -13,13 +13,22 @@ pub(crate) const AHEAD: usize = 64;
 /// in the first caches, and the addresses of its pages too, until it is used.
 const LINES_AHEAD: usize = 128;
 
+/// What is needed of a line of a basket.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AheadLine {
+    /// Index of the SKU.
+    pub(crate) sku: u32,
+    /// Location, 0 for any.
+    pub(crate) location: u32,
+    pub(crate) customer: u64,
+}
+
 /// Buffers for the passes over one batch after the other.
 #[derive(Debug, Default)]
 pub(crate) struct Ahead {
     /// Tags of idempotency keys.
     keys: Vec<u32>,
-    /// SKU index and customer of each line.
-    lines: Vec<(u32, u64)>,
+    lines: Vec<AheadLine>,
     limits: Vec<u32>,
     cells: Vec<u32>,
 }
@@ -43,7 +52,7 @@ impl Ahead {
             };
             for line in lines {
                 if let Some(sku) = state.catalogue.index_of(line.sku) {
-                    self.add_line(sku, customer);
+                    self.add_line(AheadLine { sku, location: line.location.0, customer });
                 }
             }
         }
@@ -59,18 +68,21 @@ impl Ahead {
 
     /// Adds a line of a basket that will be carried out.
     #[inline]
-    pub(crate) fn add_line(&mut self, sku: u32, customer: u64) {
-        self.lines.push((sku, customer));
+    pub(crate) fn add_line(&mut self, line: AheadLine) {
+        self.lines.push(line);
     }
 
     /// Reads what was added, and forgets it.
     pub(crate) fn touch(&mut self, state: &State) {
         let mut sum = state.index.touch(&self.keys);
-        for (index, customer) in &self.lines {
-            let sku = state.catalogue.get(*index);
+        for line in &self.lines {
+            let sku = state.catalogue.get(line.sku);
             sum ^= sku.level.available as u32;
-            self.cells.extend(sku.first_cell());
-            self.limits.extend(state.limit_tag(*customer, *index));
+            self.cells.extend(match line.location {
+                0 => sku.first_cell(),
+                location => state.cell_of.get(&(line.sku, location)).copied(),
+            });
+            self.limits.extend(state.limit_tag(line.customer, line.sku));
         }
         for cell in &self.cells {
             sum ^= state.cells.get(*cell).level.available as u32;
