@@ -413,7 +413,7 @@ fn publish(published: &Published, stripes: &Stripes, state: &State, seq: u64) {
     for index in 0..state.catalogue.count() as u32 {
         published.define(Arc::new(SkuView::new(state, index)));
         let sku = state.catalogue.get(index);
-        if !sku.cells.is_empty() {
+        if sku.first_cell().is_some() {
             published.set_level(state.shard, index, &sku.level, seq);
         }
     }

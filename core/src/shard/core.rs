@@ -20,11 +20,9 @@ use crate::shard::completion::{Completion, Ready};
 use crate::shard::section::{PROVISIONAL, Section, resolve};
 use crate::shard::stripes::Stripes;
 use crate::state::State;
+use crate::state::ahead::{AHEAD, Ahead};
 use crate::time::Timestamp;
 use crate::view::{OrderView, SkuView};
-
-/// Commands whose table entries are brought into the cache together.
-const AHEAD: usize = 64;
 
 /// A batch of commands on its way through a shard.
 #[derive(Debug)]
@@ -122,6 +120,7 @@ pub(crate) struct Core {
     look_up: Vec<(Command, ReplyTo)>,
     evicted: Vec<u128>,
     keys: Vec<(u128, bool)>,
+    pub(crate) ahead: Ahead,
     archived: Option<Arc<dyn Archived>>,
     /// Which shard knows an order, if there are several.
     stripes: Option<Arc<Stripes>>,
@@ -154,6 +153,7 @@ impl Core {
             look_up: Vec::new(),
             evicted: Vec::new(),
             keys: Vec::new(),
+            ahead: Ahead::default(),
             archived,
             stripes: None,
             counts: Counts::default(),
@@ -257,35 +257,21 @@ impl Core {
             self.jobs.push(Some(open));
             self.jobs.len() as u32 - 1
         };
-        self.touch_ahead(&job.commands[..count.min(AHEAD)]);
+        let mut ahead = std::mem::take(&mut self.ahead);
+        ahead.touch_commands(&self.state, &job.commands[..count.min(AHEAD)]);
         let mut commands = job.commands.into_iter();
         for at in 0..count {
             if at % AHEAD == 0 && at > 0 {
-                self.touch_ahead(&commands.as_slice()[..(count - at).min(AHEAD)]);
+                let next = &commands.as_slice()[..(count - at).min(AHEAD)];
+                ahead.touch_commands(&self.state, next);
             }
             let Some(command) = commands.next() else { break };
             self.command(command, ReplyTo { job: slot, at: at as u32 }, false);
         }
+        self.ahead = ahead;
         if count == 0 {
             self.close_job(slot);
         }
-    }
-
-    /// Brings the table entries that a batch will need into the cache together.
-    pub(crate) fn touch_ahead(&self, commands: &[Command]) {
-        let mut sum = 0_u32;
-        for command in commands {
-            if let Some(key) = command.key() {
-                let tag = self.state.key_tag(key.bits());
-                sum ^= self.state.index.touch(tag).stored_tag();
-            }
-            if let Command::Buy(buy) = command {
-                let first = buy.lines.as_slice().first();
-                let sku = first.and_then(|line| self.state.catalogue.index_of(line.sku));
-                sum ^= sku.map_or(0, |sku| self.state.touch_limit(buy.customer.0, sku));
-            }
-        }
-        std::hint::black_box(sum);
     }
 
     /// Carries one command out; `checked` says that the archive does not know its keys.
@@ -515,7 +501,12 @@ fn close(job: OpenJob, base: u64) -> Ready {
 }
 
 /// Replaces the provisional seqs of a reply, given the seq of its section's first record.
+#[inline]
 fn resolve_reply(reply: &mut Reply, base: u64) {
+    if reply.seq < PROVISIONAL - 1 {
+        // An only shard knew its seqs at once.
+        return;
+    }
     // A refusal before the first record reflects the journal up to it.
     reply.seq = if reply.seq == PROVISIONAL - 1 { base - 1 } else { resolve(reply.seq, base) };
     if let Ok(receipt) = &mut reply.outcome {
