@@ -428,7 +428,7 @@ impl Keeper {
         }
         let until = Instant::now() + CUT_WAIT;
         loop {
-            let chain = self.gate.take_chain_at_cut();
+            let chain = self.gate.take_chain_at_cut(seq);
             let stopped = self.gate.stopped.load(Ordering::SeqCst);
             if chain.is_some() || stopped || Instant::now() > until {
                 return chain;

@@ -39,6 +39,7 @@ pub(crate) fn make(
     if !plain || basket.times.is_some_and(|(ttl, cap)| ttl != cap || !basket.has_valid_times()) {
         return None;
     }
+    basket.check_times(state.now).ok()?;
     let tag = state.key_tag(basket.key.bits());
     let single = plan(state, line, basket.customer.0)?;
     if state.lookup_tagged(tag, basket.key.bits()).is_some() || !state.has_room() {

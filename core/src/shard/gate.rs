@@ -297,10 +297,10 @@ impl Gate {
         last_seq
     }
 
-    /// Takes where the journal goes on behind the last cut; `None` until everything before it is
-    /// durable.
-    pub(crate) fn take_chain_at_cut(&self) -> Option<Chain> {
-        self.chain_at_cut.lock().take()
+    /// Takes where the journal goes on behind the cut at `seq`; `None` until everything before it
+    /// is durable. The mark of an earlier cut, whose checkpoint failed, may still come before it.
+    pub(crate) fn take_chain_at_cut(&self, seq: u64) -> Option<Chain> {
+        self.chain_at_cut.lock().take_if(|chain| chain.seq == seq + 1)
     }
 
     /// Keeps a note for the operator.

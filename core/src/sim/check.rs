@@ -331,7 +331,11 @@ pub(super) fn describe(states: &[&State]) -> Vec<String> {
             Known::Order(slot) => state.orders.get(slot).id().bits(),
             Known::Answered(slot) => state.answered.get(slot).key,
         });
-        lines.push(format!("{shard} evicted {} settled {:x?}", state.evicted, keys.collect::<Vec<_>>()));
+        lines.push(format!(
+            "{shard} evicted {} settled {:x?}",
+            state.evicted,
+            keys.collect::<Vec<_>>()
+        ));
         lines.push(format!("{shard} {:?} {:?}", state.transfers, state.taken));
         lines.push(format!("{shard} sent {:?} received {:?}", state.sent, state.received));
     }

@@ -702,7 +702,7 @@ impl<'a> World<'a> {
         Ok(())
     }
 
-    /// What has left memory is the same, byte for byte, in an engine that was opened anew.
+    /// What has left memory is the same in an engine that was opened anew.
     fn archive_is_equal(&self, again: &Engine) -> Stepped {
         let states = self.states();
         let ours = &self.parts().engine.shelf;
@@ -710,9 +710,8 @@ impl<'a> World<'a> {
             if states.iter().any(|state| state.lookup(*key).is_some()) {
                 continue;
             }
-            let read = |engine: &Engine| engine.shelf.archive.get(*key);
-            let ours = read(&self.parts().engine).map_err(|e| e.to_string())?;
-            let theirs = read(again).map_err(|e| e.to_string())?;
+            let ours = self.archived_as(&self.parts().engine, *key);
+            let theirs = self.archived_as(again, *key);
             if ours != theirs {
                 return Err(format!("archive of {key:032x}: {ours:?}, opened anew {theirs:?}"));
             }

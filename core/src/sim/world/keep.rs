@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 
 use super::{Stepped, World};
 use crate::command::Command;
+use crate::engine::Engine;
 use crate::keeper::{Keeper, look_up};
 use crate::reply::Receipt;
 use crate::shard::core::Archived;
@@ -206,6 +207,15 @@ impl World<'_> {
         let shelf = &self.parts().engine.shelf;
         command.key().filter(|key| shelf.may_hold(key.bits()))?;
         shelf.answer(command).ok()??.ok()
+    }
+
+    /// Returns what the archive of an engine answers about a key: the receipt or refusal of each
+    /// command that was sent with it, and the order.
+    pub(super) fn archived_as(&self, engine: &Engine, key: u128) -> Vec<String> {
+        let sent = self.sent.get(&key).into_iter().flatten();
+        let answers = sent.map(|command| format!("{:?}", engine.shelf.answer(command)));
+        let order = engine.shelf.order(key, &engine.published);
+        answers.chain([format!("{order:?}")]).collect()
     }
 
     /// Returns what has left memory, of all that clients sent.
