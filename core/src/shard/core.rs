@@ -130,7 +130,11 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(state: State, wait_ms: u64, archived: Option<Arc<dyn Archived>>) -> Self {
+    pub(crate) fn new(mut state: State, wait_ms: u64, archived: Option<Arc<dyn Archived>>) -> Self {
+        // Sections count anew from here: what a replay has noted would be taken for theirs.
+        for index in 0..state.catalogue.count() as u32 {
+            state.catalogue.get_mut(index).touched_step = 0;
+        }
         Self {
             state,
             section: Section::new(),
