@@ -6,10 +6,12 @@
 
 pub(crate) mod basket;
 pub(crate) mod change;
+pub(crate) mod count;
 pub(crate) mod cross;
 pub(crate) mod expire;
 pub(crate) mod fingerprint;
 pub(crate) mod order;
+pub(crate) mod promise;
 pub(crate) mod replay;
 pub(crate) mod sku;
 pub(crate) mod stock;
@@ -47,6 +49,8 @@ pub(crate) enum Instruction {
     Settle(Settle),
     /// Define or change a SKU as shard 0 did.
     Define(Box<crate::command::DefineSku>),
+    /// Break a promise of an order that is at home there.
+    Break(promise::Break),
 }
 
 /// Movements that one shard instructs another to carry out.
@@ -74,6 +78,8 @@ pub(crate) enum Applied {
     Refused(Refusal),
     /// Its basket needs several shards, or units that are tentative here: see `order_flow`.
     Basket,
+    /// It is a count that must break promises: see `count_flow`.
+    Promises,
 }
 
 /// Buffers that live as long as the shard.
@@ -93,6 +99,7 @@ pub(crate) fn apply(state: &mut State, ctx: &mut Context<'_>, command: &Command)
         Command::DefineSku(define) => sku::define(state, ctx, define),
         Command::Receive(receive) => stock::receive(state, ctx, receive),
         Command::Adjust(adjust) => stock::adjust(state, ctx, adjust),
+        Command::Count(count) => count::count(state, ctx, count),
         Command::Quarantine(quarantine) => stock::quarantine(state, ctx, quarantine),
         Command::TransferOut(transfer) => stock::transfer_out(state, ctx, transfer),
         Command::TransferIn(transfer) => stock::transfer_in(state, ctx, transfer),

@@ -89,6 +89,8 @@ fn run_all(options: &Options) -> bool {
                 sum.accepted += summary.accepted;
                 sum.crashes += summary.crashes;
                 sum.opens += summary.opens;
+                sum.broken += summary.broken;
+                sum.broken_elsewhere += summary.broken_elsewhere;
                 sum.trace_hash ^= summary.trace_hash;
             }
             Err(what) => {
@@ -111,8 +113,15 @@ fn run_all(options: &Options) -> bool {
     }
     println!(
         "{done} seeds, {failures} failed; {} steps, {} answers, {} accepted, {} crashes, {} opens, \
-         trace {:016x}",
-        sum.steps, sum.answers, sum.accepted, sum.crashes, sum.opens, sum.trace_hash
+         {} promises broken, {} of them elsewhere, trace {:016x}",
+        sum.steps,
+        sum.answers,
+        sum.accepted,
+        sum.crashes,
+        sum.opens,
+        sum.broken,
+        sum.broken_elsewhere,
+        sum.trace_hash
     );
     failures == 0
 }

@@ -88,6 +88,8 @@ pub(crate) struct State {
     pub(crate) evicted: u64,
     /// Orders that are neither settled nor evicted.
     pub(crate) live_orders: u64,
+    /// Slots of the orders made since a search for promises began; `None` without one.
+    pub(crate) made: Option<Vec<u32>>,
     /// Buffers that `apply` uses again and again.
     pub(crate) scratch: crate::apply::Scratch,
 }
@@ -119,6 +121,7 @@ impl State {
             received: vec![0; peers],
             evicted: 0,
             live_orders: 0,
+            made: None,
             scratch: crate::apply::Scratch::default(),
         }
     }
@@ -172,6 +175,9 @@ impl State {
         let entry = IndexEntry::new(self.key_tag(key), slot);
         self.index.insert(entry).expect("room in the index");
         self.live_orders += 1;
+        if let Some(made) = &mut self.made {
+            made.push(slot);
+        }
         slot
     }
 
