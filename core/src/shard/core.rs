@@ -445,6 +445,8 @@ impl Core {
             self.count();
         }
         if self.is_held() {
+            // What was decided before it was held is answered in this section.
+            self.flow_answers();
             return;
         }
         for deferred in std::mem::take(&mut self.deferred) {
