@@ -59,11 +59,12 @@ impl Facts {
             Body::Stock(r) => {
                 r.entries.iter().any(|entry| self.last_listing[&entry.cell] != at)
                     || !r.instructions.is_empty()
+                    || !r.breaks.is_empty()
             }
             Body::Basket(r) => r.cross || self.follow_ups.contains_key(&r.key),
             Body::FollowUp(r) => {
                 let last = u64::from(r.version) == 1 + u64::from(self.follow_ups[&r.order]);
-                !last || !r.instructions.is_empty()
+                !last || !r.instructions.is_empty() || r.kind == 17
             }
             Body::Evict(_) | Body::Refused(_) => false,
         }
@@ -72,7 +73,7 @@ impl Facts {
 
 const ANY: &[&str] = &[
     "I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I9", "I10", "I13", "I14", "I17", "V1", "V2",
-    "V3", "V4", "V5", "V6",
+    "V3", "V4", "V5", "V6", "V7",
 ];
 
 fn changed(journal: &Journal, at: At, change: impl FnOnce(&mut Body)) -> Journal {
@@ -137,7 +138,7 @@ fn is_quantity_checked(body: &Body) -> bool {
 
 /// A count may find more, fewer, or just the units expected: each is a valid history.
 fn is_adjust(body: &Body) -> bool {
-    matches!(body, Body::Stock(r) if r.operation == 2)
+    matches!(body, Body::Stock(r) if r.operation == 2 || r.operation == 8)
 }
 
 /// Mutations of the other fields of one record.
@@ -264,10 +265,34 @@ fn stock_mutations(r: &support::Stock, add: &mut Add<'_>) {
             r.entries.push(entry);
         }),
     );
-    add("operation unknown", &["I13"], &with(|r| r.operation = 8));
-    add("other operation", ANY, &with(|r| r.operation = 1 + r.operation % 7));
-    if r.operation == 2 {
+    add("operation unknown", &["I13"], &with(|r| r.operation = 9));
+    add("other operation", ANY, &with(|r| r.operation = 1 + r.operation % 8));
+    if r.operation == 2 || r.operation == 8 {
         add("count of other units", &["I14"], &with(|r| r.expected += 1));
+    }
+    if !r.breaks.is_empty() {
+        let rules: &[&str] = &["V7", "V2", "V5"];
+        add("a break less", rules, &with(|r| _ = r.breaks.pop()));
+        add("a break twice", rules, &with(|r| r.breaks.push(r.breaks[0])));
+        add("break of no units", &["I13"], &with(|r| r.breaks[0].units = 0));
+        add("break of one unit more", rules, &with(|r| r.breaks[0].units += 1));
+        add("break of another order", rules, &with(|r| r.breaks[0].order ^= 1 << 90));
+        add("break of another home", rules, &with(|r| r.breaks[0].home ^= 1));
+        add("break of another line", rules, &with(|r| r.breaks[0].line += 600));
+        add(
+            "count that finds more and breaks",
+            &["V7", "I1"],
+            &with(|r| {
+                let (cell, quantity) = (r.entries[0].cell, 1);
+                r.movements = vec![Mv { cell, quantity, from: 35, to: A, line: 0 }];
+            }),
+        );
+        if r.breaks.len() > 1 {
+            add("breaks in another order", rules, &with(|r| r.breaks.swap(0, 1)));
+        }
+        if !r.movements.is_empty() {
+            add("breaks before available units", &["V7"], &with(|r| r.movements.clear()));
+        }
     }
     if r.operation == 6 {
         add("transfer that was not sent", &["V1"], &with(|r| r.transfer ^= 1 << 80));
@@ -356,17 +381,22 @@ fn follow_up_mutations(r: &support::FollowUp, add: &mut Add<'_>) {
     if r.lines.is_empty() {
         add("line entry from nowhere", &["V1"], &with(|r| r.lines.push((0, 1))));
     } else {
-        add("line entry one more", &["I5"], &with(|r| r.lines[0].1 += 1));
-        add("line entry one less", &["I5", "I13"], &with(|r| r.lines[0].1 -= 1));
-        add("line entry of another line", &["I5"], &with(|r| r.lines[0].0 += 600));
+        let rules: &[&str] = if r.kind == 17 { &["V7", "I13"] } else { &["I5", "I13"] };
+        add("line entry one more", rules, &with(|r| r.lines[0].1 += 1));
+        add("line entry one less", rules, &with(|r| r.lines[0].1 -= 1));
+        add("line entry of another line", rules, &with(|r| r.lines[0].0 += 600));
         // No entry at all stands for everything that is committed.
         if r.lines.len() > 1 {
             add("line entry dropped", &["I5"], &with(|r| _ = r.lines.pop()));
         }
-        add("line entry twice", &["I5"], &with(|r| r.lines.push(r.lines[0])));
+        add("line entry twice", rules, &with(|r| r.lines.push(r.lines[0])));
     }
     if r.kind == 12 {
         add("expired with a key", &["I7"], &with(|r| r.key = 77));
+    }
+    if r.kind == 17 {
+        add("break for another count", &["V7"], &with(|r| r.key ^= 1));
+        add("break without line entry", &["V7"], &with(|r| r.lines.clear()));
     }
     let other = if r.kind == 12 { 8 } else { 12 };
     let change = move |body: &mut Body| {
