@@ -8,6 +8,7 @@
     reason = "each rule stands by itself, in the order of the documentation"
 )]
 
+mod count;
 mod shape;
 mod views;
 
@@ -17,9 +18,9 @@ use shape::check_shape;
 
 use onhand_core::limits::{HARD_CAP_MS_MAX, IMPORT_LINES_MAX, LINES_MAX, TTL_MS_MAX};
 use onhand_core::{
-    Adjust, Buy, Command, DefineSku, Fill, Import, Line, LineQuantity, LocationId, Money, OrderId,
-    OrderStatus, OrderView, Placement, Quantity, Reason, Receipt, Reject, Reserve, SkuId, SkuKind,
-    StockView, TransferIn, TransferOut,
+    Adjust, Buy, Command, Count, DefineSku, Fill, Import, Line, LineQuantity, LocationId, Money,
+    OrderId, OrderStatus, OrderView, Placement, Quantity, Reason, Receipt, Reject, Reserve, SkuId,
+    SkuKind, StockView, TransferIn, TransferOut,
 };
 
 /// A cell: SKU, location, lot.
@@ -58,6 +59,8 @@ pub struct Part {
 pub struct Order {
     pub status: OrderStatus,
     pub was_reserved: bool,
+    /// How many orders were made before it.
+    pub made: usize,
     pub customer: u64,
     pub total: Money,
     pub version: u32,
@@ -149,6 +152,8 @@ pub struct Model {
     pub receipts: BTreeMap<u128, Receipt>,
     /// Units that came in less those that went out by a count, by SKU.
     pub brought_in: BTreeMap<SkuId, i128>,
+    /// Broken reservations, commitments, and those of them that were kits.
+    pub broken: (u64, u64, u64),
 }
 
 impl Model {
@@ -200,6 +205,7 @@ impl Model {
             }
             Command::Import(import) => self.import(import).map(|()| stock),
             Command::Adjust(adjust) => self.adjust(adjust).map(|()| stock),
+            Command::Count(count) => self.count(count).map(|()| stock),
             Command::Quarantine(c) => {
                 self.check_cell(&[(c.sku, c.location)])?;
                 let key = (c.sku, c.location.0, c.lot.0);
@@ -585,6 +591,7 @@ impl Model {
         let order = Order {
             status: *status,
             was_reserved: basket.times.is_some(),
+            made: self.orders.len(),
             customer: basket.customer,
             total: *total,
             version: 1,
@@ -649,7 +656,7 @@ impl Model {
             part.reserved = 0;
         }
         for line in &mut order.lines {
-            line.cancelled = line.asked;
+            line.cancelled = line.asked - line.short;
         }
         order.status = status;
         order.version += 1;
