@@ -13,6 +13,7 @@ pub(crate) mod fingerprint;
 pub(crate) mod order;
 pub(crate) mod promise;
 pub(crate) mod replay;
+pub(crate) mod single;
 pub(crate) mod sku;
 pub(crate) mod stock;
 

@@ -14,7 +14,7 @@ use crate::domain::stock::Cell;
 use crate::journal::frame::Chain;
 use crate::reply::OrderStatus;
 use crate::state::slab::PageImage;
-use crate::state::table::LimitEntry;
+use crate::state::table::{Entry, LimitEntry};
 use crate::state::{Known, State, Transfer};
 use crate::store::{CheckpointSink, Generation, PAGE_BYTES_MAX, PageId};
 use crate::time::Timestamp;
@@ -313,7 +313,8 @@ pub(crate) fn load(generation: Generation, states: &mut [State]) -> Result<(), M
                 let mut source = Source::new(&page.bytes);
                 while !source.is_empty() {
                     let entry = codec::limit(&mut source)?;
-                    state.limits.insert(entry).map_err(|_| Malformed)?;
+                    let tag = entry.tag(state.limits.seed());
+                    state.limits.insert(tag, entry).map_err(|_| Malformed)?;
                 }
             }
             SETTLED => {
