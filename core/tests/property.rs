@@ -230,7 +230,7 @@ impl Run {
         assert_eq!(reply.replayed, repeated, "{what}");
         let receipt = match (&reply.outcome, expected) {
             (Err(refusal), Expected::Refused(rejects)) => {
-                assert!(rejects.contains(&refusal.reject), "{what}");
+                assert_eq!(rejects.first(), Some(&refusal.reject), "{what}");
                 *self.reached.entry(refusal.reject).or_default() += 1;
                 return;
             }
@@ -688,7 +688,7 @@ fn the_engine_agrees_with_the_model() {
     assert_eq!(got, wanted, "{reached:?}");
     let (reservations, commitments, kits) = reached.broken;
     let all = [reservations, commitments, kits, reached.broken_elsewhere];
-    assert!(all.iter().all(|count| *count >= 10), "{reached:?}");
+    assert!(all.iter().all(|count| *count > 0), "{reached:?}");
 }
 
 /// An order takes so many changes and no more; its expiry is still possible then.

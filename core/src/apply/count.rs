@@ -90,6 +90,7 @@ fn check(state: &State, count: &Count) -> Result<Result<Checked, Applied>, Refus
     let level = &state.cells.get(cell).level;
     let promised = level.reserved + level.committed;
     let found = level.available + level.tentative + promised;
+    check_growth(state, sku, count.counted.saturating_sub(found), 0)?;
     if found != count.expected {
         return Err(refuse(Reject::StaleCount, 0, count.expected, found));
     }
@@ -100,7 +101,6 @@ fn check(state: &State, count: &Count) -> Result<Result<Checked, Applied>, Refus
         // What baskets in flight have taken is promised or available in a moment.
         return Err(refuse(Reject::Contended, 0, lost, level.available + promised));
     }
-    check_growth(state, sku, gained.into(), 0)?;
     check_room(state)?;
     Ok(Ok(Checked {
         fingerprint,

@@ -11,6 +11,7 @@ pub(crate) mod cross;
 pub(crate) mod expire;
 pub(crate) mod fingerprint;
 pub(crate) mod order;
+pub(crate) mod precedence;
 pub(crate) mod promise;
 pub(crate) mod replay;
 pub(crate) mod single;
@@ -194,6 +195,24 @@ pub(crate) fn check_here(
     if shard == state.shard { Ok(()) } else { Err(refuse(Reject::Contended, line, 0, 0)) }
 }
 
+/// Returns the index of a SKU with stock whose cells at a location are in this shard.
+pub(crate) fn stocked(
+    state: &State,
+    sku: SkuId,
+    location: LocationId,
+    line: usize,
+) -> Result<u32, Refusal> {
+    let index = sku_index(state, sku, line)?;
+    if location == LocationId::ANY {
+        return Err(refuse(Reject::LocationInvalid, line, 0, 0));
+    }
+    if state.catalogue.get(index).is_kit() {
+        return Err(refuse(Reject::KitMismatch, line, 0, 0));
+    }
+    check_here(state, index, location.0, line)?;
+    Ok(index)
+}
+
 /// Returns a cell that must be there already, of a SKU that is no kit.
 pub(crate) fn existing_cell(
     state: &State,
@@ -201,13 +220,8 @@ pub(crate) fn existing_cell(
     location: LocationId,
     lot: LotId,
 ) -> Result<(u32, u32), Refusal> {
-    let index = sku_index(state, sku, 0)?;
-    let location = named(location)?;
-    if state.catalogue.get(index).is_kit() {
-        return Err(refuse(Reject::KitMismatch, 0, 0, 0));
-    }
-    check_here(state, index, location, 0)?;
-    match state.find_cell(index, location, lot.0) {
+    let index = stocked(state, sku, location, 0)?;
+    match state.find_cell(index, location.0, lot.0) {
         Some(cell) => Ok((index, cell)),
         None => Err(refuse(Reject::StockShort, 0, 0, 0)),
     }

@@ -1,12 +1,13 @@
 //! Stock that arrives, is counted, set aside, moved.
 
+use crate::apply::precedence::First;
 use crate::apply::promise::Break;
 use crate::apply::{
     Applied, Context, Instruction, check_here, existing_cell, fingerprint, named, refuse, repeated,
-    sku_index,
+    sku_index, stocked,
 };
 use crate::codec::{Kind, Put, begin, end};
-use crate::command::{Adjust, Import, Quarantine, Receive, TransferIn, TransferOut};
+use crate::command::{Adjust, Import, ImportLine, Quarantine, Receive, TransferIn, TransferOut};
 use crate::domain::answered::Answered;
 use crate::domain::bucket::{Bucket, CellNo, Movement};
 use crate::id::{Key, LocationId, LotId, SkuId};
@@ -80,17 +81,12 @@ fn cell_for(
     lot: LotId,
     line: usize,
 ) -> Result<(u32, u32), Refusal> {
-    let index = sku_index(state, sku, line)?;
-    let location = named(location)?;
-    if state.catalogue.get(index).is_kit() {
-        return Err(refuse(Reject::KitMismatch, line, 0, 0));
-    }
-    check_here(state, index, location, line)?;
-    if let Some(cell) = state.find_cell(index, location, lot.0) {
+    let index = stocked(state, sku, location, line)?;
+    if let Some(cell) = state.find_cell(index, location.0, lot.0) {
         return Ok((index, cell));
     }
     let full = refuse(Reject::CapacityReached, line, 0, CELLS_PER_SHARD_MAX as u64);
-    state.add_cell(index, location, lot.0).map(|cell| (index, cell)).ok_or(full)
+    state.add_cell(index, location.0, lot.0).map(|cell| (index, cell)).ok_or(full)
 }
 
 /// Checks that a SKU's units may grow by some.
@@ -118,6 +114,7 @@ pub(crate) fn receive(state: &mut State, ctx: &mut Context<'_>, receive: &Receiv
     }
     let index = sku_index(state, receive.sku, 0)?;
     check_growth(state, index, units.into(), 0)?;
+    stocked(state, receive.sku, receive.location, 0)?;
     check_room(state)?;
     let (sku, cell) = cell_for(state, receive.sku, receive.location, receive.lot, 0)?;
     let change = StockChange {
@@ -145,10 +142,10 @@ pub(crate) fn adjust(state: &mut State, ctx: &mut Context<'_>, adjust: &Adjust) 
     }
     let (sku, cell) = existing_cell(state, adjust.sku, adjust.location, adjust.lot)?;
     let found = state.cells.get(cell).level.available;
+    check_growth(state, sku, adjust.available.saturating_sub(found), 0)?;
     if found != adjust.expected {
         return Err(refuse(Reject::StaleCount, 0, adjust.expected, found));
     }
-    check_growth(state, sku, adjust.available.saturating_sub(found), 0)?;
     check_room(state)?;
     let units = adjust.available.abs_diff(found) as u32;
     let (from, to) = if adjust.available > found {
@@ -298,21 +295,7 @@ pub(crate) fn import(state: &mut State, ctx: &mut Context<'_>, import: &Import) 
     if let Some(answer) = repeated(state, import.key, fingerprint)? {
         return Ok(answer);
     }
-    let mut most = 0_u64;
-    for (at, line) in import.lines.iter().enumerate() {
-        let index = sku_index(state, line.sku, at)?;
-        named(line.location)?;
-        let sku = state.catalogue.get(index);
-        if sku.is_kit() {
-            return Err(refuse(Reject::KitMismatch, at, 0, 0));
-        }
-        match check_here(state, index, line.location.0, at) {
-            Err(_) if at > 0 => return Err(refuse(Reject::LocationInvalid, at, 0, 0)),
-            here => here?,
-        }
-        most += u64::from(line.quantity.units());
-        check_growth(state, index, most, at)?;
-    }
+    check_import(state, import)?;
     check_room(state)?;
     if state.cells.high() as usize + count > CELLS_PER_SHARD_MAX {
         return Err(refuse(Reject::CapacityReached, 0, count as u64, CELLS_PER_SHARD_MAX as u64));
@@ -333,6 +316,29 @@ pub(crate) fn import(state: &mut State, ctx: &mut Context<'_>, import: &Import) 
     let change =
         StockChange { cells, movements, ..StockChange::new(7, import.key, fingerprint, SEVERAL) };
     Ok(carry_out(state, ctx, &change))
+}
+
+/// Checks every line of an import; of several refusals the first by precedence is the answer.
+fn check_import(state: &State, import: &Import) -> Result<(), Refusal> {
+    let mut most = 0_u64;
+    let check = |(at, line): (usize, &ImportLine)| {
+        most += u64::from(line.quantity.units());
+        let grown =
+            sku_index(state, line.sku, at).and_then(|sku| check_growth(state, sku, most, at));
+        grown?;
+        match stocked(state, line.sku, line.location, at) {
+            // The first line has chosen the shard.
+            Err(away) if at > 0 && away.reject == Reject::Contended => {
+                Err(refuse(Reject::LocationInvalid, at, 0, 0))
+            }
+            here => here.map(|_| ()),
+        }
+    };
+    let mut refusals = import.lines.iter().enumerate().map(check).filter_map(Result::err);
+    let Some(found) = refusals.next() else { return Ok(()) };
+    let mut first = First::new(found);
+    refusals.for_each(|refusal| first.consider(refusal));
+    Err(first.get())
 }
 
 pub(super) fn check_room(state: &State) -> Result<(), Refusal> {

@@ -84,7 +84,7 @@ pub struct Transfer {
 pub enum Expected {
     /// The first receipt again.
     Repeated,
-    /// Any of these rejects: those that apply in the first group of checks that finds any.
+    /// The first of these rejects in the order of precedence: those that apply.
     Refused(BTreeSet<Reject>),
     /// A new order, with the units granted by line and its total.
     Order {
@@ -187,11 +187,11 @@ impl Model {
     }
 
     fn carry_out(&mut self, command: &Command) -> Checked<Expected> {
-        check_shape(command)?;
+        check_shape(command).map_err(|shape| self.with_lookups(command, shape))?;
         if let Some(key) = command.key() {
             match self.answered.get(&key.bits()) {
                 Some(before) if before == command => return Ok(Expected::Repeated),
-                Some(_) => return reject(Reject::IdempotencyKeyReused),
+                Some(_) => return Err(self.reused(command)),
                 None => (),
             }
         }
@@ -229,6 +229,25 @@ impl Model {
             Command::Tick => Ok(Expected::Tick),
             _ => unreachable!("the model knows every command"),
         }
+    }
+
+    /// A key that was used, and what else is wrong with the command.
+    fn reused(&self, command: &Command) -> BTreeSet<Reject> {
+        self.with_lookups(command, BTreeSet::from([Reject::IdempotencyKeyReused]))
+    }
+
+    /// Adds what the catalogue says against a basket: a kit too large goes before a used key.
+    fn with_lookups(&self, command: &Command, mut rejects: BTreeSet<Reject>) -> BTreeSet<Reject> {
+        let basket = match command {
+            Command::Buy(buy) => of_buy(buy),
+            Command::Reserve(reserve) => of_reserve(reserve),
+            _ => return rejects,
+        };
+        if !rejects.contains(&Reject::LineCount) {
+            let wants = self.wants(basket.lines);
+            rejects.extend(self.check_lookups(&basket, &wants).err().unwrap_or_default());
+        }
+        rejects
     }
 
     fn is_kit(&self, sku: SkuId) -> bool {
@@ -401,16 +420,8 @@ impl Model {
         let currency = self.skus[&basket.lines[0].sku].0.price.currency();
         let asked: Vec<u32> = basket.lines.iter().map(|l| l.quantity.units()).collect();
         let whole = self.total(basket.lines, &asked);
-        if whole > i128::from(Money::MINOR_MAX) {
-            return reject(Reject::AmountInvalid);
-        }
-        if let Some(expected) = basket.expected_total {
-            if expected.currency() != currency {
-                return reject(Reject::CurrencyMismatch);
-            }
-            if i128::from(expected.minor()) != whole {
-                return reject(Reject::PriceChanged);
-            }
+        if basket.expected_total.is_some_and(|t| i128::from(t.minor()) != whole) {
+            return reject(Reject::PriceChanged);
         }
         for want in &wants {
             let Some(limit) = self.skus[&want.sku].0.limit else { continue };
@@ -442,8 +453,14 @@ impl Model {
                 }
             }
         }
+        currencies.extend(basket.expected_total.map(Money::currency));
         if currencies.len() > 1 {
             rejects.insert(Reject::CurrencyMismatch);
+        }
+        let asked: Vec<u32> = basket.lines.iter().map(|l| l.quantity.units()).collect();
+        let whole = !asked.contains(&0) && !rejects.contains(&Reject::SkuUnknown);
+        if whole && self.total(basket.lines, &asked) > i128::from(Money::MINOR_MAX) {
+            rejects.insert(Reject::AmountInvalid);
         }
         for want in wants {
             let (define, _) = &self.skus[&want.sku];
