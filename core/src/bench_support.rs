@@ -32,8 +32,8 @@ impl BenchShard {
 
     /// Brings the table entries that these commands will need into the cache together, as a shard
     /// does for a batch.
-    pub fn touch_ahead(&self, commands: &[Command]) {
-        self.core.touch_ahead(commands);
+    pub fn touch_ahead(&mut self, commands: &[Command]) {
+        self.core.ahead.touch_commands(&self.core.state, commands);
     }
 
     /// Carries one command out and encodes its record; returns whether it was accepted.

@@ -2,11 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
 use std::time::Duration;
-
-use parking_lot::Mutex;
 
 use crate::archive::Shelf;
 use crate::codec::next_record;
@@ -26,9 +22,13 @@ use crate::shard::completion::{BatchTicket, Completion, Ticket};
 use crate::shard::core::{Archived, Job};
 use crate::shard::gate::STOPPED_HELP;
 use crate::shard::published::Published;
-use crate::shard::worker::{Handle, Input, ShardCounts, Surroundings};
+use crate::shard::worker::{Handle, Input, NotTaken, ShardCounts, Surroundings};
 use crate::storage::Storage;
 use crate::store::MemoryStore;
+use crate::sync::Mutex;
+use crate::sync::atomic::Ordering;
+use crate::sync::mpsc::sync_channel;
+use crate::sync::thread::JoinHandle;
 use crate::time::Timestamp;
 use crate::view::{OrderView, SkuView, StockView};
 
@@ -261,7 +261,7 @@ impl Engine {
             return Err(Error::new(ErrorKind::Stopped, why, STOPPED_HELP));
         }
         if self.around.closing.load(Ordering::Relaxed) {
-            return Err(Error::new(ErrorKind::Closed, "engine is closing", "open it anew"));
+            return Err(closing());
         }
         if gate.read_only.load(Ordering::Relaxed) {
             return Err(Error::new(
@@ -313,25 +313,25 @@ impl Engine {
 
     fn enqueue(&self, shard: u16, job: Job) -> Result<(), Error> {
         let handle = &self.around.handles[usize::from(shard)];
-        let count = job.commands.len();
-        let queued = handle.queued.fetch_add(count, Ordering::Relaxed);
-        let full = queued + count > self.queue_commands_max.max(count);
-        let refused =
-            if full { Some(Input::Job(job)) } else { handle.inputs.push(Input::Job(job)).err() };
-        if let Some(input) = refused {
-            handle.queued.fetch_sub(count, Ordering::Relaxed);
-            if let Input::Job(job) = input {
-                self.unclaim(&job);
+        match handle.push(Input::Job(job), self.queue_commands_max) {
+            Ok(()) => {
+                self.fail_if_stopped(handle);
+                Ok(())
             }
-            return Err(Error::new(
-                ErrorKind::Overloaded,
-                format!("queue of shard {shard} is full with {queued} commands"),
-                "wait a moment and send the command again; raise queue_commands_max for more burst",
-            ));
+            Err(NotTaken::Full(input, queued)) => {
+                self.unclaim(&input);
+                Err(Error::new(
+                    ErrorKind::Overloaded,
+                    format!("queue of shard {shard} is full with {queued} commands"),
+                    "wait a moment and send the command again; raise queue_commands_max for more \
+                     burst",
+                ))
+            }
+            Err(NotTaken::Shut(input)) => {
+                self.unclaim(&input);
+                Err(closing())
+            }
         }
-        handle.wake();
-        self.fail_if_stopped(handle);
-        Ok(())
     }
 
     /// Behind a push: a shard that has ended meanwhile has perhaps not seen it.
@@ -342,8 +342,8 @@ impl Engine {
         }
     }
 
-    fn unclaim(&self, job: &Job) {
-        if self.shard_count > 1 {
+    fn unclaim(&self, input: &Input) {
+        if let (Input::Job(job), true) = (input, self.shard_count > 1) {
             for key in job.commands.iter().filter_map(Command::key) {
                 self.around.stripes.ended(key.bits(), false);
             }
@@ -430,12 +430,14 @@ impl Engine {
         }
         let done = Completion::new(1, 1);
         let handle = &self.around.handles[usize::from(shard)];
-        if handle.inputs.push(Input::View(order, done.clone())).is_err() {
-            let what = format!("queue of shard {shard} is full");
-            return Err(Error::new(ErrorKind::Overloaded, what, "read again in a moment"));
+        match handle.push(Input::View(order, done.clone()), usize::MAX) {
+            Ok(()) => self.fail_if_stopped(handle),
+            Err(NotTaken::Full(..)) => {
+                let what = format!("queue of shard {shard} is full");
+                return Err(Error::new(ErrorKind::Overloaded, what, "read again in a moment"));
+            }
+            Err(NotTaken::Shut(_)) => return Err(closing()),
         }
-        handle.wake();
-        self.fail_if_stopped(handle);
         match done.wait_view()? {
             Some(view) => Ok(Some(view)),
             None => self.archived_order(order),
@@ -455,13 +457,12 @@ impl Engine {
     ///
     /// Returns what the store says; the journal has everything in any case.
     pub fn checkpoint(&self) -> Result<CheckpointReport, Error> {
-        let closed = || Error::new(ErrorKind::Closed, "engine is closing", "open it anew");
-        let (give, take) = std::sync::mpsc::sync_channel(1);
+        let (give, take) = sync_channel(1);
         match &*self.wishes.lock() {
-            Some(wishes) => wishes.send(give).map_err(|_| closed())?,
-            None => return Err(closed()),
+            Some(wishes) => wishes.send(give).map_err(|_| closing())?,
+            None => return Err(closing()),
         }
-        take.recv().map_err(|_| closed())?
+        take.recv().map_err(|_| closing())?
     }
 
     /// Returns the records of an order, oldest first, with the reason of each.
@@ -594,7 +595,7 @@ impl Engine {
             metrics.settled_resident += settled;
             metrics.archived += evicted;
             metrics.memory_bytes += memory_bytes as u64;
-            metrics.queued += handle.queued.load(Ordering::Relaxed) as u64;
+            metrics.queued += handle.queued() as u64;
             for (sum, count) in refusals.iter_mut().zip(of_shard) {
                 *sum += count;
             }
@@ -660,6 +661,10 @@ impl Engine {
             handle.fail_inputs(ErrorKind::Closed, stopped);
         }
     }
+}
+
+fn closing() -> Error {
+    Error::new(ErrorKind::Closed, "engine is closing", "open it anew")
 }
 
 impl Drop for Engine {

@@ -1,12 +1,7 @@
 //! What happens behind the shards: checkpoints, the archive, look-ups in it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::time::{Duration, Instant};
-
-use crossbeam::queue::SegQueue;
-use parking_lot::Mutex;
 
 use crate::archive::Shelf;
 use crate::checkpoint::{CheckpointWriter, CutBase, Images};
@@ -18,6 +13,9 @@ use crate::shard::core::ReplyTo;
 use crate::shard::gate::Gate;
 use crate::shard::worker::{Handle, Input};
 use crate::store::CheckpointStore;
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, sync_channel};
+use crate::sync::{Mutex, SegQueue, pause};
 
 /// Time between two looks at what is to be done.
 const TICK: Duration = Duration::from_millis(20);
@@ -110,16 +108,30 @@ impl Cut {
             && (self.made.load(Ordering::SeqCst) != 0 || (quiet() && quiet()))
     }
 
-    /// Takes a shard's part of the cut.
-    pub(crate) fn add(&self, base: CutBase, gate: &Gate) {
-        let shard = base.shard;
+    /// Takes a shard's part of the cut; `false` if the keeper has given the cut up.
+    pub(crate) fn add(&self, make: impl FnOnce() -> CutBase, gate: &Gate) -> bool {
         let mut bases = self.bases.lock();
+        if !self.wanted.load(Ordering::SeqCst) {
+            return false;
+        }
         if bases.is_empty() {
             self.seq.store(gate.mark_cut(), Ordering::SeqCst);
         }
+        let base = make();
+        let shard = base.shard;
         bases.push(base);
         self.copying.store(true, Ordering::SeqCst);
         self.made.fetch_or(1 << shard, Ordering::SeqCst);
+        true
+    }
+
+    /// Gives the cut up, unless a shard has made its part already: then all will.
+    fn give_up(&self) -> bool {
+        let bases = self.bases.lock();
+        if bases.is_empty() {
+            self.wanted.store(false, Ordering::SeqCst);
+        }
+        bases.is_empty()
     }
 
     /// Returns whether a shard shall copy pages ahead now.
@@ -260,12 +272,11 @@ impl Keeper {
         let mut entries = Vec::new();
         while (entries.len() as u32) < count {
             let want = (count - entries.len() as u32).min(COLLECT_MAX);
-            let (give, take) = std::sync::mpsc::sync_channel(1);
+            let (give, take) = sync_channel(1);
             let from = entries.len() as u32;
-            if handle.inputs.push(Input::Collect { from, count: want, give }).is_err() {
+            if handle.push(Input::Collect { from, count: want, give }, usize::MAX).is_err() {
                 return Ok(false);
             }
-            handle.wake();
             let Ok((list, seq)) = take.recv() else { return Ok(false) };
             if list.is_empty() {
                 break;
@@ -281,14 +292,13 @@ impl Keeper {
         let evicted: u64 = self.handles.iter().map(|h| h.evicted.load(Ordering::SeqCst)).sum();
         self.shelf.put(&entries, evicted + entries.len() as u64)?;
         let before = handle.evicted.load(Ordering::SeqCst);
-        if handle.inputs.push(Input::Evict(entries.len() as u32)).is_err() {
+        if handle.push(Input::Evict(entries.len() as u32), usize::MAX).is_err() {
             return Ok(false);
         }
-        handle.wake();
         // The next batch starts behind this one.
         let until = Instant::now() + CUT_WAIT;
         while handle.evicted.load(Ordering::SeqCst) == before && Instant::now() < until {
-            std::thread::park_timeout(Duration::from_millis(1));
+            pause(Duration::from_millis(1));
             if self.gate.stopped.load(Ordering::SeqCst) {
                 return Ok(false);
             }
@@ -323,12 +333,13 @@ impl Keeper {
         let until = Instant::now() + CUT_WAIT;
         while cut.made.load(Ordering::SeqCst) != cut.all() {
             self.handles.iter().for_each(Handle::wake);
-            std::thread::park_timeout(Duration::from_micros(200));
+            pause(Duration::from_micros(200));
             let stopped = self.gate.stopped.load(Ordering::SeqCst);
-            let nobody = cut.made.load(Ordering::SeqCst) == 0;
-            let closing = self.closing.load(Ordering::SeqCst);
-            if stopped || (nobody && (closing || Instant::now() > until)) {
+            let in_vain = self.closing.load(Ordering::SeqCst) || Instant::now() > until;
+            if stopped {
                 cut.wanted.store(false, Ordering::SeqCst);
+            }
+            if stopped || (in_vain && cut.give_up()) {
                 return Err(Error::new(
                     ErrorKind::Overloaded,
                     "shards did not come to rest for a checkpoint",
@@ -383,7 +394,7 @@ impl Keeper {
                     return Err(Error::new(ErrorKind::Stopped, "engine has stopped", "reopen"));
                 }
                 self.handles.iter().for_each(Handle::wake);
-                std::thread::park_timeout(Duration::from_micros(500));
+                pause(Duration::from_micros(500));
                 continue;
             };
             self.cut.waiting.fetch_sub(1, Ordering::Relaxed);

@@ -124,6 +124,8 @@ mod event;
 mod explain;
 mod hash;
 mod id;
+#[cfg(all(test, feature = "shuttle"))]
+mod interleaving;
 mod journal;
 mod keeper;
 mod lock;
@@ -141,6 +143,7 @@ pub mod sim;
 mod state;
 pub mod storage;
 mod store;
+mod sync;
 mod time;
 mod view;
 

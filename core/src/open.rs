@@ -2,11 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
 use std::time::Instant;
-
-use parking_lot::Mutex;
 
 use crate::archive::Shelf;
 use crate::checkpoint::{self, Manifest};
@@ -24,6 +20,7 @@ use crate::recovery::{Open, OpenReport, journal_dir, recover, shard_count_of};
 use crate::shard::core::{Core, PeerMessage};
 use crate::shard::gate::{Gate, Wrote};
 use crate::shard::published::Published;
+use crate::shard::rest::Rest;
 use crate::shard::stripes::Stripes;
 use crate::shard::worker::{Handle, Surroundings, Worker};
 use crate::state::State;
@@ -31,6 +28,9 @@ use crate::storage::{DiskStorage, MemoryStorage, Storage};
 use crate::store::{
     ArchiveRange, CheckpointStore, MemoryStore, OpenedArchive, SledStore, StoreOptions,
 };
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::thread::{Builder, JoinHandle};
+use crate::sync::{Mutex, mpsc};
 use crate::view::SkuView;
 
 /// Most jobs that may wait in the queue of a shard.
@@ -318,16 +318,22 @@ impl EngineBuilder {
         let wait = self.cross_shard_wait_ms;
         let mut cores: Vec<Core> =
             states.into_iter().map(|state| Core::new(state, wait, Some(shelf.clone()))).collect();
+        if shard_count > 1 {
+            cores.iter_mut().for_each(|core| core.find_orders_in(Arc::clone(&stripes)));
+        }
         self.finish_baskets(&mut cores, &open, &gate, &mut report)?;
         while gate.write_one(&mut writer, &published)? == Wrote::Group {}
         let (look_ups, looked) = mpsc::channel();
+        let handles = Arc::new((0..shard_count).map(|_| Handle::new(JOBS_MAX)).collect());
+        gate.wakes(Arc::clone(&handles));
         let around = Surroundings {
             gate,
-            handles: Arc::new((0..shard_count).map(|_| Handle::new(JOBS_MAX)).collect()),
+            handles,
             stripes,
             clock: self.clock.clone(),
             closing: Arc::new(AtomicBool::new(false)),
             cut: Arc::new(Cut::new(shard_count)),
+            rest: Arc::new(Rest::new(shard_count)),
             look_ups,
         };
         let keeper = Keeper {
@@ -406,7 +412,7 @@ fn publish(published: &Published, stripes: &Stripes, state: &State, seq: u64) {
     for index in 0..state.catalogue.count() as u32 {
         published.define(Arc::new(SkuView::new(state, index)));
         let sku = state.catalogue.get(index);
-        if !sku.cells.is_empty() {
+        if sku.first_cell().is_some() {
             published.set_level(state.shard, index, &sku.level, seq);
         }
     }
@@ -443,7 +449,7 @@ fn spawn(
     name: &str,
     gate: Arc<Gate>,
     run: impl FnOnce() -> Result<(), Error> + Send + 'static,
-) -> Result<std::thread::JoinHandle<()>, Error> {
+) -> Result<JoinHandle<()>, Error> {
     let body = move || {
         let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
         match ended {
@@ -452,7 +458,7 @@ fn spawn(
             Err(panic) => gate.stop(&panic_text(&*panic)),
         }
     };
-    std::thread::Builder::new().name(name.to_owned()).spawn(body).map_err(|e| {
+    Builder::new().name(name.to_owned()).spawn(body).map_err(|e| {
         let what = format!("thread {name} can't be started: {e}");
         Error::new(ErrorKind::Io, what, "check the limits of the process")
     })
@@ -470,7 +476,7 @@ fn start_writer(
     storage: Arc<dyn Storage>,
     writer: JournalWriter,
     published: Arc<Published>,
-) -> Result<(std::thread::JoinHandle<()>, std::thread::JoinHandle<()>), Error> {
+) -> Result<(JoinHandle<()>, JoinHandle<()>), Error> {
     let (ask, asked) = mpsc::channel::<Chore>();
     let made: Arc<Mutex<Option<Result<Spare, Error>>>> = Arc::default();
     let place = made.clone();

@@ -15,6 +15,7 @@ use crate::journal::frame::Frame;
 use crate::journal::reader::{JournalReader, Start, Tail, TornTail};
 use crate::shard::section::Section;
 use crate::state::State;
+use crate::state::ahead::{AHEAD, Ahead};
 use crate::storage::Storage;
 use crate::time::Timestamp;
 
@@ -67,6 +68,7 @@ pub(crate) struct Replayer {
     section: Section,
     messages: Vec<(u16, Instruction)>,
     replayed: u64,
+    ahead: Ahead,
     /// Where evicted entries go, if the archive is made anew.
     shelf: Option<Arc<Shelf>>,
     failed: Option<Error>,
@@ -82,6 +84,7 @@ impl Replayer {
             section: Section::new(),
             messages: Vec::new(),
             replayed: 0,
+            ahead: Ahead::default(),
         }
     }
 
@@ -100,7 +103,7 @@ impl Replayer {
             let mut ahead = 0;
             loop {
                 if ahead == 0 {
-                    touch_ahead(&self.states[usize::from(shard)], rest);
+                    touch_ahead(&mut self.ahead, &self.states[usize::from(shard)], rest);
                     ahead = AHEAD;
                 }
                 ahead -= 1;
@@ -203,33 +206,27 @@ impl Replayer {
     }
 }
 
-/// Records whose table entries are brought into the cache together.
-const AHEAD: usize = 64;
-
-/// Brings the table entries that the next records will need into the cache together.
-fn touch_ahead(state: &State, mut records: &[u8]) {
+/// Brings what the next records will need into the cache together.
+fn touch_ahead(ahead: &mut Ahead, state: &State, mut records: &[u8]) {
     let word = |record: &[u8], at: usize| {
         let mut word = [0; 8];
         word.copy_from_slice(&record[at..at + 8]);
         u64::from_le_bytes(word)
     };
-    let mut sum = 0;
     for _ in 0..AHEAD {
         let Ok(Some((kind, _, record))) = next_record(&mut records) else { break };
         if record.len() < 52 {
             continue;
         }
-        let key = u128::from(word(record, 8)) | u128::from(word(record, 16)) << 64;
-        sum ^= state.index.touch(&[state.key_tag(key)]);
+        ahead.add_key(state, u128::from(word(record, 8)) | u128::from(word(record, 16)) << 64);
         if kind == Kind::Buy {
             let (customer, sku) = (word(record, 24), word(record, 44) >> 32);
             if (sku as usize) < state.catalogue.count() {
-                let tag = state.limit_tag(customer, sku as u32);
-                sum ^= tag.map_or(0, |tag| state.limits.touch(&[tag]));
+                ahead.add_line(sku as u32, customer);
             }
         }
     }
-    std::hint::black_box(sum);
+    ahead.touch(state);
 }
 
 fn explain(error: ReplayError) -> &'static str {

@@ -207,17 +207,31 @@ pub(crate) fn check_total(
 
 /// Checks the limits of a customer against the units asked.
 pub(crate) fn check_limits(state: &State, wants: &[Want], customer: u64) -> Result<(), Refusal> {
+    let fits = |(at, want): (usize, &Want)| {
+        let limit = u64::from(state.catalogue.get(want.sku).limit);
+        let used = |want: &Want| u64::from(state.limit_used(customer, want.sku));
+        // A SKU that comes again is looked at with all of its units below.
+        limit == 0
+            || wants[..at].iter().all(|w| w.sku != want.sku)
+                && used(want) + u64::from(want.units) <= limit
+    };
+    if wants.iter().enumerate().all(fits) {
+        Ok(())
+    } else {
+        check_limit_sums(state, wants, customer)
+    }
+}
+
+/// Checks the limits of a customer against the units asked of each SKU in all lines together.
+#[cold]
+fn check_limit_sums(state: &State, wants: &[Want], customer: u64) -> Result<(), Refusal> {
     for want in wants {
         let limit = u64::from(state.catalogue.get(want.sku).limit);
         if limit == 0 {
             continue;
         }
-        let asked = if let [only] = wants {
-            u64::from(only.units)
-        } else {
-            let same = wants.iter().filter(|w| w.sku == want.sku);
-            same.map(|w| u64::from(w.units)).sum()
-        };
+        let same = wants.iter().filter(|w| w.sku == want.sku);
+        let asked = same.map(|w| u64::from(w.units)).sum::<u64>();
         let used = u64::from(state.limit_used(customer, want.sku));
         if used + asked > limit {
             let left = limit.saturating_sub(used);
@@ -383,8 +397,8 @@ fn plan_units(state: &mut State, plan: &mut Vec<Planned>, want: &Want, units: u3
 #[inline]
 fn for_each_cell(state: &State, want: &Want, mut visit: impl FnMut(u32, u64) -> bool) {
     if want.location == 0 {
-        for cell in &state.catalogue.get(want.sku).cells {
-            if !visit(*cell, state.cells.get(*cell).free()) {
+        for cell in state.catalogue.get(want.sku).cells() {
+            if !visit(cell, state.cells.get(cell).free()) {
                 return;
             }
         }

@@ -73,6 +73,16 @@ impl<'a> Basket<'a> {
         if self.times.is_some() { OrderStatus::Reserved } else { OrderStatus::Placed }
     }
 
+    /// Checks that a record can hold the hard deadline: it is never cut, for a replay reads the
+    /// times that were asked off the deadlines.
+    pub(crate) fn check_times(&self, now: Timestamp) -> Result<(), Refusal> {
+        let room = Timestamp::MAX.millis() - now.millis();
+        match self.times {
+            Some((_, cap)) if cap > room => Err(refuse(Reject::TtlInvalid, 0, cap, room)),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Returns deadline and hard deadline from a point in time; zeros for `buy`.
     fn deadlines(&self, now: Timestamp) -> (Timestamp, Timestamp) {
         let at = |ms| Timestamp::from_millis(now.millis() + ms);
@@ -173,7 +183,7 @@ fn check_in_turn(
         return Err(refuse(Reject::TtlInvalid, 0, ttl, TTL_MS_MAX));
     }
     match state.lookup(basket.key.bits()) {
-        None => (),
+        None => basket.check_times(state.now)?,
         Some(Known::Order(slot)) if state.orders.get(slot).fingerprint == basket.fingerprint => {
             return Ok(Checked::Repeated(Receipt::Order(receipt(state, slot))));
         }

@@ -36,7 +36,8 @@ pub(crate) fn make(
 ) -> Option<OrderReceipt> {
     let [line] = basket.lines else { return None };
     let plain = basket.fill == Fill::All && line.price.is_none() && basket.expected_total.is_none();
-    if !plain || basket.times.is_some_and(|(ttl, cap)| ttl != cap || !basket.has_valid_times()) {
+    let simple = basket.times.is_none_or(|(ttl, cap)| ttl == cap);
+    if !plain || !simple || !basket.has_valid_times() || basket.check_times(state.now).is_err() {
         return None;
     }
     let tag = state.key_tag(basket.key.bits());
@@ -72,7 +73,8 @@ fn plan(state: &State, line: &Line, customer: u64) -> Option<Single> {
     }
     let fits = |cell: &u32| state.cells.get(*cell).free() >= u64::from(units);
     let cell = if anywhere {
-        *sku.cells.iter().find(|cell| fits(cell))?
+        // The oldest cell of all, if it holds enough.
+        sku.first_cell().filter(fits)?
     } else {
         // The oldest lot, if it holds enough.
         state.cell_of.get(&(index, line.location.0)).copied().filter(fits)?

@@ -5,7 +5,6 @@ use crate::codec::{FLAG_COPY, Kind, Put, begin, end};
 use crate::command::{DefineSku, Placement, SkuKind};
 use crate::domain::answered::Answered;
 use crate::domain::catalogue::Sku;
-use crate::domain::stock::Level;
 use crate::id::SkuId;
 use crate::limits::{KIT_COMPONENTS_MAX, SKUS_MAX};
 use crate::quantity::Quantity;
@@ -176,10 +175,7 @@ fn enter(
             version: 1,
             key: define.key,
             components,
-            cells: Vec::new(),
-            level: Level::default(),
-            sampled_ms: 0,
-            touched_step: 0,
+            ..Sku::default()
         });
         state.catalogue.count() as u32 - 1
     };

@@ -4,8 +4,10 @@ use crate::domain::bucket::{Bucket, Movement};
 
 /// Buckets of a cell, or the sum of the cells of a SKU.
 ///
-/// Counts of units; on hand is the sum of all but `in_transit` and `shipped`.
+/// Counts of units; on hand is the sum of all but `in_transit` and `shipped`. What an order needs
+/// stands first, so that it lies in one cache line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
 pub(crate) struct Level {
     pub(crate) available: u64,
     pub(crate) tentative: u64,
@@ -102,8 +104,9 @@ impl Level {
     }
 }
 
-/// One `(sku, location, lot)` with its units.
+/// One `(sku, location, lot)` with its units; two cache lines, of which an order needs the first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C, align(64))]
 pub(crate) struct Cell {
     /// SKU index plus one; 0 marks a slot that was never used.
     pub(crate) sku_plus_1: u32,
@@ -111,12 +114,14 @@ pub(crate) struct Cell {
     pub(crate) lot: u32,
     /// Counts STOCK records and transfers that touched the cell.
     pub(crate) version: u32,
-    pub(crate) level: Level,
     /// Units that the basket being looked at would take; 0 between commands.
     pub(crate) planned: u64,
     /// Next cell of the same SKU and location plus one; 0 ends the chain.
     pub(crate) next_lot: u32,
+    pub(crate) level: Level,
 }
+
+const _: () = assert!(size_of::<Cell>() == 128);
 
 impl Cell {
     pub(crate) const fn sku(&self) -> u32 {

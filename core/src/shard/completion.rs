@@ -5,10 +5,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use parking_lot::{Condvar, Mutex};
-
 use crate::error::{Error, ErrorKind};
 use crate::reply::{Ack, Reply};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::view::OrderView;
 
 /// What has been answered so far.
@@ -127,7 +126,7 @@ impl Completion {
         self.wake(progress);
     }
 
-    fn wake(&self, mut progress: parking_lot::MutexGuard<'_, Progress>) {
+    fn wake(&self, mut progress: MutexGuard<'_, Progress>) {
         if progress.left > 0 {
             return;
         }

@@ -20,12 +20,11 @@ use crate::reject::Reject;
 use crate::reply::{Ack, Receipt, Refusal, Reply};
 use crate::shard::completion::{Completion, Ready};
 use crate::shard::section::{PROVISIONAL, Section, resolve};
+use crate::shard::stripes::Stripes;
 use crate::state::State;
+use crate::state::ahead::{AHEAD, Ahead};
 use crate::time::Timestamp;
 use crate::view::{OrderView, SkuView};
-
-/// Commands whose table entries are brought into the cache together.
-const AHEAD: usize = 64;
 
 /// A batch of commands on its way through a shard.
 #[derive(Debug)]
@@ -137,7 +136,10 @@ pub(crate) struct Core {
     look_up: Vec<(Command, ReplyTo)>,
     evicted: Vec<u128>,
     keys: Vec<(u128, bool)>,
+    pub(crate) ahead: Ahead,
     archived: Option<Arc<dyn Archived>>,
+    /// Which shard knows an order, if there are several.
+    stripes: Option<Arc<Stripes>>,
     pub(crate) counts: Counts,
     /// Number of records by kind is kept by the journal; refusals by reject are kept here.
     pub(crate) refusals: [u64; Reject::ALL.len()],
@@ -161,10 +163,17 @@ impl Core {
             look_up: Vec::new(),
             evicted: Vec::new(),
             keys: Vec::new(),
+            ahead: Ahead::default(),
             archived,
+            stripes: None,
             counts: Counts::default(),
             refusals: [0; Reject::ALL.len()],
         }
+    }
+
+    /// Lets the shard tell an order of another shard from one that nobody knows.
+    pub(crate) fn find_orders_in(&mut self, stripes: Arc<Stripes>) {
+        self.stripes = Some(stripes);
     }
 
     /// Starts a section: time passes, what is due expires.
@@ -291,74 +300,67 @@ impl Core {
             self.jobs.push(Some(open));
             self.jobs.len() as u32 - 1
         };
-        self.touch_ahead(&job.commands[..count.min(AHEAD)]);
-        let mut commands = job.commands.into_iter();
-        for at in 0..count {
-            if at % AHEAD == 0 && at > 0 {
-                self.touch_ahead(&commands.as_slice()[..(count - at).min(AHEAD)]);
+        let mut ahead = std::mem::take(&mut self.ahead);
+        let mut at = 0;
+        for commands in job.commands.chunks(AHEAD) {
+            ahead.touch_commands(&self.state, commands);
+            for command in commands {
+                self.command(command, ReplyTo { job: slot, at }, false);
+                at += 1;
             }
-            let Some(command) = commands.next() else { break };
-            self.command(command, ReplyTo { job: slot, at: at as u32 }, false);
         }
+        self.ahead = ahead;
         if count == 0 {
             self.close_job(slot);
         }
     }
 
-    /// Brings the table entries that a batch will need into the cache together.
-    ///
-    /// In passes over the batch, each of a few instructions a command: reads of one pass do not
-    /// wait for each other, those that depend on what another read brings would.
-    pub(crate) fn touch_ahead(&self, commands: &[Command]) {
-        let state = &self.state;
-        for commands in commands.chunks(AHEAD) {
-            let (mut keys, mut limits) = ([0; AHEAD], [0; AHEAD]);
-            let mut limited = 0;
-            for (command, key) in commands.iter().zip(&mut keys) {
-                *key = command.key().map_or(0, |key| state.key_tag(key.bits()));
-            }
-            for command in commands {
-                limits[limited] = state.first_limit_tag(command).unwrap_or(0);
-                limited += usize::from(limits[limited] != 0);
-            }
-            let (keys, limits) = (&keys[..commands.len()], &limits[..limited]);
-            let mut sum = state.index.touch(keys) ^ state.limits.touch(limits);
-            sum ^= state.index.touch_next(keys) ^ state.limits.touch_next(limits);
-            std::hint::black_box(sum);
-        }
-    }
-
     /// Carries one command out; `checked` says that the archive does not know its keys.
-    pub(crate) fn command(&mut self, command: Command, reply_to: ReplyTo, checked: bool) {
+    pub(crate) fn command(&mut self, command: &Command, reply_to: ReplyTo, checked: bool) {
         if self.is_held() {
-            self.deferred.push(Deferred::Command(command, reply_to, checked));
+            self.deferred.push(Deferred::Command(command.clone(), reply_to, checked));
             return;
         }
-        if !checked && self.must_look_up(&command) {
-            self.look_up.push((command, reply_to));
+        if !checked && self.must_look_up(command) {
+            self.look_up.push((command.clone(), reply_to));
             return;
         }
         let multi = self.state.shard_count > 1;
         let key = command.key().map(crate::id::Key::bits);
-        let command = match key {
-            Some(key) if multi => match self.flow.join(command, key, reply_to) {
-                Some(command) => command,
-                None => return,
-            },
-            _ => command,
-        };
-        let outcome = self.with(|state, ctx, _| apply(state, ctx, &command));
+        if multi && key.is_some_and(|key| self.flow.join(command, key, reply_to)) {
+            return;
+        }
+        let outcome = self.with(|state, ctx, _| apply(state, ctx, command));
         match outcome {
             Applied::Basket => {
                 self.counts.cross_baskets += 1;
+                let command = command.clone();
                 self.with(|state, ctx, flow| flow.start(state, ctx, command, reply_to));
                 self.flow_answers();
             }
             Applied::Promises => {
                 let Command::Count(count) = command else { unreachable!("only counts break") };
-                self.counting.start(count, reply_to);
+                self.counting.start(*count, reply_to);
             }
-            outcome => self.answer(reply_to, key, outcome),
+            outcome => {
+                let outcome = self.or_elsewhere(command, outcome);
+                self.answer(reply_to, key, outcome);
+            }
+        }
+    }
+
+    /// Makes "not found" transient if another shard knows the order or has it in flight: the
+    /// command came here because its own key was on its way here; the next try finds its way.
+    fn or_elsewhere(&self, command: &Command, outcome: Applied) -> Applied {
+        let unknown = matches!(&outcome, Applied::Refused(r) if r.reject == Reject::OrderUnknown);
+        let (true, Some(order), Some(stripes)) = (unknown, command.order(), &self.stripes) else {
+            return outcome;
+        };
+        match stripes.find(order.bits()) {
+            Some(shard) if shard != self.state.shard => {
+                Applied::Refused(refuse(Reject::Contended, 0, 0, 0))
+            }
+            Some(_) | None => outcome,
         }
     }
 
@@ -390,7 +392,7 @@ impl Core {
                 self.answer(reply_to, Some(key), outcome);
             }
             for (command, reply_to) in std::mem::take(&mut self.flow.again) {
-                self.command(command, reply_to, true);
+                self.command(&command, reply_to, true);
             }
         }
     }
@@ -458,7 +460,7 @@ impl Core {
         for deferred in std::mem::take(&mut self.deferred) {
             match deferred {
                 Deferred::Command(command, reply_to, checked) => {
-                    self.command(command, reply_to, checked);
+                    self.command(&command, reply_to, checked);
                 }
                 Deferred::Vote(vote) => self.receive(PeerMessage::Flow(vote)),
             }
@@ -578,7 +580,12 @@ fn close(job: OpenJob, base: u64) -> Ready {
 }
 
 /// Replaces the provisional seqs of a reply, given the seq of its section's first record.
+#[inline]
 fn resolve_reply(reply: &mut Reply, base: u64) {
+    if reply.seq < PROVISIONAL - 1 {
+        // An only shard knew its seqs at once.
+        return;
+    }
     // A refusal before the first record reflects the journal up to it.
     reply.seq = if reply.seq == PROVISIONAL - 1 { base - 1 } else { resolve(reply.seq, base) };
     if let Ok(receipt) = &mut reply.outcome {

@@ -2,11 +2,8 @@
 //! until the group that they depend on is durable.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-
-use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::codec::next_record;
 use crate::domain::stock::Level;
@@ -19,6 +16,9 @@ use crate::shard::completion::Ready;
 use crate::shard::core::{CellName, Core, Ended, PeerMessage};
 use crate::shard::published::Published;
 use crate::shard::section::PROVISIONAL;
+use crate::shard::worker::Handle;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::view::SkuView;
 
 /// Bytes from which on a group takes no further section.
@@ -90,6 +90,8 @@ pub(crate) struct Gate {
     chain_there: Condvar,
     /// What an operator should know, newest last.
     notes: Mutex<VecDeque<String>>,
+    /// Shards to wake when the engine stops.
+    shards: OnceLock<Arc<Vec<Handle>>>,
 }
 
 impl Gate {
@@ -120,7 +122,13 @@ impl Gate {
             chain_at_cut: Mutex::new(None),
             chain_there: Condvar::new(),
             notes: Mutex::new(VecDeque::new()),
+            shards: OnceLock::new(),
         }
+    }
+
+    /// Names the shards that are to be woken when the engine stops.
+    pub(crate) fn wakes(&self, shards: Arc<Vec<Handle>>) {
+        assert!(self.shards.set(shards).is_ok(), "a gate has its shards once");
     }
 
     /// Returns the seq of the last durable record.
@@ -299,7 +307,7 @@ impl Gate {
     /// Returns that the writer did not come that far in time.
     pub(crate) fn chain_at_cut(&self, timeout: Duration) -> Result<Chain, Error> {
         let mut chain = self.chain_at_cut.lock();
-        if chain.is_none() {
+        if chain.is_none() && !self.stopped.load(Ordering::SeqCst) {
             self.chain_there.wait_for(&mut chain, timeout);
         }
         chain.take().ok_or_else(|| {
@@ -335,7 +343,12 @@ impl Gate {
         }
         self.room.notify_all();
         self.work.notify_all();
+        // Who has looked and not yet slept holds the lock: nobody misses this.
+        drop(self.mark.lock());
         self.marked.notify_all();
+        drop(self.chain_at_cut.lock());
+        self.chain_there.notify_all();
+        self.shards.get().into_iter().flat_map(|shards| shards.iter()).for_each(Handle::wake);
     }
 
     /// Returns why the engine has stopped.

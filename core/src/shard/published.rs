@@ -1,6 +1,5 @@
 //! Stock and catalogue as readers see them: durable, and read without asking a shard.
 
-use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::RwLock;
@@ -11,6 +10,8 @@ use crate::hash::{FoldMap, fold_map};
 use crate::id::SkuId;
 use crate::limits::SKUS_MAX;
 use crate::shard::core::CellName;
+use crate::sync::atomic::{AtomicU64, Ordering, fence};
+use crate::sync::spin_loop;
 use crate::view::{SkuView, StockView};
 
 /// SKUs of one chunk.
@@ -93,7 +94,7 @@ impl Published {
             if before % 2 == 0 && slot.version.load(Ordering::Relaxed) == before {
                 return Some(words);
             }
-            std::hint::spin_loop();
+            spin_loop();
         }
     }
 

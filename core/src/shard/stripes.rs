@@ -3,9 +3,8 @@
 //! A request goes to the shard that its key is known in, wherever its lines are: so a repetition
 //! finds the first answer, and the same key with another basket is found out.
 
-use parking_lot::Mutex;
-
 use crate::hash::{FoldMap, fold_map};
+use crate::sync::Mutex;
 
 const STRIPES: usize = 64;
 

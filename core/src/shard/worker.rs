@@ -1,21 +1,20 @@
 //! The thread of a shard: drain what has arrived, apply it as one batch, hand it over, park.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Sender, SyncSender};
-use std::thread::Thread;
 use std::time::Duration;
-
-use crossbeam::queue::{ArrayQueue, SegQueue};
-use parking_lot::Mutex;
 
 use crate::error::{Error, ErrorKind};
 use crate::id::OrderId;
 use crate::keeper::{Cut, LookUp, LookedUp};
 use crate::shard::completion::Completion;
 use crate::shard::core::{Core, Counts, Job, PeerMessage};
-use crate::shard::gate::Gate;
+use crate::shard::gate::{Gate, STOPPED_HELP};
+use crate::shard::rest::Rest;
 use crate::shard::stripes::Stripes;
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use crate::sync::mpsc::{Sender, SyncSender};
+use crate::sync::thread::{self, Thread};
+use crate::sync::{ArrayQueue, Mutex, SPINS, SegQueue, pause, spin_loop};
 use crate::time::Clock;
 
 /// Bytes of records from which on a section takes no further job.
@@ -24,12 +23,12 @@ const SECTION_BYTES_SOFT: usize = 256 << 10;
 const PEER_QUEUE_MAX: usize = 65_536;
 /// Pages of a cut that a shard copies between two sections: some 100 microseconds.
 const COPY_PAGES: usize = 24;
-/// Times that a worker looks for work again before it sleeps.
-const SPINS: u32 = 200;
 /// Longest sleep with nothing to do: reservations expire at most this late.
 const SLEEP: Duration = Duration::from_millis(5);
 /// Sleep while baskets wait for each other.
 const SHORT_SLEEP: Duration = Duration::from_micros(200);
+/// Pause between two looks at whether all shards rest, for a cut or because the engine closes.
+const REST_PAUSE: Duration = Duration::from_micros(50);
 
 /// What a shard is asked to do.
 #[derive(Debug)]
@@ -52,20 +51,51 @@ pub(crate) enum Input {
     },
 }
 
+impl Input {
+    /// Returns what it counts in a queue: its commands, and at least 1.
+    fn weight(&self) -> usize {
+        match self {
+            Self::Job(job) => job.commands.len().max(1),
+            Self::View(..) | Self::Evict(_) | Self::Collect { .. } => 1,
+        }
+    }
+
+    /// Tells who waits that it was not carried out.
+    pub(crate) fn fail(self, kind: ErrorKind, why: &str) {
+        match self {
+            Self::Job(job) => job.done.fail(kind, why),
+            Self::View(_, done) => done.fail(kind, why),
+            // Its other end sees that nobody will answer.
+            Self::Evict(_) | Self::Collect { .. } => (),
+        }
+    }
+}
+
+/// Why a shard did not take an input; the input comes back.
+#[derive(Debug)]
+pub(crate) enum NotTaken {
+    /// Its queue is full with so many commands.
+    Full(Input, usize),
+    /// It has shut its door: the engine closes.
+    Shut(Input),
+}
+
 /// Settled entries, and the seq that they reflect.
 pub(crate) type Collected = (Vec<(u128, Vec<u8>)>, u64);
 
 /// A shard as others see it: its queues, and how to wake it.
 #[derive(Debug)]
 pub(crate) struct Handle {
-    pub(crate) inputs: ArrayQueue<Input>,
+    inputs: ArrayQueue<Input>,
     pub(crate) peers: SegQueue<PeerMessage>,
     /// Commands that the archive was asked about.
     pub(crate) looked_up: SegQueue<LookedUp>,
     /// Entries that have left memory, ever.
     pub(crate) evicted: AtomicU64,
-    /// Commands in the queue.
-    pub(crate) queued: AtomicUsize,
+    /// Commands in the queue, those included that are about to be pushed.
+    queued: AtomicUsize,
+    /// Whether the queue takes nothing more.
+    shut: AtomicBool,
     sleeping: AtomicBool,
     thread: Mutex<Option<Thread>>,
     /// Counts as of the last section.
@@ -91,20 +121,53 @@ impl Handle {
             looked_up: SegQueue::new(),
             evicted: AtomicU64::new(0),
             queued: AtomicUsize::new(0),
+            shut: AtomicBool::new(false),
             sleeping: AtomicBool::new(false),
             thread: Mutex::new(None),
             counts: Mutex::new(ShardCounts::default()),
         }
     }
 
+    /// Puts an input into the queue, which may then hold `count_max` commands, or this alone, and
+    /// wakes the shard.
+    ///
+    /// It is announced before the door is looked at, and the shard shuts the door before it looks
+    /// for what is announced: an input is taken by a shard that will still see it, or comes back.
+    pub(crate) fn push(&self, input: Input, count_max: usize) -> Result<(), NotTaken> {
+        let weight = input.weight();
+        let queued = self.queued.fetch_add(weight, Ordering::SeqCst);
+        let refused = if self.shut.load(Ordering::SeqCst) {
+            NotTaken::Shut(input)
+        } else if queued + weight > count_max.max(weight) {
+            NotTaken::Full(input, queued)
+        } else {
+            match self.inputs.push(input) {
+                Ok(()) => {
+                    self.wake();
+                    return Ok(());
+                }
+                Err(input) => NotTaken::Full(input, queued),
+            }
+        };
+        self.queued.fetch_sub(weight, Ordering::SeqCst);
+        Err(refused)
+    }
+
+    fn pop(&self) -> Option<Input> {
+        let input = self.inputs.pop()?;
+        self.queued.fetch_sub(input.weight(), Ordering::SeqCst);
+        Some(input)
+    }
+
+    /// Returns how many commands wait.
+    pub(crate) fn queued(&self) -> usize {
+        self.queued.load(Ordering::Relaxed)
+    }
+
     /// Fails everything that waits in the queue.
     pub(crate) fn fail_inputs(&self, kind: ErrorKind, why: &str) {
-        while let Some(input) = self.inputs.pop() {
-            match input {
-                Input::Job(job) => job.done.fail(kind, why),
-                Input::View(_, done) => done.fail(kind, why),
-                Input::Evict(_) | Input::Collect { .. } => (),
-            }
+        while let Some(input) = self.pop() {
+            input.fail(kind, why);
         }
     }
 
@@ -112,7 +175,7 @@ impl Handle {
     #[inline]
     pub(crate) fn wake(&self) {
         // The queue was written before; the sleeper sets its flag before it looks again.
-        std::sync::atomic::fence(Ordering::SeqCst);
+        fence(Ordering::SeqCst);
         if self.sleeping.load(Ordering::Relaxed)
             && self.sleeping.swap(false, Ordering::SeqCst)
             && let Some(thread) = &*self.thread.lock()
@@ -131,6 +194,8 @@ pub(crate) struct Surroundings {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) closing: Arc<AtomicBool>,
     pub(crate) cut: Arc<Cut>,
+    /// How shards that close know that none needs another any more.
+    pub(crate) rest: Arc<Rest>,
     /// Commands for the archive; `None` ends its thread.
     pub(crate) look_ups: Sender<Option<LookUp>>,
 }
@@ -144,13 +209,16 @@ pub(crate) struct Worker {
     asked: usize,
     /// Whether pages of a cut are still to be copied.
     copying: bool,
+    /// Whether the engine closes and this shard's queue takes nothing more.
+    shut: bool,
     /// Wishes for settled entries: first entry, most entries, where they go.
     collect: Vec<(u32, u32, SyncSender<Collected>)>,
 }
 
 impl Worker {
     pub(crate) fn new(core: Core, around: Surroundings) -> Self {
-        Self { core, around, steps: 0, asked: 0, copying: false, collect: Vec::new() }
+        let (steps, asked, copying, shut) = (0, 0, false, false);
+        Self { core, around, steps, asked, copying, shut, collect: Vec::new() }
     }
 
     fn handle(&self) -> &Handle {
@@ -177,21 +245,30 @@ impl Worker {
     }
 
     fn run_on(&mut self) -> Result<(), Error> {
-        *self.handle().thread.lock() = Some(std::thread::current());
+        *self.handle().thread.lock() = Some(thread::current());
         let mut idle = 0;
         loop {
             if self.step()? {
                 idle = 0;
                 continue;
             }
-            if self.around.closing.load(Ordering::SeqCst) && !self.copying && self.all_at_rest() {
-                return Ok(());
+            if self.around.gate.stopped.load(Ordering::SeqCst) {
+                // A peer that has ended will not answer what is in flight here.
+                let why = self.around.gate.why_stopped().unwrap_or_default();
+                return Err(Error::new(ErrorKind::Stopped, why, STOPPED_HELP));
+            }
+            if self.around.closing.load(Ordering::SeqCst) {
+                if self.may_end() {
+                    return Ok(());
+                }
+                pause(REST_PAUSE);
+                continue;
             }
             idle += 1;
             if idle < SPINS && !self.core.has_waiting() {
-                std::hint::spin_loop();
+                spin_loop();
                 if idle % 16 == 0 {
-                    std::thread::yield_now();
+                    thread::yield_now();
                 }
                 continue;
             }
@@ -199,20 +276,44 @@ impl Worker {
         }
     }
 
-    fn all_at_rest(&self) -> bool {
-        let empty =
-            |h: &Handle| h.inputs.is_empty() && h.peers.is_empty() && h.looked_up.is_empty();
-        self.asked == 0 && self.core.is_at_rest() && self.around.handles.iter().all(empty)
+    /// Shuts the queue of a shard that closes, and returns whether no shard needs it any more.
+    fn may_end(&mut self) -> bool {
+        let handle = &self.around.handles[usize::from(self.core.state.shard)];
+        if !self.shut {
+            self.shut = true;
+            handle.shut.store(true, Ordering::SeqCst);
+        }
+        let resting = handle.queued.load(Ordering::SeqCst) == 0
+            && handle.peers.is_empty()
+            && handle.looked_up.is_empty()
+            && self.asked == 0
+            && self.collect.is_empty()
+            && self.core.is_at_rest()
+            && !self.copying
+            && !self.around.cut.is_wanted();
+        self.around.rest.set(self.core.state.shard, resting);
+        self.around.rest.is_reached(&self.around.cut.in_transit)
     }
 
     fn sleep(&self) {
+        if self.around.cut.is_wanted() {
+            // What is queued waits for the cut.
+            pause(REST_PAUSE);
+            return;
+        }
         let handle = self.handle();
         handle.sleeping.store(true, Ordering::SeqCst);
-        std::sync::atomic::fence(Ordering::SeqCst);
-        let nothing = handle.inputs.is_empty() && handle.peers.is_empty();
-        if nothing && handle.looked_up.is_empty() && self.collect.is_empty() {
+        fence(Ordering::SeqCst);
+        // Whoever brings something new does it before it looks whether to wake this shard.
+        let something = !handle.inputs.is_empty()
+            || !handle.peers.is_empty()
+            || !handle.looked_up.is_empty()
+            || !self.collect.is_empty()
+            || self.around.closing.load(Ordering::SeqCst)
+            || self.around.gate.stopped.load(Ordering::SeqCst);
+        if !something {
             let span = if self.core.has_waiting() { SHORT_SLEEP } else { SLEEP };
-            std::thread::park_timeout(span);
+            thread::park_timeout(span);
         }
         handle.sleeping.store(false, Ordering::SeqCst);
     }
@@ -234,7 +335,7 @@ impl Worker {
             let _ = give.send((entries, self.around.gate.last_seq()));
         }
         let base = self.around.gate.base(self.core.state.shard_count);
-        if cutting {
+        if cutting || self.shut {
             // Time stands still, so that no expiry disturbs the rest of the others.
             let now = self.core.state.now;
             self.core.begin_without_expiry(base, now);
@@ -256,16 +357,16 @@ impl Worker {
             self.asked -= 1;
             match answer {
                 Some(answer) => self.core.answer_archived(&command, reply_to, answer),
-                None => self.core.command(command, reply_to, true),
+                None => self.core.command(&command, reply_to, true),
             }
         }
         let takes = !cutting
             && !self.core.is_held()
             && handles.iter().all(|h| h.peers.len() < PEER_QUEUE_MAX);
         while takes && self.core.section.bytes.len() < SECTION_BYTES_SOFT {
-            let Some(input) = handle.inputs.pop() else { break };
+            let Some(input) = handle.pop() else { break };
             busy = true;
-            self.take(handle, input);
+            self.take(input);
         }
         // What a part that waited has done, or the flow alone has answered, has to leave too.
         busy |= self.core.section.count > 0 || self.core.has_answers();
@@ -289,10 +390,9 @@ impl Worker {
         if !resting || !self.around.cut.is_time(shard) {
             return false;
         }
-        let base = self.core.state.cut();
-        self.around.cut.add(base, &self.around.gate);
-        self.copying = true;
-        true
+        let state = &mut self.core.state;
+        self.copying = self.around.cut.add(|| state.cut(), &self.around.gate);
+        self.copying
     }
 
     /// Copies some pages of a cut, and gives what was copied on; returns whether there is more.
@@ -300,24 +400,20 @@ impl Worker {
         if !self.copying {
             return false;
         }
-        let mut done = false;
-        if self.around.cut.may_copy() {
-            done = self.core.state.copy_some(COPY_PAGES);
-        }
+        let may_copy = self.around.cut.may_copy();
+        let done = may_copy && self.core.state.copy_some(COPY_PAGES);
         let images = self.core.state.take_images(done);
         self.copying = !done;
         if !images.is_empty() {
             self.around.cut.give(self.core.state.shard, images);
         }
-        self.copying
+        // Without room for more it is the keeper's turn, which wakes the shard then.
+        self.copying && may_copy
     }
 
-    fn take(&mut self, handle: &Handle, input: Input) {
+    fn take(&mut self, input: Input) {
         match input {
-            Input::Job(job) => {
-                handle.queued.fetch_sub(job.commands.len(), Ordering::Relaxed);
-                self.core.submit(job);
-            }
+            Input::Job(job) => self.core.submit(job),
             Input::View(order, done) => self.core.view(order, done),
             Input::Evict(count) => self.core.evict(count),
             Input::Collect { from, count, give } => self.collect.push((from, count, give)),

@@ -617,7 +617,7 @@ impl<'a> World<'a> {
             self.clock.set(Timestamp::from_millis(now + 1));
             let idle = self.parts().workers.iter().all(|worker| worker.core.is_at_rest());
             let queues = self.parts().engine.around.handles.iter();
-            let empty = queues.map(|h| h.inputs.len() + h.peers.len()).sum::<usize>() == 0;
+            let empty = queues.map(|h| h.queued() + h.peers.len()).sum::<usize>() == 0;
             if self.pending.is_empty() && idle && empty {
                 return self.check_rest();
             }

@@ -1,11 +1,11 @@
 //! The tables that one shard owns; nothing here decides, `apply` does.
 
+pub(crate) mod ahead;
 pub(crate) mod slab;
 pub(crate) mod table;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::command::Command;
 use crate::domain::answered::Answered;
 use crate::domain::bucket::{Bucket, CellNo, Movement};
 use crate::domain::calendar::Calendar;
@@ -378,7 +378,7 @@ impl State {
                 self.cells.get_mut(last).next_lot = index + 1;
             }
         }
-        self.catalogue.get_mut(sku).cells.push(index);
+        self.catalogue.get_mut(sku).add_cell(index);
     }
 
     /// Returns the units of a SKU with a limit that a customer has.
@@ -393,14 +393,6 @@ impl State {
     pub(crate) fn limit_used_tagged(&self, tag: u32, customer: u64, sku: u32) -> u32 {
         let same = |e: &LimitEntry| e.customer == customer && e.sku == sku;
         self.limits.find(tag, same).map_or(0, |e| e.used)
-    }
-
-    /// Returns the tag of the first limit that a purchase needs.
-    #[inline]
-    pub(crate) fn first_limit_tag(&self, command: &Command) -> Option<u32> {
-        let Command::Buy(buy) = command else { return None };
-        let line = buy.lines.as_slice().first()?;
-        self.limit_tag(buy.customer.0, self.catalogue.index_of(line.sku)?)
     }
 
     /// Returns the tag of a customer's limit of a SKU, if the SKU has one.
