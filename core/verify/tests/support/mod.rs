@@ -5,6 +5,7 @@
 #![allow(unreachable_pub, missing_docs, reason = "the names are the format's")]
 #![allow(clippy::unwrap_used, reason = "a test that can't write its input stops")]
 
+pub mod count;
 pub mod random;
 pub mod shop;
 

@@ -4,9 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    A, ADJUST, Basket, BasketLine, Body, Brk, C, CLOSED, Define, Entry, FollowUp, Frame, IDLE,
-    Journal, LINK, MISSING, Mv, R, Rec, Refused, SHIPPED, SUPPLIER, Section, Settle, Stock, T,
-    Take, X,
+    A, ADJUST, Basket, BasketLine, Body, C, CLOSED, Define, Entry, FollowUp, Frame, IDLE, Journal,
+    LINK, MISSING, Mv, R, Rec, Refused, SHIPPED, SUPPLIER, Section, Settle, Stock, T, Take, X,
 };
 
 /// Currency of everything: EUR.
@@ -173,7 +172,7 @@ impl Shop {
         cell.units.get(&bucket).copied().unwrap_or(0)
     }
 
-    fn shift(&mut self, m: &Mv) {
+    pub(super) fn shift(&mut self, m: &Mv) {
         let cell = &mut self.cells[(m.cell >> 24) as usize][(m.cell & 0x00FF_FFFF) as usize];
         if m.from < 32 {
             let held = cell.units.entry(m.from).or_insert(0);
@@ -255,7 +254,7 @@ impl Shop {
         self.stock(shard, u32::MAX, 7, entries, movements);
     }
 
-    fn again(&mut self, cell: u32) -> Entry {
+    pub(super) fn again(&mut self, cell: u32) -> Entry {
         let found = &self.cells[(cell >> 24) as usize][(cell & 0x00FF_FFFF) as usize];
         let (sku, location, lot) = (found.sku, found.location, found.lot);
         self.entry((cell >> 24) as u16, sku, location, lot)
@@ -270,100 +269,6 @@ impl Shop {
         movements.retain(|m| m.quantity > 0);
         let shard = (cell >> 24) as u16;
         self.stock_with(shard, entry.sku, (2, 0, expected, 0), vec![entry], movements, vec![]);
-    }
-
-    /// Counts a cell in which `lost` units are not found; breaks what it must.
-    pub fn count(&mut self, cell: u32, lost: u32) {
-        while self.deliver(0) {}
-        let available = self.units(cell, A);
-        let expected = [A, T, R, C].iter().map(|bucket| self.units(cell, *bucket)).sum();
-        let quantity = available.min(lost.into()) as u32;
-        let mut left = lost - quantity;
-        let mut promises: Vec<(bool, usize, u16, u128, u32)> = Vec::new();
-        for (key, order) in &self.orders {
-            for &(line, of, units) in order.holdings.iter().filter(|holding| holding.1 == cell) {
-                assert_eq!(of, cell);
-                promises.push((!order.placed, order.made_uid, line, *key, units));
-            }
-        }
-        promises.sort_unstable();
-        let mut breaks = Vec::new();
-        while let Some((_, _, line, order, held)) = promises.pop().filter(|_| left > 0) {
-            let units = held.min(left);
-            left -= units;
-            breaks.push(Brk { order, home: self.orders[&order].home, line, units });
-        }
-        assert_eq!(left, 0, "the cell has no more units");
-        let entry = self.again(cell);
-        let mut movements = vec![Mv { cell, quantity, from: A, to: ADJUST, line: 0 }];
-        movements.retain(|m| m.quantity > 0);
-        movements.iter().for_each(|m| self.shift(m));
-        let key = self.key();
-        let stock = Stock {
-            key,
-            sku: entry.sku,
-            operation: 8,
-            reason: 0,
-            expected,
-            transfer: 0,
-            entries: vec![entry],
-            movements,
-            instructions: Vec::new(),
-            breaks: breaks.clone(),
-        };
-        self.emit((cell >> 24) as u16, Body::Stock(stock));
-        breaks.iter().for_each(|broken| self.break_one(key, cell, broken));
-    }
-
-    /// Takes the units off the order; the rest of the kits that they were part of comes back.
-    fn break_one(&mut self, count: u128, cell: u32, broken: &Brk) {
-        let mut order = self.orders[&broken.order].clone();
-        let sku = order.lines[usize::from(broken.line)].sku;
-        let one = self.expand(sku, 1);
-        let each = one.iter().find(|(sku, _)| *sku == self.sku_of(cell)).expect("a component").1;
-        let kits = broken.units.div_ceil(each);
-        let from = if order.placed { C } else { R };
-        let mut all =
-            vec![Mv { cell, quantity: broken.units, from, to: ADJUST, line: broken.line }];
-        for holding in order.holdings.iter_mut().filter(|h| (h.0, h.1) == (broken.line, cell)) {
-            holding.2 -= broken.units;
-        }
-        for (component, each) in one {
-            let lost = if component == self.sku_of(cell) { broken.units } else { 0 };
-            let mut left = kits * each - lost;
-            for (line, of, held) in &mut order.holdings {
-                let back = (*held).min(left);
-                if *line == broken.line && self.sku_of(*of) == component && back > 0 {
-                    all.push(Mv { cell: *of, quantity: back, from, to: A, line: *line });
-                    *held -= back;
-                    left -= back;
-                }
-            }
-        }
-        let (movements, instructions): (Vec<Mv>, Vec<Mv>) =
-            all.into_iter().partition(|m| m.cell >> 24 == u32::from(order.home));
-        movements.iter().for_each(|m| self.shift(m));
-        let body = Body::FollowUp(FollowUp {
-            kind: 17,
-            key: count,
-            order: broken.order,
-            previous: order.last_uid,
-            version: order.version + 1,
-            deadline: 0,
-            time_to_live: 0,
-            lines: vec![(broken.line, kits)],
-            movements,
-            instructions: instructions.clone(),
-        });
-        order.last_uid = self.emit(order.home, body);
-        order.version += 1;
-        self.tell(order.home, broken.order, (order.customer, (0, 0)), &instructions);
-        order.holdings.retain(|holding| holding.2 > 0);
-        let empty = order.holdings.is_empty();
-        self.orders.insert(broken.order, order);
-        if empty {
-            self.settle_order(broken.order);
-        }
     }
 
     pub fn set_aside(&mut self, cell: u32, quantity: u32, reason: u8, back: bool) {
@@ -411,7 +316,7 @@ impl Shop {
         self.tell(shard, key, (0, (sku, location)), &instructions);
     }
 
-    fn tell(
+    pub(super) fn tell(
         &mut self,
         home: u16,
         id: u128,
@@ -483,7 +388,7 @@ impl Shop {
     }
 
     /// What one unit of a SKU takes: itself, or its components.
-    fn expand(&self, sku: u32, units: u32) -> Vec<(u32, u32)> {
+    pub(super) fn expand(&self, sku: u32, units: u32) -> Vec<(u32, u32)> {
         let define = &self.skus[sku as usize];
         if define.components.is_empty() {
             return vec![(sku, units)];
@@ -682,7 +587,7 @@ impl Shop {
         order.last_uid = uid;
     }
 
-    fn settle_order(&mut self, key: u128) {
+    pub(super) fn settle_order(&mut self, key: u128) {
         let order = self.orders.remove(&key).expect("live");
         self.settled[order.home as usize] += 1;
     }
@@ -758,7 +663,7 @@ impl Shop {
         (self.sku_of(cell), self.location_of(cell))
     }
 
-    fn sku_of(&self, cell: u32) -> u32 {
+    pub(super) fn sku_of(&self, cell: u32) -> u32 {
         self.cells[(cell >> 24) as usize][(cell & 0x00FF_FFFF) as usize].sku
     }
 
