@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::apply::expire::{end_replay, pass_time};
-use crate::apply::replay::{ReplayError, peer_cells, replay, settles};
+use crate::apply::replay::{ReplayError, instructed_by, peer_cells, replay, settles};
 use crate::apply::{Context, Instruction};
 use crate::archive::Shelf;
-use crate::codec::{FLAG_COPY, Kind, next_record};
+use crate::codec::{Kind, next_record};
 use crate::error::Error;
 use crate::journal::frame::Frame;
 use crate::journal::reader::{JournalReader, Start, Tail, TornTail};
@@ -197,16 +197,10 @@ impl Replayer {
         flags: u8,
         record: &[u8],
     ) -> Result<(), ReplayError> {
-        let home = match kind {
-            Kind::DefineSku if flags & FLAG_COPY != 0 => 0,
-            Kind::Settle if record[24..32] != [0; 8] => {
-                u16::from_le_bytes([record[40], record[41]])
-            }
-            _ => return Ok(()),
-        };
+        let Some(home) = instructed_by(kind, flags, record)? else { return Ok(()) };
         let open = self.open.get_mut(&(home, shard)).and_then(VecDeque::pop_front);
         match open {
-            Some(instruction) if settles(&instruction, kind, record) => Ok(()),
+            Some(instruction) if settles(&instruction, shard, kind, record) => Ok(()),
             _ => Err(ReplayError::Contradiction),
         }
     }

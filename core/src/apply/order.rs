@@ -4,7 +4,7 @@ use crate::apply::basket::{
     Planned, Resolved, Shortage, check_limits, check_shape, check_total, forget_plan, movement_of,
     plan, resolve, total,
 };
-use crate::apply::{Applied, Context, Scratch, fingerprint, refuse, single};
+use crate::apply::{Applied, Context, Scratch, fingerprint, precedence, refuse, single};
 use crate::codec::{FLAG_CROSS, FLAG_PRICED, FLAG_TOTAL, Kind, Put, begin, end};
 use crate::command::{Buy, Fill, Line, Reserve};
 use crate::domain::bucket::{Bucket, CellNo, Movement};
@@ -163,6 +163,16 @@ pub(crate) enum Checked {
 
 /// Checks a basket up to its price; its wants are left in the scratch.
 pub(crate) fn check(
+    state: &State,
+    basket: &Basket<'_>,
+    scratch: &mut Scratch,
+) -> Result<Checked, Refusal> {
+    check_in_turn(state, basket, scratch)
+        .map_err(|found| precedence::of_basket(state, basket, found))
+}
+
+/// Checks a basket and stops at the first thing that is wrong.
+fn check_in_turn(
     state: &State,
     basket: &Basket<'_>,
     scratch: &mut Scratch,

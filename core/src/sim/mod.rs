@@ -39,14 +39,19 @@ mod tests {
     use super::*;
 
     fn seeds(from: u64, count: u64) {
-        let mut crashes = 0;
+        let (mut crashes, mut broken, mut broken_elsewhere) = (0, 0, 0);
         for seed in from..from + count {
             match run(seed, None) {
-                Ok(summary) => crashes += summary.crashes,
+                Ok(summary) => {
+                    crashes += summary.crashes;
+                    broken += summary.broken;
+                    broken_elsewhere += summary.broken_elsewhere;
+                }
                 Err(what) => panic!("SEED={seed} {what}"),
             }
         }
         assert!(crashes > count, "the runs meet crashes");
+        assert!(broken_elsewhere > 0, "counts break promises: {broken}, none of other shards");
     }
 
     /// The first 2,000 seeds hold every promise, in four parts that run side by side.
