@@ -1,9 +1,10 @@
 //! The tables that one shard owns; nothing here decides, `apply` does.
 
+pub(crate) mod settled;
 pub(crate) mod slab;
 pub(crate) mod table;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use crate::domain::answered::Answered;
 use crate::domain::bucket::{Bucket, CellNo, Movement};
@@ -13,6 +14,7 @@ use crate::domain::order::{Detail, Order};
 use crate::domain::stock::{Cell, Imbalance};
 use crate::hash::{FoldMap, fold_map, random_seed, tag};
 use crate::shard::section::{Section, resolve};
+use crate::state::settled::Settled;
 use crate::state::slab::Slab;
 use crate::state::table::{IndexEntry, KeyIndex, LimitEntry, Table};
 use crate::time::Timestamp;
@@ -72,13 +74,14 @@ pub(crate) struct State {
     pub(crate) answered: Slab<Answered>,
     pub(crate) index: KeyIndex,
     pub(crate) limits: Table<LimitEntry>,
-    /// Limit entries copied for a running checkpoint cut.
-    pub(crate) limit_images: Vec<LimitEntry>,
-    limit_cut: Option<usize>,
+    /// Limit entries as they were before they changed, for a running checkpoint cut.
+    pub(crate) limits_before: Vec<LimitEntry>,
+    /// Segment of the limits that the running cut copies next; `None` if it has them all.
+    pub(crate) limit_cut: Option<usize>,
     pub(crate) transfers: BTreeMap<u128, Transfer>,
     pub(crate) calendar: Calendar,
     /// Settled orders and answers, oldest first, as index references.
-    pub(crate) settled: VecDeque<u32>,
+    pub(crate) settled: Settled,
     pub(crate) taken: BTreeMap<u128, Taken>,
     /// Settle messages sent to each peer.
     pub(crate) sent: Vec<u64>,
@@ -109,11 +112,11 @@ impl State {
             answered: Slab::new(),
             index: KeyIndex::with_capacity(random_seed(), expected_orders),
             limits: Table::new(random_seed()),
-            limit_images: Vec::new(),
+            limits_before: Vec::new(),
             limit_cut: None,
             transfers: BTreeMap::new(),
             calendar: Calendar::new(),
-            settled: VecDeque::new(),
+            settled: Settled::default(),
             taken: BTreeMap::new(),
             sent: vec![0; peers],
             received: vec![0; peers],
@@ -258,7 +261,7 @@ impl State {
 
     /// Returns what a reference in the settled queue stands for.
     pub(crate) fn settled_entry(&self, at: usize) -> Option<Known> {
-        self.settled.get(at).map(|reference| known(*reference))
+        self.settled.get(at).map(known)
     }
 
     /// Stores the lines and parts of an order that is not simple.
@@ -294,7 +297,7 @@ impl State {
         let cell = self.cells.get_mut(index);
         cell.level.carry_out(movement)?;
         let sku = cell.sku();
-        let entry = self.catalogue.get_mut(sku);
+        let entry = self.catalogue.get_derived(sku);
         entry.level.carry_out(movement)?;
         if entry.touched_step != section.step {
             entry.touched_step = section.step;
@@ -343,7 +346,7 @@ impl State {
                 self.cells.get_mut(last).next_lot = index + 1;
             }
         }
-        self.catalogue.get_mut(sku).cells.push(index);
+        self.catalogue.get_derived(sku).cells.push(index);
     }
 
     /// Returns the units of a SKU with a limit that a customer has.
@@ -375,9 +378,9 @@ impl State {
         delta: i64,
     ) -> Result<(), Imbalance> {
         let tag = tag(self.limits.seed(), customer, u64::from(sku));
-        if self.limit_cut.is_some() {
-            let images = &mut self.limit_images;
-            self.limits.copy_before_write(tag, |e| images.push(*e));
+        if self.limit_cut.is_some() && !self.limits.is_copied(tag) {
+            let used = self.limit_used(customer, sku);
+            self.limits_before.push(LimitEntry { customer, sku, used });
         }
         let same = |e: &LimitEntry| e.customer == customer && e.sku == sku;
         if let Some(entry) = self.limits.find_mut(tag, same) {
@@ -449,43 +452,8 @@ impl State {
             + self.index.memory_bytes()
             + self.limits.memory_bytes()
             + self.calendar.memory_bytes()
-            + self.settled.capacity() * 4
+            + self.settled.memory_bytes()
             + skus
-    }
-
-    /// Starts a checkpoint cut: from now on pages are copied before they change.
-    pub(crate) fn start_cut(&mut self) {
-        assert!(self.taken.is_empty(), "a cut is made at rest");
-        self.orders.start_cut();
-        self.details.start_cut();
-        self.answered.start_cut();
-        self.cells.start_cut();
-        self.catalogue.skus.start_cut();
-        self.limits.start_cut();
-        self.limit_cut = Some(0);
-    }
-
-    /// Copies some pages of the running cut; returns whether all are copied.
-    pub(crate) fn copy_some(&mut self, pages: usize) -> bool {
-        let mut done = self.orders.copy_some(pages);
-        done &= self.answered.copy_some(pages);
-        done &= self.cells.copy_some(pages);
-        done &= self.catalogue.skus.copy_some(pages / 8 + 1);
-        done &= self.details.copy_some(pages / 8 + 1);
-        let Some(mut next) = self.limit_cut else { return done };
-        let mut left = pages / 8 + 1;
-        while next < self.limits.segment_count() && left > 0 {
-            let images = &mut self.limit_images;
-            left -= usize::from(self.limits.copy_segment(next, |e| images.push(*e)));
-            next += 1;
-        }
-        if next == self.limits.segment_count() {
-            self.limit_cut = if done { None } else { Some(next) };
-        } else {
-            self.limit_cut = Some(next);
-            done = false;
-        }
-        done
     }
 }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::digest::PageSummary;
 use super::frame::{Header, MANIFEST_BYTES_MAX, PAGE_BYTES_MAX, SUMMARY_BYTES};
 use super::guard::{self, GuardedDb, HELP_REBUILD, Progress, supervised};
+use super::pace::Pace;
 use super::sled_store::{StoreLock, StoreOptions};
 use super::{
     Buffer, CheckpointSink, CheckpointStore, GENERATIONS_KEPT_MIN, Generation, Loaded, Page,
@@ -20,8 +21,8 @@ use crate::{Error, ErrorKind};
 
 /// The key of the manifest: shorter than any page's.
 const MANIFEST_KEY: [u8; 1] = [0];
-/// Bytes put between two syncs, so that the last one does not stall the disk.
-const SYNC_EVERY_BYTES: u64 = 64 << 20;
+/// Bytes put between two syncs: a write of the journal waits behind them at most.
+const SYNC_EVERY_BYTES: u64 = 1 << 20;
 
 /// The checkpoints of one store directory.
 pub(crate) struct SledCheckpoints {
@@ -78,6 +79,7 @@ impl CheckpointStore for SledCheckpoints {
             options: self.options,
             pages: BTreeMap::new(),
             unsynced_bytes: 0,
+            pace: Pace::new(),
             done: false,
             _lock: Arc::clone(&self.lock),
         };
@@ -148,6 +150,7 @@ struct SledSink {
     /// Content length and checksum of each page put.
     pages: BTreeMap<PageId, (u32, u32)>,
     unsynced_bytes: u64,
+    pace: Pace,
     done: bool,
     _lock: Arc<StoreLock>,
 }
@@ -172,7 +175,8 @@ impl SledSink {
         let (dir, seq) = (self.dir.clone(), self.seq);
         supervised(&self.dir, self.options.idle_max, move |progress| {
             let db = GuardedDb::open(&dir)?;
-            let (found, _) = scan(&db, seq, progress, |_| ())?;
+            let mut pace = Pace::new();
+            let (found, _) = scan(&db, seq, progress, |_| pace.step())?;
             db.close()?;
             if found != expected {
                 let what = "the checkpoint reads back differently from what was put";
@@ -189,6 +193,7 @@ impl CheckpointSink for SledSink {
             let what = format!("page {page:?} has {} bytes, above {PAGE_BYTES_MAX}", bytes.len());
             return Err(Error::new(ErrorKind::Config, what, "split the page").at(&self.dir));
         }
+        self.pace.resume();
         let (value, crc) = Header::page(page, self.seq).seal(&[bytes]);
         self.db()?.insert(&page.to_key(), value)?;
         self.pages.insert(page, (bytes.len() as u32, crc));
@@ -197,6 +202,7 @@ impl CheckpointSink for SledSink {
             self.db()?.sync()?;
             self.unsynced_bytes = 0;
         }
+        self.pace.step();
         Ok(())
     }
 
