@@ -226,11 +226,12 @@ fn touch_ahead(state: &State, mut records: &[u8]) {
             continue;
         }
         let key = u128::from(word(record, 8)) | u128::from(word(record, 16)) << 64;
-        sum ^= state.index.touch(state.key_tag(key)).stored_tag();
+        sum ^= state.index.touch(&[state.key_tag(key)]);
         if kind == Kind::Buy {
             let (customer, sku) = (word(record, 24), word(record, 44) >> 32);
             if (sku as usize) < state.catalogue.count() {
-                sum ^= state.touch_limit(customer, sku as u32);
+                let tag = state.limit_tag(customer, sku as u32);
+                sum ^= tag.map_or(0, |tag| state.limits.touch(&[tag]));
             }
         }
     }

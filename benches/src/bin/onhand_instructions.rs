@@ -1,4 +1,4 @@
-//! A fixed piece of work for an instruction counter: `onhand-instructions KIND COUNT`.
+//! A fixed piece of work for an instruction counter: `onhand-instructions KIND COUNT [EXPECTED]`.
 //!
 //! Run it under callgrind with two counts; the difference, divided by that of the counts, is what
 //! one order costs. `benches/instructions.py` does that.
@@ -16,11 +16,13 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let kind = arguments.next().unwrap_or_default();
     let count = arguments.next().and_then(|text| text.parse().ok());
-    let Some(count) = count else {
-        eprintln!("usage: onhand-instructions hot|zipf|baskets|reserve|refuse COUNT");
+    let expected = arguments.next().map_or(Ok(0), |text| text.parse());
+    let (Some(count), Ok(expected)) = (count, expected) else {
+        eprintln!("usage: onhand-instructions hot|zipf|baskets|reserve|refuse COUNT [EXPECTED]");
+        eprintln!("EXPECTED pre-sizes the tables; without it they grow");
         return ExitCode::FAILURE;
     };
-    match run(&kind, count) {
+    match run(&kind, count, expected) {
         Ok((accepted, made)) => {
             println!("{kind}: {accepted} of {made} accepted");
             ExitCode::SUCCESS
@@ -33,7 +35,7 @@ fn main() -> ExitCode {
 }
 
 /// Carries out at least `count` orders in whole sections.
-fn run(kind: &str, count: usize) -> Result<(usize, usize), BenchError> {
+fn run(kind: &str, count: usize, expected: usize) -> Result<(usize, usize), BenchError> {
     let (mix, skus) = match kind {
         "hot" | "reserve" | "refuse" => (Mix::Hot, 1),
         "zipf" => (Mix::Zipf, 1_000),
@@ -41,7 +43,7 @@ fn run(kind: &str, count: usize) -> Result<(usize, usize), BenchError> {
         other => return Err(format!("kind is {other}, not one of those that are known").into()),
     };
     let units = if kind == "refuse" { 1 } else { STOCK };
-    let mut stage = Stage::new(Plan::new(mix, skus), units, 0)?;
+    let mut stage = Stage::new(Plan::new(mix, skus), units, expected)?;
     let (mut accepted, mut made) = (0, 0);
     while made < count {
         let mut commands = stage.commands();

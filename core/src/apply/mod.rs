@@ -11,6 +11,7 @@ pub(crate) mod expire;
 pub(crate) mod fingerprint;
 pub(crate) mod order;
 pub(crate) mod replay;
+pub(crate) mod single;
 pub(crate) mod sku;
 pub(crate) mod stock;
 

@@ -4,7 +4,7 @@ use crate::apply::basket::{
     Planned, Resolved, Shortage, check_limits, check_shape, check_total, forget_plan, movement_of,
     plan, resolve, total,
 };
-use crate::apply::{Applied, Context, Scratch, fingerprint, refuse};
+use crate::apply::{Applied, Context, Scratch, fingerprint, refuse, single};
 use crate::codec::{FLAG_CROSS, FLAG_PRICED, FLAG_TOTAL, Kind, Put, begin, end};
 use crate::command::{Buy, Fill, Line, Reserve};
 use crate::domain::bucket::{Bucket, CellNo, Movement};
@@ -58,7 +58,14 @@ impl<'a> Basket<'a> {
         }
     }
 
-    fn held_in(&self) -> Bucket {
+    /// Returns whether the times of a reservation are in their range; `true` for `buy`.
+    pub(crate) fn has_valid_times(&self) -> bool {
+        self.times.is_none_or(|(ttl, cap)| {
+            ttl > 0 && ttl <= TTL_MS_MAX && cap >= ttl && cap <= HARD_CAP_MS_MAX
+        })
+    }
+
+    pub(crate) fn held_in(&self) -> Bucket {
         if self.times.is_some() { Bucket::Reserved } else { Bucket::Committed }
     }
 
@@ -84,6 +91,9 @@ pub(crate) fn reserve(state: &mut State, ctx: &mut Context<'_>, reserve: &Reserv
 }
 
 fn make(state: &mut State, ctx: &mut Context<'_>, basket: &Basket<'_>) -> Applied {
+    if let Some(receipt) = single::make(state, ctx, basket) {
+        return Applied::Done(Receipt::Order(receipt));
+    }
     let mut scratch = std::mem::take(&mut state.scratch);
     let outcome = make_with(state, ctx, basket, &mut scratch);
     state.scratch = scratch;
@@ -143,9 +153,8 @@ pub(crate) fn check(
     scratch: &mut Scratch,
 ) -> Result<Checked, Refusal> {
     check_shape(basket.lines, basket.fill)?;
-    if let Some((ttl, cap)) = basket.times
-        && (ttl == 0 || ttl > TTL_MS_MAX || cap < ttl || cap > HARD_CAP_MS_MAX)
-    {
+    if !basket.has_valid_times() {
+        let ttl = basket.times.map_or(0, |(ttl, _)| ttl);
         return Err(refuse(Reject::TtlInvalid, 0, ttl, TTL_MS_MAX));
     }
     match state.lookup(basket.key.bits()) {
@@ -235,6 +244,13 @@ fn accept(
 /// Enters a new order; its record has been written.
 fn finish(state: &mut State, ctx: &mut Context<'_>, order: Order, new: &NewOrder) -> OrderReceipt {
     let slot = state.add_order(order);
+    note_made(state, ctx, slot, new);
+    receipt(state, slot)
+}
+
+/// Notes in calendar and section that an order was entered.
+#[inline]
+pub(crate) fn note_made(state: &mut State, ctx: &mut Context<'_>, slot: u32, new: &NewOrder) {
     if !ctx.section.is_exact() {
         ctx.section.created.push(slot);
         ctx.section.touched.insert(slot, new.created_seq);
@@ -243,10 +259,15 @@ fn finish(state: &mut State, ctx: &mut Context<'_>, order: Order, new: &NewOrder
         state.calendar.add(new.deadline.millis(), slot);
     }
     ctx.section.count += 1;
-    receipt(state, slot)
 }
 
-fn new_order(basket: &Basket<'_>, currency: Currency, total: i64, ctx: &Context<'_>) -> NewOrder {
+#[inline]
+pub(crate) fn new_order(
+    basket: &Basket<'_>,
+    currency: Currency,
+    total: i64,
+    ctx: &Context<'_>,
+) -> NewOrder {
     NewOrder {
         id: OrderId::from(basket.key),
         customer: basket.customer,
@@ -319,7 +340,8 @@ pub(crate) struct Header {
     pub(crate) now: Timestamp,
 }
 
-fn begin_record(
+#[inline]
+pub(crate) fn begin_record(
     out: &mut Vec<u8>,
     basket: &Basket<'_>,
     header: &Header,
@@ -366,7 +388,8 @@ fn begin_record(
     at
 }
 
-fn put_lines(out: &mut Vec<u8>, skus: &[u32], lines: &[Line]) {
+#[inline]
+pub(crate) fn put_lines(out: &mut Vec<u8>, skus: &[u32], lines: &[Line]) {
     for (sku, line) in skus.iter().zip(lines) {
         let mut bytes = [0; 12];
         bytes[0..4].copy_from_slice(&sku.to_le_bytes());

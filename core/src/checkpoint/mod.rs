@@ -15,8 +15,10 @@ use crate::domain::order::Order;
 use crate::journal::frame::Chain;
 use crate::reply::OrderStatus;
 use crate::state::settled::SettledCopy;
+use crate::state::slab::PAGE_RECORDS;
+use crate::state::table::{Entry, LimitEntry, Table};
 use crate::state::{Known, State, Transfer};
-use crate::store::{Generation, PageId};
+use crate::store::{Generation, Page, PageId};
 use crate::time::Timestamp;
 
 /// Version of the page contents.
@@ -55,6 +57,8 @@ impl CutBase {
     }
 }
 
+/// Highest number of a page: beyond it are more slots than a table can have.
+const PAGE_MAX: u32 = u32::MAX / PAGE_RECORDS as u32;
 /// Cells of one page: a page of the table makes two of the checkpoint.
 const CELLS_PER_PAGE: usize = 128;
 
@@ -101,9 +105,75 @@ impl Manifest {
 /// Returns [`Malformed`] if a page is not what a checkpoint of this version has; the states must
 /// not be used then.
 pub(crate) fn load(generation: Generation, states: &mut [State]) -> Result<(), Malformed> {
+    let is_limits = |page: &Page| page.id.table == LIMITS;
+    let (limits, rest): (Vec<Page>, Vec<Page>) = generation.into_pages().partition(is_limits);
+    make_room(&limits, &rest, states)?;
+    let empty = |state: &mut State| {
+        let place = Table::with_capacity(state.limits.seed(), 0);
+        std::mem::replace(&mut state.limits, place)
+    };
+    let mut tables: Vec<Table<LimitEntry>> = states.iter_mut().map(empty).collect();
+    // Half of the work, and nothing of the rest depends on it: a thread of its own.
+    std::thread::scope(|scope| {
+        let limits = scope.spawn(|| load_limits(limits, &mut tables));
+        let rest = load_rest(rest, states);
+        // A panic would be a fault of ours; the journal has everything all the same.
+        limits.join().unwrap_or(Err(Malformed)).and(rest)
+    })?;
+    states.iter_mut().zip(tables).for_each(|(state, table)| state.limits = table);
+    Ok(())
+}
+
+/// Makes the tables as large as the pages call for, so that they do not grow while they fill.
+fn make_room(limits: &[Page], rest: &[Page], states: &mut [State]) -> Result<(), Malformed> {
+    let mut counts = vec![(0, 0); states.len()];
+    for page in limits.iter().chain(rest) {
+        let (keys, limits) = counts.get_mut(usize::from(page.id.shard)).ok_or(Malformed)?;
+        match page.id.table {
+            ORDERS => *keys += page.bytes.len() / Order::BYTES,
+            ANSWERED => *keys += page.bytes.len() / Answered::BYTES,
+            LIMITS => *limits += page.bytes.len() / codec::LIMIT_BYTES,
+            _ => (),
+        }
+    }
+    let each = states.iter_mut().zip(counts);
+    each.for_each(|(state, (keys, limits))| state.make_room(keys, limits));
+    Ok(())
+}
+
+/// Records whose table entries are brought into the cache together.
+const AHEAD: usize = 64;
+
+fn load_limits(pages: Vec<Page>, tables: &mut [Table<LimitEntry>]) -> Result<(), Malformed> {
+    let mut entries = Vec::with_capacity(AHEAD);
+    let mut tags = Vec::with_capacity(AHEAD);
+    for page in pages {
+        let table = tables.get_mut(usize::from(page.id.shard)).ok_or(Malformed)?;
+        for chunk in page.bytes.chunks(AHEAD * codec::LIMIT_BYTES) {
+            let mut source = Source::new(chunk);
+            entries.clear();
+            tags.clear();
+            while !source.is_empty() {
+                let entry = codec::limit(&mut source)?;
+                tags.push(entry.tag(table.seed()));
+                entries.push(entry);
+            }
+            std::hint::black_box(table.touch(&tags));
+            for (tag, entry) in tags.iter().zip(&entries) {
+                table.insert(*tag, *entry).map_err(|_| Malformed)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn load_rest(pages: Vec<Page>, states: &mut [State]) -> Result<(), Malformed> {
     let mut spill: Vec<(u16, u16, Vec<u8>)> = Vec::new();
-    for page in generation.into_pages() {
+    for page in pages {
         let PageId { table, shard, page: number } = page.id;
+        if number > PAGE_MAX {
+            return Err(Malformed);
+        }
         let state = states.get_mut(usize::from(shard)).ok_or(Malformed)?;
         match table {
             SKUS | DETAILS => match spill.iter_mut().find(|(t, s, _)| (*t, *s) == (table, shard)) {
@@ -113,18 +183,21 @@ pub(crate) fn load(generation: Generation, states: &mut [State]) -> Result<(), M
             CELLS => load_cells(state, number, &page.bytes)?,
             ORDERS => {
                 let orders: Vec<Order> = records(&page.bytes, Order::decode)?;
+                let keys = orders.iter().enumerate().filter(|(_, order)| !order.is_free());
+                let first = number * PAGE_RECORDS as u32;
+                state.index_loaded(keys.map(|(at, order)| {
+                    (order.id().bits(), Known::Order(first + at as u32))
+                }));
                 state.orders.load_page(number, orders, Order::is_free);
             }
             ANSWERED => {
                 let answers: Vec<Answered> = records(&page.bytes, Answered::decode)?;
+                let keys = answers.iter().enumerate().filter(|(_, answer)| answer.status != 0);
+                let first = number * PAGE_RECORDS as u32;
+                state.index_loaded(keys.map(|(at, answer)| {
+                    (answer.key, Known::Answered(first + at as u32))
+                }));
                 state.answered.load_page(number, answers, |a| a.status == 0);
-            }
-            LIMITS => {
-                let mut source = Source::new(&page.bytes);
-                while !source.is_empty() {
-                    let entry = codec::limit(&mut source)?;
-                    state.limits.insert(entry).map_err(|_| Malformed)?;
-                }
             }
             SETTLED => {
                 let mut source = Source::new(&page.bytes);
@@ -247,14 +320,8 @@ fn finish_state(state: &mut State) -> Result<(), Malformed> {
         {
             return Err(Malformed);
         }
-        state.index_loaded(Known::Order(slot));
         if order.status() == OrderStatus::Reserved {
             state.calendar.add(order.deadline().millis(), slot);
-        }
-    }
-    for slot in 0..state.answered.high() {
-        if state.answered.get(slot).status != 0 {
-            state.index_loaded(Known::Answered(slot));
         }
     }
     if (0..state.settled.len()).all(|at| state.settled_is_there(at)) {

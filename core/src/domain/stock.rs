@@ -62,6 +62,22 @@ impl Level {
         Ok(())
     }
 
+    /// Carries out the movement of an order: available units become reserved or committed ones.
+    ///
+    /// # Errors
+    ///
+    /// As [`Level::carry_out`].
+    #[inline]
+    pub(crate) fn promise(&mut self, units: u64, reserved: bool) -> Result<(), Imbalance> {
+        let to = if reserved { &mut self.reserved } else { &mut self.committed };
+        if self.available < units || *to + units >= 1 << 62 {
+            return Err(Imbalance);
+        }
+        *to += units;
+        self.available -= units;
+        Ok(())
+    }
+
     /// Adds the units of a cell to a sum.
     pub(crate) fn add(&mut self, cell: &Self) {
         self.available += cell.available;

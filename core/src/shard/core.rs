@@ -255,20 +255,26 @@ impl Core {
     }
 
     /// Brings the table entries that a batch will need into the cache together.
+    ///
+    /// In passes over the batch, each of a few instructions a command: reads of one pass do not
+    /// wait for each other, those that depend on what another read brings would.
     pub(crate) fn touch_ahead(&self, commands: &[Command]) {
-        let mut sum = 0_u32;
-        for command in commands {
-            if let Some(key) = command.key() {
-                let tag = self.state.key_tag(key.bits());
-                sum ^= self.state.index.touch(tag).stored_tag();
+        let state = &self.state;
+        for commands in commands.chunks(AHEAD) {
+            let (mut keys, mut limits) = ([0; AHEAD], [0; AHEAD]);
+            let mut limited = 0;
+            for (command, key) in commands.iter().zip(&mut keys) {
+                *key = command.key().map_or(0, |key| state.key_tag(key.bits()));
             }
-            if let Command::Buy(buy) = command {
-                let first = buy.lines.as_slice().first();
-                let sku = first.and_then(|line| self.state.catalogue.index_of(line.sku));
-                sum ^= sku.map_or(0, |sku| self.state.touch_limit(buy.customer.0, sku));
+            for command in commands {
+                limits[limited] = state.first_limit_tag(command).unwrap_or(0);
+                limited += usize::from(limits[limited] != 0);
             }
+            let (keys, limits) = (&keys[..commands.len()], &limits[..limited]);
+            let mut sum = state.index.touch(keys) ^ state.limits.touch(limits);
+            sum ^= state.index.touch_next(keys) ^ state.limits.touch_next(limits);
+            std::hint::black_box(sum);
         }
-        std::hint::black_box(sum);
     }
 
     /// Carries one command out; `checked` says that the archive does not know its keys.

@@ -6,12 +6,13 @@ pub(crate) mod table;
 
 use std::collections::BTreeMap;
 
+use crate::command::Command;
 use crate::domain::answered::Answered;
 use crate::domain::bucket::{Bucket, CellNo, Movement};
 use crate::domain::calendar::Calendar;
 use crate::domain::catalogue::Catalogue;
 use crate::domain::order::{Detail, Order};
-use crate::domain::stock::{Cell, Imbalance};
+use crate::domain::stock::{Cell, Imbalance, Level};
 use crate::hash::{FoldMap, fold_map, random_seed, tag};
 use crate::shard::section::{Section, resolve};
 use crate::state::settled::Settled;
@@ -111,7 +112,7 @@ impl State {
             detail_bytes: 0,
             answered: Slab::new(),
             index: KeyIndex::with_capacity(random_seed(), expected_orders),
-            limits: Table::new(random_seed()),
+            limits: Table::with_capacity(random_seed(), expected_orders),
             limits_before: Vec::new(),
             limit_cut: None,
             transfers: BTreeMap::new(),
@@ -134,7 +135,12 @@ impl State {
     /// Returns what a key is known as in memory.
     #[inline]
     pub(crate) fn lookup(&self, key: u128) -> Option<Known> {
-        let tag = self.key_tag(key);
+        self.lookup_tagged(self.key_tag(key), key)
+    }
+
+    /// Returns what a key is known as in memory, given its tag.
+    #[inline]
+    pub(crate) fn lookup_tagged(&self, tag: u32, key: u128) -> Option<Known> {
         let found = self
             .index
             .find(tag, |entry| entry.stored_tag() == tag && self.key_of(entry.reference()) == key);
@@ -170,10 +176,18 @@ impl State {
     /// Panics if there is no room; `has_room` was asked before.
     #[inline]
     pub(crate) fn add_order(&mut self, order: Order) -> u32 {
-        let key = order.id().bits();
+        self.add_order_tagged(order, self.key_tag(order.id().bits()))
+    }
+
+    /// Stores a new order and indexes its key, given the key's tag.
+    ///
+    /// # Panics
+    ///
+    /// As [`State::add_order`].
+    #[inline]
+    pub(crate) fn add_order_tagged(&mut self, order: Order, tag: u32) -> u32 {
         let slot = self.orders.insert(order).expect("room for an order");
-        let entry = IndexEntry::new(self.key_tag(key), slot);
-        self.index.insert(entry).expect("room in the index");
+        self.index.insert(tag, IndexEntry::new(tag, slot)).expect("room in the index");
         self.live_orders += 1;
         slot
     }
@@ -183,8 +197,8 @@ impl State {
         let key = answer.key;
         let slot = self.answered.insert(answer).expect("room for an answer");
         let reference = slot | ANSWER_BIT;
-        let entry = IndexEntry::new(self.key_tag(key), reference);
-        self.index.insert(entry).expect("room in the index");
+        let tag = self.key_tag(key);
+        self.index.insert(tag, IndexEntry::new(tag, reference)).expect("room in the index");
         self.settled.push_back(reference);
         if !section.is_exact() {
             section.answered.push(slot);
@@ -220,14 +234,32 @@ impl State {
         Some(key)
     }
 
-    /// Puts an order or answer of a checkpoint into the index.
-    pub(crate) fn index_loaded(&mut self, known: Known) {
-        let reference = match known {
-            Known::Order(slot) => slot,
-            Known::Answered(slot) => slot | ANSWER_BIT,
+    /// Makes the empty tables for as many keys and limits as a checkpoint has.
+    pub(crate) fn make_room(&mut self, keys: usize, limits: usize) {
+        if self.index.room() < keys {
+            self.index = KeyIndex::with_capacity(random_seed(), keys);
+        }
+        if self.limits.room() < limits {
+            self.limits = Table::with_capacity(random_seed(), limits);
+        }
+    }
+
+    /// Puts keys of a checkpoint's orders or answers into the index.
+    pub(crate) fn index_loaded(&mut self, keys: impl Iterator<Item = (u128, Known)>) {
+        let seed = self.index.seed();
+        let entry = |(key, known)| {
+            let reference = match known {
+                Known::Order(slot) => slot,
+                Known::Answered(slot) => slot | ANSWER_BIT,
+            };
+            (tag(seed, key as u64, (key >> 64) as u64), reference)
         };
-        let tag = self.key_tag(self.key_of(reference));
-        self.index.insert(IndexEntry::new(tag, reference)).expect("room in the index");
+        let (tags, references): (Vec<u32>, Vec<u32>) = keys.map(entry).unzip();
+        // The cache lines that the entries go to come in together.
+        std::hint::black_box(self.index.touch(&tags));
+        for (tag, reference) in tags.into_iter().zip(references) {
+            self.index.insert(tag, IndexEntry::new(tag, reference)).expect("room in the index");
+        }
     }
 
     /// Returns whether a reference in the settled queue names something that is there.
@@ -294,11 +326,26 @@ impl State {
         if movement.cell.shard() != self.shard || index >= self.cells.high() {
             return Err(Imbalance);
         }
-        let cell = self.cells.get_mut(index);
-        cell.level.carry_out(movement)?;
+        self.move_units(index, section, |level| level.carry_out(movement))
+    }
+
+    /// Moves units between the buckets of a cell, and of its SKU's sum.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Imbalance`] if `carry_out` does.
+    #[inline]
+    pub(crate) fn move_units(
+        &mut self,
+        cell: u32,
+        section: &mut Section,
+        carry_out: impl Fn(&mut Level) -> Result<(), Imbalance>,
+    ) -> Result<(), Imbalance> {
+        let cell = self.cells.get_mut(cell);
+        carry_out(&mut cell.level)?;
         let sku = cell.sku();
         let entry = self.catalogue.get_derived(sku);
-        entry.level.carry_out(movement)?;
+        carry_out(&mut entry.level)?;
         if entry.touched_step != section.step {
             entry.touched_step = section.step;
             section.skus.push(sku);
@@ -353,17 +400,29 @@ impl State {
     #[inline]
     pub(crate) fn limit_used(&self, customer: u64, sku: u32) -> u32 {
         let tag = tag(self.limits.seed(), customer, u64::from(sku));
+        self.limit_used_tagged(tag, customer, sku)
+    }
+
+    /// Returns the units of a SKU with a limit that a customer has, given the limit's tag.
+    #[inline]
+    pub(crate) fn limit_used_tagged(&self, tag: u32, customer: u64, sku: u32) -> u32 {
         let same = |e: &LimitEntry| e.customer == customer && e.sku == sku;
         self.limits.find(tag, same).map_or(0, |e| e.used)
     }
 
-    /// Reads the entry of a customer's limit, so that a batch brings its cache lines in together.
+    /// Returns the tag of the first limit that a purchase needs.
     #[inline]
-    pub(crate) fn touch_limit(&self, customer: u64, sku: u32) -> u32 {
-        if self.catalogue.get(sku).limit == 0 {
-            return 0;
-        }
-        self.limits.touch(tag(self.limits.seed(), customer, u64::from(sku))).used
+    pub(crate) fn first_limit_tag(&self, command: &Command) -> Option<u32> {
+        let Command::Buy(buy) = command else { return None };
+        let line = buy.lines.as_slice().first()?;
+        self.limit_tag(buy.customer.0, self.catalogue.index_of(line.sku)?)
+    }
+
+    /// Returns the tag of a customer's limit of a SKU, if the SKU has one.
+    #[inline]
+    pub(crate) fn limit_tag(&self, customer: u64, sku: u32) -> Option<u32> {
+        let limited = self.catalogue.get(sku).limit > 0;
+        limited.then(|| tag(self.limits.seed(), customer, u64::from(sku)))
     }
 
     /// Counts units of a SKU with a limit for a customer, or back.
@@ -378,8 +437,24 @@ impl State {
         delta: i64,
     ) -> Result<(), Imbalance> {
         let tag = tag(self.limits.seed(), customer, u64::from(sku));
+        self.count_limit_tagged(tag, customer, sku, delta)
+    }
+
+    /// Counts units of a SKU with a limit for a customer, or back, given the limit's tag.
+    ///
+    /// # Errors
+    ///
+    /// As [`State::count_limit`].
+    #[inline]
+    pub(crate) fn count_limit_tagged(
+        &mut self,
+        tag: u32,
+        customer: u64,
+        sku: u32,
+        delta: i64,
+    ) -> Result<(), Imbalance> {
         if self.limit_cut.is_some() && !self.limits.is_copied(tag) {
-            let used = self.limit_used(customer, sku);
+            let used = self.limit_used_tagged(tag, customer, sku);
             self.limits_before.push(LimitEntry { customer, sku, used });
         }
         let same = |e: &LimitEntry| e.customer == customer && e.sku == sku;
@@ -394,7 +469,7 @@ impl State {
         let used = u32::try_from(delta).map_err(|_| Imbalance)?;
         if used > 0 {
             let entry = LimitEntry { customer, sku, used };
-            self.limits.insert(entry).map_err(|_| Imbalance)?;
+            self.limits.insert(tag, entry).map_err(|_| Imbalance)?;
         }
         Ok(())
     }
