@@ -9,9 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crossbeam::queue::ArrayQueue;
 
 use crate::checkpoint::codec::{self, PAGE_SOFT_BYTES};
-use crate::checkpoint::{
-    ANSWERED, CELLS, CELLS_PER_PAGE, CutBase, DETAILS, LIMITS, ORDERS, SKUS,
-};
+use crate::checkpoint::{ANSWERED, CELLS, CELLS_PER_PAGE, CutBase, DETAILS, LIMITS, ORDERS, SKUS};
 use crate::domain::answered::Answered;
 use crate::domain::catalogue::Sku;
 use crate::domain::order::{Detail, Order};

@@ -185,18 +185,18 @@ fn load_rest(pages: Vec<Page>, states: &mut [State]) -> Result<(), Malformed> {
                 let orders: Vec<Order> = records(&page.bytes, Order::decode)?;
                 let keys = orders.iter().enumerate().filter(|(_, order)| !order.is_free());
                 let first = number * PAGE_RECORDS as u32;
-                state.index_loaded(keys.map(|(at, order)| {
-                    (order.id().bits(), Known::Order(first + at as u32))
-                }));
+                state.index_loaded(
+                    keys.map(|(at, order)| (order.id().bits(), Known::Order(first + at as u32))),
+                );
                 state.orders.load_page(number, orders, Order::is_free);
             }
             ANSWERED => {
                 let answers: Vec<Answered> = records(&page.bytes, Answered::decode)?;
                 let keys = answers.iter().enumerate().filter(|(_, answer)| answer.status != 0);
                 let first = number * PAGE_RECORDS as u32;
-                state.index_loaded(keys.map(|(at, answer)| {
-                    (answer.key, Known::Answered(first + at as u32))
-                }));
+                state.index_loaded(
+                    keys.map(|(at, answer)| (answer.key, Known::Answered(first + at as u32))),
+                );
                 state.answered.load_page(number, answers, |a| a.status == 0);
             }
             SETTLED => {

@@ -1,11 +1,11 @@
 //! Writing a checkpoint: pages as they are copied, with what was saved put back into them.
 
+use crate::checkpoint::codec::{self, CELL_BYTES, LIMIT_BYTES, PAGE_SOFT_BYTES};
 use crate::checkpoint::copy::{Buffers, Image, Images, put_detail, put_sku};
 use crate::checkpoint::{
     ANSWERED, CELLS, CELLS_PER_PAGE, COUNTERS, CutBase, DETAILS, LIMITS, Manifest, ORDERS, SETTLED,
     SKUS, TRANSFERS,
 };
-use crate::checkpoint::codec::{self, CELL_BYTES, LIMIT_BYTES, PAGE_SOFT_BYTES};
 use crate::domain::answered::Answered;
 use crate::domain::order::Order;
 use crate::error::Error;
@@ -125,8 +125,8 @@ impl CheckpointWriter {
             ORDERS => {
                 put_back(&mut part.orders, page, bytes, Order::BYTES);
                 let (orders, _) = bytes.as_chunks();
-                self.orders += orders.iter().filter(|order| !Order::is_stored_free(order)).count()
-                    as u64;
+                self.orders +=
+                    orders.iter().filter(|order| !Order::is_stored_free(order)).count() as u64;
             }
             LIMITS => return self.limits(shard, bytes),
             SKUS | DETAILS => return self.varying(table, shard, bytes),

@@ -184,7 +184,10 @@ impl Worker {
                 idle = 0;
                 continue;
             }
-            if self.around.closing.load(Ordering::SeqCst) && self.copying.is_none() && self.all_at_rest() {
+            if self.around.closing.load(Ordering::SeqCst)
+                && self.copying.is_none()
+                && self.all_at_rest()
+            {
                 return Ok(());
             }
             idle += 1;

@@ -127,21 +127,26 @@ impl<E: Entry> Table<E> {
         // Tags do not spread evenly: a sixteenth more keeps nearly all segments as they are.
         let entries = entries as u64 + entries as u64 / 16;
         let biggest = SIZES[SIZES.len() - 1];
+        let fits = |index, depth| share(entries, index, depth) <= u64::from(capacity(biggest));
+        // The first segment gets most: no other is deeper.
         let mut depth = 0;
-        while depth < DEPTH_MAX && u64::from(capacity(biggest)) < share(entries, 0, depth) {
+        while depth < DEPTH_MAX && !fits(0, depth) {
             depth += 1;
         }
-        let segment = |index| {
-            let fits = |size: &&u32| share(entries, index, depth) <= u64::from(capacity(**size));
-            Segment::new(*SIZES.iter().find(fits).unwrap_or(&biggest), depth, 0)
-        };
-        Self {
-            seed,
-            depth,
-            directory: (0..1_u32 << depth).collect(),
-            segments: (0..1 << depth).map(segment).collect(),
-            cut: 0,
+        let mut table = Self { seed, depth, directory: Vec::new(), segments: Vec::new(), cut: 0 };
+        let mut at = 0;
+        while at < 1 << depth {
+            let starts = |d: &u32| at & ((1 << (depth - d)) - 1) == 0;
+            let shallow = (0..depth).filter(starts).find(|d| fits(at >> (depth - d), *d));
+            let own = shallow.unwrap_or(depth);
+            let share = share(entries, at >> (depth - own), own);
+            let size = SIZES.iter().find(|size| share <= u64::from(capacity(**size)));
+            let segment = table.segments.len() as u32;
+            table.segments.push(Segment::new(*size.unwrap_or(&biggest), own, 0));
+            at += 1 << (depth - own);
+            table.directory.resize(at as usize, segment);
         }
+        table
     }
 
     /// Returns how many entries the table has room for as it is, if they spread as expected.
@@ -561,9 +566,8 @@ mod tests {
                 before.entry(customer).or_insert(used);
             }
             if customer % 100 == 0 {
-                table.copy_segment(customer as usize / 100 % 13, |e| {
-                    copied.push((e.customer, e.used));
-                });
+                let index = customer as usize / 100 % table.segment_count();
+                table.copy_segment(index, |e| copied.push((e.customer, e.used)));
             }
             match table.find_mut(tag, same) {
                 Some(entry) => entry.used = 2,
