@@ -272,9 +272,14 @@ impl GuardedDb {
         })
     }
 
+    /// Hands all that was put to the disk; nothing is durable by that.
+    pub(super) fn flush(&self) -> Result<(), Error> {
+        self.write(|db| db.flush().map(|_| ()))
+    }
+
     /// Makes all that was put durable: sled's flush, then our own sync of its log.
     pub(super) fn sync(&self) -> Result<(), Error> {
-        self.write(|db| db.flush().map(|_| ()))?;
+        self.flush()?;
         let synced = self
             .log
             .sync_all()
