@@ -233,6 +233,8 @@ impl Keeper {
                 Err(RecvTimeoutError::Timeout) => (),
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
+            // A shard may have made a cut at the moment at which it was given up.
+            self.cut.copying.store(0, Ordering::SeqCst);
             if self.closing.load(Ordering::SeqCst) || self.gate.stopped.load(Ordering::SeqCst) {
                 continue;
             }

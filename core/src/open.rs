@@ -80,7 +80,7 @@ impl Store {
             // Without an archive to read nobody may ask.
             let _ = tell.send(opened.archive_range());
             drop(tell);
-            let archive = archive.join().unwrap_or_else(|panic| Err(panicked(&*panic)))?;
+            let archive = archive.join().unwrap_or_else(|_| Err(panicked()))?;
             Ok((opened, archive))
         })
     }
@@ -103,8 +103,9 @@ impl Opened {
     }
 }
 
-fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
-    Error::new(ErrorKind::Stopped, panic_text(panic), "report it with the data directory")
+fn panicked() -> Error {
+    let help = "report it with the data directory; nothing was changed";
+    Error::new(ErrorKind::Stopped, "the thread that opens the archive has panicked", help)
 }
 
 /// Files and their lock.

@@ -174,6 +174,7 @@ impl State {
         self.catalogue.skus.start_cut();
         self.limits.start_cut();
         self.limit_cut = Some(0);
+        self.limits_before.clear();
         CutBase::of(self)
     }
 

@@ -147,6 +147,8 @@ impl<T: Clone + Default> Slab<T> {
         self.cut += 1;
         self.cut_high = self.high;
         self.cut_next = 0;
+        // What was saved for a cut that failed is of no use.
+        self.before.clear();
     }
 
     /// Passes the next records of the running cut on, at most `count` and none beyond the end of

@@ -21,8 +21,6 @@ use crate::{Error, ErrorKind};
 
 /// The key of the manifest: shorter than any page's.
 const MANIFEST_KEY: [u8; 1] = [0];
-/// Bytes put between two flushes: a write of the journal waits behind about as many.
-const FLUSH_EVERY_BYTES: u64 = 256 << 10;
 
 /// The checkpoints of one store directory.
 pub(crate) struct SledCheckpoints {
@@ -78,7 +76,6 @@ impl CheckpointStore for SledCheckpoints {
             seq,
             options: self.options,
             pages: BTreeMap::new(),
-            unflushed_bytes: 0,
             pace: Pace::new(),
             done: false,
             _lock: Arc::clone(&self.lock),
@@ -120,7 +117,11 @@ impl CheckpointStore for SledCheckpoints {
         let keep = keep.max(GENERATIONS_KEPT_MIN).min(found.len());
         let gone = found.split_off(keep);
         for (_, dir) in gone.iter().rev() {
-            guard::remove_dir(dir)?;
+            // Under this name what is left of it is swept at the next open.
+            let going = dir.with_extension("new");
+            fs::rename(dir, &going)
+                .map_err(|e| Error::io("an old checkpoint cannot be renamed", dir, e))?;
+            guard::remove_gently(&going)?;
         }
         if !gone.is_empty() {
             guard::sync_dir(&self.root)?;
@@ -149,17 +150,18 @@ struct SledSink {
     options: StoreOptions,
     /// Content length and checksum of each page put.
     pages: BTreeMap<PageId, (u32, u32)>,
-    unflushed_bytes: u64,
     pace: Pace,
     done: bool,
     _lock: Arc<StoreLock>,
 }
 
+fn finished() -> Error {
+    Error::new(ErrorKind::Stopped, "the checkpoint is finished", "begin a new one")
+}
+
 impl SledSink {
     fn db(&self) -> Result<&GuardedDb, Error> {
-        self.db.as_ref().ok_or_else(|| {
-            Error::new(ErrorKind::Stopped, "the checkpoint is finished", "begin a new one")
-        })
+        self.db.as_ref().ok_or_else(finished)
     }
 
     fn summary(&self) -> [u8; SUMMARY_BYTES] {
@@ -197,14 +199,8 @@ impl CheckpointSink for SledSink {
         let (value, crc) = Header::page(page, self.seq).seal(&[bytes]);
         self.db()?.insert(&page.to_key(), value)?;
         self.pages.insert(page, (bytes.len() as u32, crc));
-        self.unflushed_bytes += bytes.len() as u64;
-        if FLUSH_EVERY_BYTES <= self.unflushed_bytes {
-            // Spreads the writing out, no more: what counts is the sync at the end.
-            self.db()?.flush()?;
-            self.unflushed_bytes = 0;
-        }
-        self.pace.step();
-        Ok(())
+        let db = self.db.as_ref().ok_or_else(finished)?;
+        self.pace.put(db, bytes.len())
     }
 
     fn finish(mut self: Box<Self>, manifest: &[u8]) -> Result<(), Error> {
