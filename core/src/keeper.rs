@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::archive::Shelf;
-use crate::checkpoint::{CheckpointWriter, CutBase, Images};
+use crate::checkpoint::CutBase;
+use crate::checkpoint::copy::{Buffers, Images};
+use crate::checkpoint::writer::CheckpointWriter;
 use crate::command::Command;
 use crate::error::{Error, ErrorKind};
 use crate::journal::frame::Chain;
@@ -13,7 +15,7 @@ use crate::shard::core::ReplyTo;
 use crate::shard::gate::Gate;
 use crate::shard::worker::{Handle, Input};
 use crate::store::CheckpointStore;
-use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::mpsc::{
     Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError, sync_channel,
 };
@@ -23,12 +25,10 @@ use crate::sync::{Mutex, SegQueue, pause};
 const TICK: Duration = Duration::from_millis(20);
 /// Looks between two measurements of the store's disk: half a minute.
 const COMPACT_TICKS: u32 = 1_500;
-/// Most settled entries that a shard gives at once.
-const COLLECT_MAX: u32 = 4_096;
+/// Most settled entries that a shard gives, or lets go of, at once: some 100 microseconds.
+const COLLECT_MAX: u32 = 256;
 /// Entries of one batch of the archive; larger ones are cheaper.
 const BATCH_MAX: u32 = 32_768;
-/// Images that may wait to be written before a shard stops copying ahead.
-const IMAGES_MAX: usize = 64;
 /// Pause between two looks at what shards or the journal do for the keeper.
 const POLL: Duration = Duration::from_micros(500);
 /// Longest time that shards may take to come to rest for a cut.
@@ -49,6 +49,9 @@ pub struct CheckpointReport {
     pub elapsed: Duration,
 }
 
+/// Number of a cut, so that what is left of one that failed is told from the next one's.
+pub(crate) type CutNumber = u64;
+
 /// The cut that shards make together, and the images that they give since.
 #[derive(Debug)]
 pub(crate) struct Cut {
@@ -64,10 +67,13 @@ pub(crate) struct Cut {
     bases: Mutex<Vec<CutBase>>,
     /// Position of the cut.
     seq: AtomicU64,
-    images: SegQueue<(u16, Images)>,
-    waiting: AtomicUsize,
-    /// Whether shards shall copy ahead.
-    copying: AtomicBool,
+    /// What was copied: no more than the buffers hold, and what was saved meanwhile.
+    images: SegQueue<(CutNumber, u16, Images)>,
+    buffers: Vec<Buffers>,
+    /// Number of the last cut, from 1.
+    number: AtomicU64,
+    /// Number of the cut whose images are wanted, or 0.
+    copying: AtomicU64,
 }
 
 impl Cut {
@@ -81,8 +87,9 @@ impl Cut {
             bases: Mutex::new(Vec::new()),
             seq: AtomicU64::new(0),
             images: SegQueue::new(),
-            waiting: AtomicUsize::new(0),
-            copying: AtomicBool::new(false),
+            buffers: (0..shard_count).map(|_| Buffers::new()).collect(),
+            number: AtomicU64::new(0),
+            copying: AtomicU64::new(0),
         }
     }
 
@@ -116,11 +123,12 @@ impl Cut {
             && (self.made.load(Ordering::SeqCst) != 0 || (quiet() && quiet()))
     }
 
-    /// Takes a shard's part of the cut; `false` if the keeper has given the cut up.
-    pub(crate) fn add(&self, make: impl FnOnce() -> CutBase, gate: &Gate) -> bool {
+    /// Takes a shard's part of the cut; returns the cut's number, or `None` if the keeper has
+    /// given the cut up.
+    pub(crate) fn add(&self, make: impl FnOnce() -> CutBase, gate: &Gate) -> Option<CutNumber> {
         let mut bases = self.bases.lock();
         if !self.wanted.load(Ordering::SeqCst) {
-            return false;
+            return None;
         }
         if bases.is_empty() {
             self.seq.store(gate.mark_cut(), Ordering::SeqCst);
@@ -128,9 +136,10 @@ impl Cut {
         let base = make();
         let shard = base.shard;
         bases.push(base);
-        self.copying.store(true, Ordering::SeqCst);
+        let number = self.number.load(Ordering::SeqCst);
+        self.copying.store(number, Ordering::SeqCst);
         self.made.fetch_or(1 << shard, Ordering::SeqCst);
-        true
+        Some(number)
     }
 
     /// Gives the cut up, unless a shard has made its part already: then all will.
@@ -142,15 +151,35 @@ impl Cut {
         bases.is_empty()
     }
 
-    /// Returns whether a shard shall copy pages ahead now.
-    pub(crate) fn may_copy(&self) -> bool {
-        self.copying.load(Ordering::Relaxed) && self.waiting.load(Ordering::Relaxed) < IMAGES_MAX
+    /// Returns whether the images of a cut are still wanted.
+    pub(crate) fn is_copying(&self, number: CutNumber) -> bool {
+        self.copying.load(Ordering::SeqCst) == number
+    }
+
+    /// Returns the buffers that a shard copies into.
+    pub(crate) fn buffers(&self, shard: u16) -> &Buffers {
+        &self.buffers[usize::from(shard)]
     }
 
     /// Takes images of a shard.
-    pub(crate) fn give(&self, shard: u16, images: Images) {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        self.images.push((shard, images));
+    pub(crate) fn give(&self, number: CutNumber, shard: u16, images: Images) {
+        self.images.push((number, shard, images));
+    }
+
+    /// Returns images of the last cut, if some have come; what is left of another is dropped.
+    fn take(&self) -> Option<(u16, Images)> {
+        loop {
+            let (number, shard, images) = self.images.pop()?;
+            if number == self.number.load(Ordering::SeqCst) {
+                return Some((shard, images));
+            }
+            self.drop_images(shard, images);
+        }
+    }
+
+    fn drop_images(&self, shard: u16, images: Images) {
+        let buffers = self.buffers(shard);
+        images.pages.into_iter().for_each(|page| buffers.give(page.bytes));
     }
 }
 
@@ -231,6 +260,8 @@ impl Keeper {
                 Err(RecvTimeoutError::Timeout) => (),
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
+            // A shard may have made a cut at the moment at which it was given up.
+            self.cut.copying.store(0, Ordering::SeqCst);
             if self.closing.load(Ordering::SeqCst) || self.gate.stopped.load(Ordering::SeqCst) {
                 continue;
             }
@@ -290,6 +321,7 @@ impl Keeper {
     ) -> Result<bool, Error> {
         let handle = &self.handles[shard];
         let mut entries = Vec::new();
+        let mut reflected = 0;
         while (entries.len() as u32) < count {
             let want = (count - entries.len() as u32).min(COLLECT_MAX);
             let (give, take) = sync_channel(1);
@@ -302,28 +334,40 @@ impl Keeper {
                 break;
             }
             entries.extend(list);
-            if !self.until_durable(seq, meanwhile) {
-                return Ok(false);
-            }
+            reflected = seq;
         }
-        if entries.is_empty() {
+        if entries.is_empty() || !self.until_durable(reflected, meanwhile) {
             return Ok(false);
         }
         let evicted: u64 = self.handles.iter().map(|h| h.evicted.load(Ordering::SeqCst)).sum();
         self.shelf.put(&entries, evicted + entries.len() as u64)?;
-        let before = handle.evicted.load(Ordering::SeqCst);
-        if handle.push(Input::Evict(entries.len() as u32), usize::MAX).is_err() {
-            return Ok(false);
+        let mut left = entries.len() as u32;
+        while left > 0 {
+            let count = left.min(COLLECT_MAX);
+            if !self.evict(shard, count, meanwhile) {
+                return Ok(false);
+            }
+            left -= count;
         }
-        // The next batch starts behind this one.
+        Ok(true)
+    }
+
+    /// Lets a shard's oldest settled entries leave memory; returns whether they have left.
+    fn evict(&self, shard: usize, count: u32, meanwhile: Meanwhile<'_>) -> bool {
+        let handle = &self.handles[shard];
+        let before = handle.evicted.load(Ordering::SeqCst);
+        if handle.push(Input::Evict(count), usize::MAX).is_err() {
+            return false;
+        }
+        // What comes next starts behind these.
         let until = Instant::now() + CUT_WAIT;
         while handle.evicted.load(Ordering::SeqCst) == before && Instant::now() < until {
             meanwhile(POLL);
             if self.gate.stopped.load(Ordering::SeqCst) {
-                return Ok(false);
+                return false;
             }
         }
-        Ok(true)
+        true
     }
 
     /// Makes a checkpoint while commands go on.
@@ -334,7 +378,7 @@ impl Keeper {
         let start = Instant::now();
         let (bases, seq) = self.make_cut(meanwhile)?;
         let made = self.write_cut(bases, seq, meanwhile);
-        self.cut.copying.store(false, Ordering::SeqCst);
+        self.cut.copying.store(0, Ordering::SeqCst);
         let orders = made?;
         let kept = self.checkpoints.drop_older(2)?;
         self.epochs.retain(|(seq, _)| kept.contains(seq));
@@ -349,6 +393,7 @@ impl Keeper {
 
     fn make_cut(&self, meanwhile: Meanwhile<'_>) -> Result<(Vec<CutBase>, u64), Error> {
         let cut = &self.cut;
+        cut.number.fetch_add(1, Ordering::SeqCst);
         cut.made.store(0, Ordering::SeqCst);
         cut.resting.store(0, Ordering::SeqCst);
         cut.bases.lock().clear();
@@ -387,17 +432,10 @@ impl Keeper {
         let mut writer = match sink {
             Ok(sink) => Some(CheckpointWriter::new(sink, shard_count)),
             Err(_) if self.epochs.iter().any(|(known, _)| *known == seq) => None,
-            Err(error) => {
-                self.drain_images(None, shard_count, meanwhile)?;
-                return Err(error);
-            }
+            Err(error) => return Err(error),
         };
-        if let Some(into) = &mut writer
-            && let Err(error) = bases.iter().try_for_each(|base| into.base(base))
-        {
-            // The shards' copies must be taken off them even if the store fails.
-            self.drain_images(None, shard_count, meanwhile)?;
-            return Err(error);
+        if let Some(writer) = &mut writer {
+            bases.iter().try_for_each(|base| writer.base(base))?;
         }
         let writer = self.drain_images(writer, shard_count, meanwhile)?;
         let Some(chain) = self.chain_at(seq, meanwhile) else {
@@ -445,9 +483,8 @@ impl Keeper {
         meanwhile: Meanwhile<'_>,
     ) -> Result<Option<CheckpointWriter>, Error> {
         let mut left = shard_count;
-        let mut failed = None;
         while left > 0 {
-            let Some((shard, images)) = self.cut.images.pop() else {
+            let Some((shard, images)) = self.cut.take() else {
                 if self.gate.stopped.load(Ordering::SeqCst) {
                     return Err(Error::new(ErrorKind::Stopped, "engine has stopped", "reopen"));
                 }
@@ -455,17 +492,13 @@ impl Keeper {
                 meanwhile(POLL);
                 continue;
             };
-            self.cut.waiting.fetch_sub(1, Ordering::Relaxed);
             left -= u16::from(images.last);
-            if let (Some(writer), None) = (&mut writer, &failed) {
-                // The shards' copies must be taken off them even if the store fails.
-                failed = writer.images(shard, images).err();
+            match &mut writer {
+                Some(writer) => writer.images(shard, images, self.cut.buffers(shard))?,
+                None => self.cut.drop_images(shard, images),
             }
         }
-        match failed {
-            Some(error) => Err(error),
-            None => Ok(writer),
-        }
+        Ok(writer)
     }
 }
 

@@ -50,11 +50,39 @@ impl Store {
         }
     }
 
-    fn open_archive(&self, expected: ArchiveRange) -> Result<OpenedArchive, Error> {
-        match self {
-            Self::Sled(store) => store.open_archive(expected),
-            Self::Memory(store, seed) => Ok(store.open_archive(expected, *seed)),
-        }
+    /// Opens the archive while `recover` finds out what is expected of it.
+    fn open_archive(
+        &self,
+        recover: impl FnOnce() -> Result<Opened, Error>,
+    ) -> Result<(Opened, OpenedArchive), Error> {
+        let store = match self {
+            Self::Sled(store) => store,
+            Self::Memory(store, seed) => {
+                let opened = recover()?;
+                let archive = store.open_archive(opened.archive_range(), *seed);
+                return Ok((opened, archive));
+            }
+        };
+        let (tell, told) = mpsc::sync_channel(1);
+        std::thread::scope(|scope| {
+            let archive = scope.spawn(move || {
+                let mut known = None;
+                store.open_archive_with(|| {
+                    known = known.or_else(|| told.recv().ok());
+                    let help = "see the error of the journal";
+                    known.ok_or_else(|| {
+                        Error::new(ErrorKind::Stopped, "nothing was recovered", help)
+                    })
+                })
+            });
+            // What fails first counts; the other side then ends because nobody tells it.
+            let opened = recover()?;
+            // Without an archive to read nobody may ask.
+            let _ = tell.send(opened.archive_range());
+            drop(tell);
+            let archive = archive.join().unwrap_or_else(|_| Err(panicked()))?;
+            Ok((opened, archive))
+        })
     }
 }
 
@@ -66,6 +94,20 @@ struct Opened {
     open: Open,
     writer: JournalWriter,
     report: OpenReport,
+}
+
+impl Opened {
+    /// Returns the marks of an archive that go with these states.
+    fn archive_range(&self) -> ArchiveRange {
+        let evicted: u64 = self.states.iter().map(|s| s.evicted).sum();
+        let settled: u64 = self.states.iter().map(|s| s.settled.len() as u64).sum();
+        ArchiveRange { min: evicted, max: evicted + settled }
+    }
+}
+
+fn panicked() -> Error {
+    let help = "report it with the data directory; nothing was changed";
+    Error::new(ErrorKind::Stopped, "the thread that opens the archive has panicked", help)
 }
 
 /// Files and their lock.
@@ -141,8 +183,9 @@ impl EngineBuilder {
         let ground = self.ground()?;
         let store = self.store(&ground)?;
         let mut checkpoints = store.checkpoints();
-        let mut opened = self.recover(&ground, &mut *checkpoints)?;
-        let shelf = self.open_shelf(&ground, &store, &mut opened)?;
+        let (mut opened, archive) =
+            store.open_archive(|| self.recover(&ground, &mut *checkpoints))?;
+        let shelf = self.open_shelf(&ground, archive, &mut opened)?;
         let (assembled, mut report) = self.join(ground, opened, checkpoints, shelf)?;
         report.durable_seq = assembled.engine.durable_seq();
         report.elapsed = start.elapsed();
@@ -267,17 +310,13 @@ impl EngineBuilder {
         Ok(Opened { states, checkpoint, open: Open::new(), writer, report })
     }
 
-    /// Opens the archive, and makes it anew from the journal if it lacks what it should have.
+    /// Makes the archive anew from the journal if it lacks what it should have.
     fn open_shelf(
         &self,
         ground: &Ground,
-        store: &Store,
+        archive: OpenedArchive,
         opened: &mut Opened,
     ) -> Result<Arc<Shelf>, Error> {
-        let evicted: u64 = opened.states.iter().map(|s| s.evicted).sum();
-        let settled: u64 = opened.states.iter().map(|s| s.settled.len() as u64).sum();
-        let expected = ArchiveRange { min: evicted, max: evicted + settled };
-        let archive = store.open_archive(expected)?;
         let rebuild = archive.rebuild;
         opened.report.notes.extend(archive.notes.iter().cloned());
         let shelf = Arc::new(Shelf::new(archive));
@@ -287,6 +326,7 @@ impl EngineBuilder {
             let states = self.new_states(shards);
             let storage = ground.storage.clone();
             recover(storage, &journal, Start::Origin, states, Some(shelf.clone()))?;
+            let evicted = opened.archive_range().min;
             opened.report.notes.push(format!("archive was made anew from the journal: {evicted}"));
         }
         Ok(shelf)
@@ -490,7 +530,10 @@ fn start_writer(
     let keeper = move || {
         while let Ok(chore) = asked.recv() {
             match chore {
-                Chore::Spare(request) => *place.lock() = Some(request.run(&*storage)),
+                Chore::Spare(request) => {
+                    let spare = request.run_gently(&*storage);
+                    *place.lock() = Some(spare);
+                }
                 // What is left over is removed when the journal is opened again.
                 Chore::Remove(removal) => drop(removal.run(&*storage)),
             }

@@ -203,7 +203,7 @@ fn refuse_shortage(
 ) -> Result<Applied, Refusal> {
     match *shortage {
         Shortage::SoldOut { want, asked, available, tentative } => {
-            let sku = state.catalogue.get_mut(want.sku);
+            let sku = state.catalogue.get_derived(want.sku);
             if ctx.now.millis() >= sku.sampled_ms + SAMPLE_MS {
                 sku.sampled_ms = ctx.now.millis();
                 let out = &mut ctx.section.bytes;

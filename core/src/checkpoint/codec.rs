@@ -14,6 +14,10 @@ use crate::state::table::LimitEntry;
 
 /// Bytes that a page of small records is filled to.
 pub(crate) const PAGE_SOFT_BYTES: usize = 24 << 10;
+/// Length of a stored cell.
+pub(crate) const CELL_BYTES: usize = 104;
+/// Length of a stored limit entry.
+pub(crate) const LIMIT_BYTES: usize = 16;
 /// Most parts of one order that a page is believed to hold.
 const PARTS_MAX: u32 = 1 << 20;
 

@@ -1,22 +1,24 @@
 //! Checkpoints: the state of all shards at one position of the journal, page by page.
 //!
-//! A cut is made between two sections, when no basket is in flight; from then on a shard copies
-//! each page before it changes it, and a few more between sections, so that nothing stands still.
-//! Bytes are in `codec`; what is taken and how it is put back is here.
+//! A cut is made between two sections, when no basket is in flight. From then on a shard copies
+//! some of itself between sections, and saves what changes before its turn comes (`copy`); behind
+//! it the keeper puts both together into pages (`writer`). Bytes are in `codec`; what a checkpoint
+//! has and how it is put back is here.
 
 pub(crate) mod codec;
+pub(crate) mod copy;
+pub(crate) mod writer;
 
-use crate::checkpoint::codec::{Malformed, PAGE_SOFT_BYTES, Source};
+use crate::checkpoint::codec::{Malformed, Source};
 use crate::domain::answered::Answered;
-use crate::domain::catalogue::Sku;
-use crate::domain::order::{Detail, Order};
-use crate::domain::stock::Cell;
+use crate::domain::order::Order;
 use crate::journal::frame::Chain;
 use crate::reply::OrderStatus;
-use crate::state::slab::PageImage;
-use crate::state::table::{Entry, LimitEntry};
+use crate::state::settled::SettledCopy;
+use crate::state::slab::PAGE_RECORDS;
+use crate::state::table::{Entry, LimitEntry, Table};
 use crate::state::{Known, State, Transfer};
-use crate::store::{CheckpointSink, Generation, PAGE_BYTES_MAX, PageId};
+use crate::store::{Generation, Page, PageId};
 use crate::time::Timestamp;
 
 /// Version of the page contents.
@@ -32,221 +34,33 @@ const SETTLED: u16 = 7;
 const TRANSFERS: u16 = 8;
 const COUNTERS: u16 = 9;
 
-/// Pages that a shard has copied since the last time.
-#[derive(Debug, Default)]
-pub(crate) struct Images {
-    pub(crate) orders: Vec<PageImage<Order>>,
-    pub(crate) answered: Vec<PageImage<Answered>>,
-    pub(crate) cells: Vec<PageImage<Cell>>,
-    pub(crate) skus: Vec<PageImage<Sku>>,
-    pub(crate) details: Vec<PageImage<Option<Box<Detail>>>>,
-    pub(crate) limits: Vec<LimitEntry>,
-    /// Whether this shard has copied everything.
-    pub(crate) last: bool,
-}
-
-impl Images {
-    pub(crate) fn is_empty(&self) -> bool {
-        !self.last
-            && self.limits.is_empty()
-            && self.orders.is_empty()
-            && self.answered.is_empty()
-            && self.cells.is_empty()
-            && self.skus.is_empty()
-            && self.details.is_empty()
-    }
-}
-
 /// What a shard gives at the moment of the cut: all that is small.
 #[derive(Debug)]
 pub(crate) struct CutBase {
     pub(crate) shard: u16,
-    settled: Vec<u32>,
+    settled: SettledCopy,
     transfers: Vec<(u128, Transfer)>,
     counters: Vec<u64>,
 }
 
-impl State {
-    /// Makes the cut: gives the small tables, and from now on copies pages before they change.
-    pub(crate) fn cut(&mut self) -> CutBase {
-        self.start_cut();
-        let mut counters = vec![self.now.millis(), self.evicted, self.live_orders];
-        counters.extend_from_slice(&self.sent);
-        counters.extend_from_slice(&self.received);
-        CutBase {
-            shard: self.shard,
-            settled: self.settled.iter().copied().collect(),
-            transfers: self.transfers.iter().map(|(key, t)| (*key, *t)).collect(),
+impl CutBase {
+    fn of(state: &State) -> Self {
+        let mut counters = vec![state.now.millis(), state.evicted, state.live_orders];
+        counters.extend_from_slice(&state.sent);
+        counters.extend_from_slice(&state.received);
+        Self {
+            shard: state.shard,
+            settled: state.settled.copy(),
+            transfers: state.transfers.iter().map(|(key, t)| (*key, *t)).collect(),
             counters,
         }
     }
-
-    /// Takes what was copied since the last call.
-    pub(crate) fn take_images(&mut self, last: bool) -> Images {
-        Images {
-            orders: self.orders.take_images(),
-            answered: self.answered.take_images(),
-            cells: self.cells.take_images(),
-            skus: self.catalogue.skus.take_images(),
-            details: self.details.take_images(),
-            limits: std::mem::take(&mut self.limit_images),
-            last,
-        }
-    }
 }
 
-/// Writes images of one checkpoint into its sink.
-pub(crate) struct CheckpointWriter {
-    sink: Box<dyn CheckpointSink>,
-    bytes: Vec<u8>,
-    limit_pages: Vec<u32>,
-    detail_pages: Vec<u32>,
-    sku_pages: Vec<u32>,
-    orders: u64,
-}
-
-type Written = Result<(), crate::error::Error>;
-
-impl CheckpointWriter {
-    pub(crate) fn new(sink: Box<dyn CheckpointSink>, shard_count: u16) -> Self {
-        let zeros = vec![0; usize::from(shard_count)];
-        Self {
-            sink,
-            bytes: Vec::new(),
-            limit_pages: zeros.clone(),
-            detail_pages: zeros.clone(),
-            sku_pages: zeros,
-            orders: 0,
-        }
-    }
-
-    fn put(&mut self, table: u16, shard: u16, page: u32) -> Written {
-        self.sink.put(PageId { table, shard, page }, &self.bytes)
-    }
-
-    /// Puts the small tables of a shard.
-    pub(crate) fn base(&mut self, base: &CutBase) -> Written {
-        for (page, chunk) in base.settled.chunks(PAGE_SOFT_BYTES / 4).enumerate() {
-            self.bytes.clear();
-            chunk.iter().for_each(|slot| self.bytes.extend_from_slice(&slot.to_le_bytes()));
-            self.put(SETTLED, base.shard, page as u32)?;
-        }
-        for (page, chunk) in base.transfers.chunks(PAGE_SOFT_BYTES / 32).enumerate() {
-            self.bytes.clear();
-            chunk.iter().for_each(|(key, t)| codec::put_transfer(&mut self.bytes, *key, t));
-            self.put(TRANSFERS, base.shard, page as u32)?;
-        }
-        self.bytes.clear();
-        base.counters.iter().for_each(|c| self.bytes.extend_from_slice(&c.to_le_bytes()));
-        self.put(COUNTERS, base.shard, 0)
-    }
-
-    /// Puts copied pages of a shard.
-    pub(crate) fn images(&mut self, shard: u16, images: Images) -> Written {
-        for image in &images.orders {
-            self.bytes.clear();
-            image.records.iter().for_each(|order| order.encode(&mut self.bytes));
-            self.orders += image.records.iter().filter(|o| !o.is_free()).count() as u64;
-            self.put(ORDERS, shard, image.page)?;
-        }
-        for image in &images.answered {
-            self.bytes.clear();
-            image.records.iter().for_each(|answer| answer.encode(&mut self.bytes));
-            self.put(ANSWERED, shard, image.page)?;
-        }
-        for image in &images.cells {
-            for (half, cells) in image.records.chunks(CELLS_PER_PAGE).enumerate() {
-                self.bytes.clear();
-                cells.iter().for_each(|cell| codec::put_cell(&mut self.bytes, cell));
-                self.put(CELLS, shard, image.page * CELL_PARTS + half as u32)?;
-            }
-        }
-        for image in &images.skus {
-            self.varying(SKUS, shard, image.page, &image.records, |out, sku| {
-                if sku.version > 0 {
-                    codec::put_sku(out, sku);
-                    true
-                } else {
-                    false
-                }
-            })?;
-        }
-        for image in &images.details {
-            self.varying(DETAILS, shard, image.page, &image.records, |out, detail| {
-                detail.as_ref().is_some_and(|detail| {
-                    codec::put_detail(out, detail);
-                    true
-                })
-            })?;
-        }
-        for chunk in images.limits.chunks(PAGE_SOFT_BYTES / 16) {
-            self.bytes.clear();
-            chunk.iter().for_each(|entry| codec::put_limit(&mut self.bytes, entry));
-            let page = &mut self.limit_pages[usize::from(shard)];
-            let at = *page;
-            *page += 1;
-            self.put(LIMITS, shard, at)?;
-        }
-        Ok(())
-    }
-
-    /// Puts records of varying length: each with its slot before it, as many to a page as fit.
-    fn varying<T>(
-        &mut self,
-        table: u16,
-        shard: u16,
-        page: u32,
-        records: &[T],
-        mut put: impl FnMut(&mut Vec<u8>, &T) -> bool,
-    ) -> Written {
-        self.bytes.clear();
-        let mut one = Vec::new();
-        for (at, record) in records.iter().enumerate() {
-            one.clear();
-            let slot = page * crate::state::slab::PAGE_RECORDS as u32 + at as u32;
-            one.extend_from_slice(&slot.to_le_bytes());
-            if !put(&mut one, record) {
-                continue;
-            }
-            if self.bytes.len() + one.len() > PAGE_BYTES_MAX {
-                self.next_varying(table, shard)?;
-            }
-            // Longer than a page by itself: the parts follow each other.
-            for part in one.chunks(PAGE_BYTES_MAX) {
-                if self.bytes.len() + part.len() > PAGE_BYTES_MAX {
-                    self.next_varying(table, shard)?;
-                }
-                self.bytes.extend_from_slice(part);
-            }
-        }
-        if self.bytes.is_empty() { Ok(()) } else { self.next_varying(table, shard) }
-    }
-
-    fn next_varying(&mut self, table: u16, shard: u16) -> Written {
-        let pages = if table == SKUS { &mut self.sku_pages } else { &mut self.detail_pages };
-        let page = &mut pages[usize::from(shard)];
-        let at = *page;
-        *page += 1;
-        self.put(table, shard, at)?;
-        self.bytes.clear();
-        Ok(())
-    }
-
-    /// Makes the checkpoint whole and verified; returns the number of orders in it.
-    pub(crate) fn finish(
-        self,
-        chain: &Chain,
-        shard_count: u16,
-    ) -> Result<u64, crate::error::Error> {
-        let manifest = Manifest { chain: *chain, shard_count };
-        self.sink.finish(&manifest.encode())?;
-        Ok(self.orders)
-    }
-}
-
+/// Highest number of a page: beyond it are more slots than a table can have.
+const PAGE_MAX: u32 = u32::MAX / PAGE_RECORDS as u32;
 /// Cells of one page: a page of the table makes two of the checkpoint.
 const CELLS_PER_PAGE: usize = 128;
-const CELL_PARTS: u32 = (crate::state::slab::PAGE_RECORDS / CELLS_PER_PAGE) as u32;
 
 /// What a checkpoint says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -291,9 +105,75 @@ impl Manifest {
 /// Returns [`Malformed`] if a page is not what a checkpoint of this version has; the states must
 /// not be used then.
 pub(crate) fn load(generation: Generation, states: &mut [State]) -> Result<(), Malformed> {
+    let is_limits = |page: &Page| page.id.table == LIMITS;
+    let (limits, rest): (Vec<Page>, Vec<Page>) = generation.into_pages().partition(is_limits);
+    make_room(&limits, &rest, states)?;
+    let empty = |state: &mut State| {
+        let place = Table::with_capacity(state.limits.seed(), 0);
+        std::mem::replace(&mut state.limits, place)
+    };
+    let mut tables: Vec<Table<LimitEntry>> = states.iter_mut().map(empty).collect();
+    // Half of the work, and nothing of the rest depends on it: a thread of its own.
+    std::thread::scope(|scope| {
+        let limits = scope.spawn(|| load_limits(limits, &mut tables));
+        let rest = load_rest(rest, states);
+        // A panic would be a fault of ours; the journal has everything all the same.
+        limits.join().unwrap_or(Err(Malformed)).and(rest)
+    })?;
+    states.iter_mut().zip(tables).for_each(|(state, table)| state.limits = table);
+    Ok(())
+}
+
+/// Makes the tables as large as the pages call for, so that they do not grow while they fill.
+fn make_room(limits: &[Page], rest: &[Page], states: &mut [State]) -> Result<(), Malformed> {
+    let mut counts = vec![(0, 0); states.len()];
+    for page in limits.iter().chain(rest) {
+        let (keys, limits) = counts.get_mut(usize::from(page.id.shard)).ok_or(Malformed)?;
+        match page.id.table {
+            ORDERS => *keys += page.bytes.len() / Order::BYTES,
+            ANSWERED => *keys += page.bytes.len() / Answered::BYTES,
+            LIMITS => *limits += page.bytes.len() / codec::LIMIT_BYTES,
+            _ => (),
+        }
+    }
+    let each = states.iter_mut().zip(counts);
+    each.for_each(|(state, (keys, limits))| state.make_room(keys, limits));
+    Ok(())
+}
+
+/// Records whose table entries are brought into the cache together.
+const AHEAD: usize = 64;
+
+fn load_limits(pages: Vec<Page>, tables: &mut [Table<LimitEntry>]) -> Result<(), Malformed> {
+    let mut entries = Vec::with_capacity(AHEAD);
+    let mut tags = Vec::with_capacity(AHEAD);
+    for page in pages {
+        let table = tables.get_mut(usize::from(page.id.shard)).ok_or(Malformed)?;
+        for chunk in page.bytes.chunks(AHEAD * codec::LIMIT_BYTES) {
+            let mut source = Source::new(chunk);
+            entries.clear();
+            tags.clear();
+            while !source.is_empty() {
+                let entry = codec::limit(&mut source)?;
+                tags.push(entry.tag(table.seed()));
+                entries.push(entry);
+            }
+            std::hint::black_box(table.touch(&tags));
+            for (tag, entry) in tags.iter().zip(&entries) {
+                table.insert(*tag, *entry).map_err(|_| Malformed)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn load_rest(pages: Vec<Page>, states: &mut [State]) -> Result<(), Malformed> {
     let mut spill: Vec<(u16, u16, Vec<u8>)> = Vec::new();
-    for page in generation.into_pages() {
+    for page in pages {
         let PageId { table, shard, page: number } = page.id;
+        if number > PAGE_MAX {
+            return Err(Malformed);
+        }
         let state = states.get_mut(usize::from(shard)).ok_or(Malformed)?;
         match table {
             SKUS | DETAILS => match spill.iter_mut().find(|(t, s, _)| (*t, *s) == (table, shard)) {
@@ -303,19 +183,21 @@ pub(crate) fn load(generation: Generation, states: &mut [State]) -> Result<(), M
             CELLS => load_cells(state, number, &page.bytes)?,
             ORDERS => {
                 let orders: Vec<Order> = records(&page.bytes, Order::decode)?;
+                let keys = orders.iter().enumerate().filter(|(_, order)| !order.is_free());
+                let first = number * PAGE_RECORDS as u32;
+                state.index_loaded(
+                    keys.map(|(at, order)| (order.id().bits(), Known::Order(first + at as u32))),
+                );
                 state.orders.load_page(number, orders, Order::is_free);
             }
             ANSWERED => {
                 let answers: Vec<Answered> = records(&page.bytes, Answered::decode)?;
+                let keys = answers.iter().enumerate().filter(|(_, answer)| answer.status != 0);
+                let first = number * PAGE_RECORDS as u32;
+                state.index_loaded(
+                    keys.map(|(at, answer)| (answer.key, Known::Answered(first + at as u32))),
+                );
                 state.answered.load_page(number, answers, |a| a.status == 0);
-            }
-            LIMITS => {
-                let mut source = Source::new(&page.bytes);
-                while !source.is_empty() {
-                    let entry = codec::limit(&mut source)?;
-                    let tag = entry.tag(state.limits.seed());
-                    state.limits.insert(tag, entry).map_err(|_| Malformed)?;
-                }
             }
             SETTLED => {
                 let mut source = Source::new(&page.bytes);
@@ -438,14 +320,8 @@ fn finish_state(state: &mut State) -> Result<(), Malformed> {
         {
             return Err(Malformed);
         }
-        state.index_loaded(Known::Order(slot));
         if order.status() == OrderStatus::Reserved {
             state.calendar.add(order.deadline().millis(), slot);
-        }
-    }
-    for slot in 0..state.answered.high() {
-        if state.answered.get(slot).status != 0 {
-            state.index_loaded(Known::Answered(slot));
         }
     }
     if (0..state.settled.len()).all(|at| state.settled_is_there(at)) {

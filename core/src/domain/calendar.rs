@@ -13,6 +13,8 @@ const CHUNKS: u64 = 1 << 11;
 /// Milliseconds that the ring covers.
 const WINDOW: u64 = CHUNK * CHUNKS;
 const NONE: u32 = u32::MAX;
+/// Nodes of one block: a calendar grows by 32 KiB, and what is there stays where it is.
+const NODES: usize = 1 << 12;
 
 #[derive(Clone, Copy, Debug)]
 struct Node {
@@ -20,11 +22,49 @@ struct Node {
     next: u32,
 }
 
+/// Nodes in blocks; one that is free is used again.
+#[derive(Debug)]
+struct Nodes {
+    blocks: Vec<Vec<Node>>,
+    /// First of the free ones, linked by `next`.
+    free: u32,
+}
+
+impl Nodes {
+    fn get_mut(&mut self, at: u32) -> &mut Node {
+        &mut self.blocks[at as usize / NODES][at as usize % NODES]
+    }
+
+    /// Stores a node and returns its place.
+    fn add(&mut self, node: Node) -> u32 {
+        if self.free != NONE {
+            let at = self.free;
+            self.free = std::mem::replace(self.get_mut(at), node).next;
+            return at;
+        }
+        if self.blocks.last().is_none_or(|block| block.len() == NODES) {
+            self.blocks.push(Vec::with_capacity(NODES));
+        }
+        let last = self.blocks.len() - 1;
+        let block = &mut self.blocks[last];
+        block.push(node);
+        (last * NODES + block.len() - 1) as u32
+    }
+
+    /// Frees a node and returns it.
+    fn remove(&mut self, at: u32) -> Node {
+        let free = std::mem::replace(&mut self.free, at);
+        let node = self.get_mut(at);
+        let gone = *node;
+        node.next = free;
+        gone
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Calendar {
     ring: Vec<Option<Box<[u32]>>>,
-    nodes: Vec<Node>,
-    free: u32,
+    nodes: Nodes,
     /// Every entry is at this millisecond or later.
     cursor: u64,
     near: usize,
@@ -35,8 +75,7 @@ impl Calendar {
     pub(crate) fn new() -> Self {
         Self {
             ring: vec![None; CHUNKS as usize],
-            nodes: Vec::new(),
-            free: NONE,
+            nodes: Nodes { blocks: Vec::new(), free: NONE },
             cursor: 0,
             near: 0,
             far: BTreeMap::new(),
@@ -52,7 +91,7 @@ impl Calendar {
     pub(crate) fn memory_bytes(&self) -> usize {
         let chunks = self.ring.iter().flatten().count();
         let far: usize = self.far.values().map(|v| v.capacity() * 4 + 40).sum();
-        chunks * CHUNK as usize * 4 + self.nodes.capacity() * size_of::<Node>() + far
+        chunks * CHUNK as usize * 4 + self.nodes.blocks.len() * NODES * size_of::<Node>() + far
     }
 
     /// Enters an order slot at a deadline; a deadline that has been passed is entered as the
@@ -66,15 +105,7 @@ impl Calendar {
         let chunk = &mut self.ring[(at / CHUNK % CHUNKS) as usize];
         let heads = chunk.get_or_insert_with(|| vec![NONE; CHUNK as usize].into_boxed_slice());
         let head = &mut heads[(at % CHUNK) as usize];
-        let node = Node { slot, next: *head };
-        if self.free == NONE {
-            *head = self.nodes.len() as u32;
-            self.nodes.push(node);
-        } else {
-            *head = self.free;
-            self.free = self.nodes[self.free as usize].next;
-            self.nodes[*head as usize] = node;
-        }
+        *head = self.nodes.add(Node { slot, next: *head });
         self.near += 1;
     }
 
@@ -128,10 +159,8 @@ impl Calendar {
         let head = &mut heads[(deadline % CHUNK) as usize];
         let mut at = std::mem::replace(head, NONE);
         while at != NONE {
-            let node = self.nodes[at as usize];
+            let node = self.nodes.remove(at);
             slots.push(node.slot);
-            self.nodes[at as usize].next = self.free;
-            self.free = at;
             at = node.next;
             self.near -= 1;
         }

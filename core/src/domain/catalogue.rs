@@ -125,6 +125,13 @@ impl Catalogue {
         self.skus.get_mut(index)
     }
 
+    /// Returns a SKU of which only what is derived, or no checkpoint holds, is changed: its cells,
+    /// their sum, marks of a section.
+    #[inline]
+    pub(crate) fn get_derived(&mut self, index: u32) -> &mut Sku {
+        self.skus.get_derived(index)
+    }
+
     pub(crate) fn push(&mut self, sku: Sku) {
         let id = sku.id.bits();
         let index = self.skus.insert(sku).expect("room for a SKU");

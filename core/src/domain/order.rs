@@ -192,6 +192,11 @@ impl Order {
         out.extend_from_slice(&self.currency.to_le_bytes());
     }
 
+    /// Returns whether a stored form is that of an empty slot.
+    pub(crate) const fn is_stored_free(bytes: &[u8; Self::BYTES]) -> bool {
+        bytes[24].trailing_zeros() >= 4
+    }
+
     /// Reads the stored form.
     pub(crate) fn decode(bytes: &[u8; Self::BYTES]) -> Self {
         let u16_at = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);

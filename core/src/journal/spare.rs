@@ -3,6 +3,7 @@
 //! Both jobs touch only files that the writer does not: they may run on another thread.
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use super::buffer::AlignedBuffer;
 use super::segment::{segment_path, spare_path};
@@ -11,6 +12,8 @@ use crate::storage::{Access, Storage, StorageFile};
 
 /// Bytes that one write of zeros has at most.
 const FILL_BYTES: usize = 1 << 20;
+/// The same where the journal goes on meanwhile: its writes wait behind one at most.
+const GENTLE_BYTES: usize = 128 << 10;
 
 /// A segment that should be made ahead of need.
 #[derive(Debug)]
@@ -35,8 +38,22 @@ impl SpareRequest {
     /// Returns [`ErrorKind::Io`](crate::ErrorKind::Io), such as a full disk; the journal itself is
     /// untouched, what was made is removed, and the request may be made again later.
     pub(crate) fn run(&self, storage: &dyn Storage) -> Result<Spare, Error> {
+        self.make(storage, false)
+    }
+
+    /// Makes the file while the journal goes on: in small writes, with a rest behind each for as
+    /// long as it took.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub(crate) fn run_gently(&self, storage: &dyn Storage) -> Result<Spare, Error> {
+        self.make(storage, true)
+    }
+
+    fn make(&self, storage: &dyn Storage, gently: bool) -> Result<Spare, Error> {
         let path = spare_path(&self.dir, self.id);
-        let made = self.fill(storage, &path);
+        let made = self.fill(storage, &path, gently);
         if made.is_err() {
             // Best effort: the next start removes every spare that is left.
             let _ = storage.remove(&path);
@@ -44,10 +61,16 @@ impl SpareRequest {
         made
     }
 
-    fn fill(&self, storage: &dyn Storage, path: &std::path::Path) -> Result<Spare, Error> {
+    fn fill(
+        &self,
+        storage: &dyn Storage,
+        path: &std::path::Path,
+        gently: bool,
+    ) -> Result<Spare, Error> {
         let failed = |e| Error::io("spare journal segment cannot be made", path, e);
         let file = storage.create(path, Access::WriteThrough).map_err(failed)?;
-        zero(&*file, 0, u64::from(self.segment_bytes)).map_err(failed)?;
+        let bytes = u64::from(self.segment_bytes);
+        if gently { zero_gently(&*file, bytes) } else { zero(&*file, 0, bytes) }.map_err(failed)?;
         file.sync().map_err(failed)?;
         Ok(Spare { path: path.to_owned(), bytes: self.segment_bytes, file })
     }
@@ -63,6 +86,18 @@ pub(super) fn zero(file: &dyn StorageFile, from: u64, to: u64) -> std::io::Resul
         let bytes = (to - at).min(size as u64);
         file.write_all_at(at, &zeros.as_slice()[..bytes as usize])?;
         at += bytes;
+    }
+    Ok(())
+}
+
+fn zero_gently(file: &dyn StorageFile, bytes: u64) -> std::io::Result<()> {
+    let mut at = 0;
+    while at < bytes {
+        let start = Instant::now();
+        let end = bytes.min(at + GENTLE_BYTES as u64);
+        zero(file, at, end)?;
+        at = end;
+        std::thread::park_timeout(start.elapsed());
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
 use crate::id::OrderId;
-use crate::keeper::{Cut, LookUp, LookedUp};
+use crate::keeper::{Cut, CutNumber, LookUp, LookedUp};
 use crate::shard::completion::Completion;
 use crate::shard::core::{Core, Counts, Job, PeerMessage};
 use crate::shard::gate::{Gate, STOPPED_HELP};
@@ -21,8 +21,8 @@ use crate::time::Clock;
 const SECTION_BYTES_SOFT: usize = 256 << 10;
 /// Messages in a peer's queue from which on a shard takes no new jobs: the peer must catch up.
 const PEER_QUEUE_MAX: usize = 65_536;
-/// Pages of a cut that a shard copies between two sections: some 100 microseconds.
-const COPY_PAGES: usize = 24;
+/// Bytes of a cut that a shard copies between two sections: some 30 microseconds.
+const COPY_BYTES: usize = 64 << 10;
 /// Longest sleep with nothing to do: reservations expire at most this late.
 const SLEEP: Duration = Duration::from_millis(5);
 /// Sleep while baskets wait for each other.
@@ -207,8 +207,8 @@ pub(crate) struct Worker {
     steps: u64,
     /// Commands that the archive is being asked about.
     asked: usize,
-    /// Whether pages of a cut are still to be copied.
-    copying: bool,
+    /// The cut of which something is still to be copied.
+    copying: Option<CutNumber>,
     /// Whether the engine closes and this shard's queue takes nothing more.
     shut: bool,
     /// Wishes for settled entries: first entry, most entries, where they go.
@@ -217,7 +217,7 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn new(core: Core, around: Surroundings) -> Self {
-        let (steps, asked, copying, shut) = (0, 0, false, false);
+        let (steps, asked, copying, shut) = (0, 0, None, false);
         Self { core, around, steps, asked, copying, shut, collect: Vec::new() }
     }
 
@@ -289,7 +289,7 @@ impl Worker {
             && self.asked == 0
             && self.collect.is_empty()
             && self.core.is_at_rest()
-            && !self.copying
+            && self.copying.is_none()
             && !self.around.cut.is_wanted();
         self.around.rest.set(self.core.state.shard, resting);
         self.around.rest.is_reached(&self.around.cut.in_transit)
@@ -392,23 +392,24 @@ impl Worker {
         }
         let state = &mut self.core.state;
         self.copying = self.around.cut.add(|| state.cut(), &self.around.gate);
-        self.copying
+        self.copying.is_some()
     }
 
-    /// Copies some pages of a cut, and gives what was copied on; returns whether there is more.
+    /// Copies some of a cut and gives it on; returns whether it did.
     fn copy_ahead(&mut self) -> bool {
-        if !self.copying {
+        let Some(number) = self.copying else { return false };
+        let (cut, shard) = (&self.around.cut, self.core.state.shard);
+        if !cut.is_copying(number) {
+            self.core.state.give_up_cut();
+            self.copying = None;
             return false;
         }
-        let may_copy = self.around.cut.may_copy();
-        let done = may_copy && self.core.state.copy_some(COPY_PAGES);
-        let images = self.core.state.take_images(done);
-        self.copying = !done;
-        if !images.is_empty() {
-            self.around.cut.give(self.core.state.shard, images);
-        }
-        // Without room for more it is the keeper's turn, which wakes the shard then.
-        self.copying && may_copy
+        let Some(images) = self.core.state.copy_some(cut.buffers(shard), COPY_BYTES) else {
+            return false;
+        };
+        self.copying = Some(number).filter(|_| !images.last);
+        cut.give(number, shard, images);
+        true
     }
 
     fn take(&mut self, input: Input) {

@@ -1,10 +1,11 @@
 //! The tables that one shard owns; nothing here decides, `apply` does.
 
 pub(crate) mod ahead;
+pub(crate) mod settled;
 pub(crate) mod slab;
 pub(crate) mod table;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use crate::domain::answered::Answered;
 use crate::domain::bucket::{Bucket, CellNo, Movement};
@@ -14,6 +15,7 @@ use crate::domain::order::{Detail, Order};
 use crate::domain::stock::{Cell, Imbalance, Level};
 use crate::hash::{FoldMap, fold_map, random_seed, tag};
 use crate::shard::section::{Section, resolve};
+use crate::state::settled::Settled;
 use crate::state::slab::Slab;
 use crate::state::table::{IndexEntry, KeyIndex, LimitEntry, Table};
 use crate::time::Timestamp;
@@ -73,13 +75,14 @@ pub(crate) struct State {
     pub(crate) answered: Slab<Answered>,
     pub(crate) index: KeyIndex,
     pub(crate) limits: Table<LimitEntry>,
-    /// Limit entries copied for a running checkpoint cut.
-    pub(crate) limit_images: Vec<LimitEntry>,
-    limit_cut: Option<usize>,
+    /// Limit entries as they were before they changed, for a running checkpoint cut.
+    pub(crate) limits_before: Vec<LimitEntry>,
+    /// Segment of the limits that the running cut copies next; `None` if it has them all.
+    pub(crate) limit_cut: Option<usize>,
     pub(crate) transfers: BTreeMap<u128, Transfer>,
     pub(crate) calendar: Calendar,
     /// Settled orders and answers, oldest first, as index references.
-    pub(crate) settled: VecDeque<u32>,
+    pub(crate) settled: Settled,
     pub(crate) taken: BTreeMap<u128, Taken>,
     /// Settle messages sent to each peer.
     pub(crate) sent: Vec<u64>,
@@ -112,11 +115,11 @@ impl State {
             answered: Slab::new(),
             index: KeyIndex::with_capacity(random_seed(), expected_orders),
             limits: Table::with_capacity(random_seed(), expected_orders),
-            limit_images: Vec::new(),
+            limits_before: Vec::new(),
             limit_cut: None,
             transfers: BTreeMap::new(),
             calendar: Calendar::new(),
-            settled: VecDeque::new(),
+            settled: Settled::default(),
             taken: BTreeMap::new(),
             sent: vec![0; peers],
             received: vec![0; peers],
@@ -237,14 +240,32 @@ impl State {
         Some(key)
     }
 
-    /// Puts an order or answer of a checkpoint into the index.
-    pub(crate) fn index_loaded(&mut self, known: Known) {
-        let reference = match known {
-            Known::Order(slot) => slot,
-            Known::Answered(slot) => slot | ANSWER_BIT,
+    /// Makes the empty tables for as many keys and limits as a checkpoint has.
+    pub(crate) fn make_room(&mut self, keys: usize, limits: usize) {
+        if self.index.room() < keys {
+            self.index = KeyIndex::with_capacity(random_seed(), keys);
+        }
+        if self.limits.room() < limits {
+            self.limits = Table::with_capacity(random_seed(), limits);
+        }
+    }
+
+    /// Puts keys of a checkpoint's orders or answers into the index.
+    pub(crate) fn index_loaded(&mut self, keys: impl Iterator<Item = (u128, Known)>) {
+        let seed = self.index.seed();
+        let entry = |(key, known)| {
+            let reference = match known {
+                Known::Order(slot) => slot,
+                Known::Answered(slot) => slot | ANSWER_BIT,
+            };
+            (tag(seed, key as u64, (key >> 64) as u64), reference)
         };
-        let tag = self.key_tag(self.key_of(reference));
-        self.index.insert(tag, IndexEntry::new(tag, reference)).expect("room in the index");
+        let (tags, references): (Vec<u32>, Vec<u32>) = keys.map(entry).unzip();
+        // The cache lines that the entries go to come in together.
+        std::hint::black_box(self.index.touch(&tags));
+        for (tag, reference) in tags.into_iter().zip(references) {
+            self.index.insert(tag, IndexEntry::new(tag, reference)).expect("room in the index");
+        }
     }
 
     /// Returns whether a reference in the settled queue names something that is there.
@@ -278,7 +299,7 @@ impl State {
 
     /// Returns what a reference in the settled queue stands for.
     pub(crate) fn settled_entry(&self, at: usize) -> Option<Known> {
-        self.settled.get(at).map(|reference| known(*reference))
+        self.settled.get(at).map(known)
     }
 
     /// Stores the lines and parts of an order that is not simple.
@@ -329,7 +350,7 @@ impl State {
         let cell = self.cells.get_mut(cell);
         carry_out(&mut cell.level)?;
         let sku = cell.sku();
-        let entry = self.catalogue.get_mut(sku);
+        let entry = self.catalogue.get_derived(sku);
         carry_out(&mut entry.level)?;
         if entry.touched_step != section.step {
             entry.touched_step = section.step;
@@ -378,7 +399,7 @@ impl State {
                 self.cells.get_mut(last).next_lot = index + 1;
             }
         }
-        self.catalogue.get_mut(sku).add_cell(index);
+        self.catalogue.get_derived(sku).add_cell(index);
     }
 
     /// Returns the units of a SKU with a limit that a customer has.
@@ -430,9 +451,9 @@ impl State {
         sku: u32,
         delta: i64,
     ) -> Result<(), Imbalance> {
-        if self.limit_cut.is_some() {
-            let images = &mut self.limit_images;
-            self.limits.copy_before_write(tag, |e| images.push(*e));
+        if self.limit_cut.is_some() && !self.limits.is_copied(tag) {
+            let used = self.limit_used_tagged(tag, customer, sku);
+            self.limits_before.push(LimitEntry { customer, sku, used });
         }
         let same = |e: &LimitEntry| e.customer == customer && e.sku == sku;
         if let Some(entry) = self.limits.find_mut(tag, same) {
@@ -504,43 +525,8 @@ impl State {
             + self.index.memory_bytes()
             + self.limits.memory_bytes()
             + self.calendar.memory_bytes()
-            + self.settled.capacity() * 4
+            + self.settled.memory_bytes()
             + skus
-    }
-
-    /// Starts a checkpoint cut: from now on pages are copied before they change.
-    pub(crate) fn start_cut(&mut self) {
-        assert!(self.taken.is_empty(), "a cut is made at rest");
-        self.orders.start_cut();
-        self.details.start_cut();
-        self.answered.start_cut();
-        self.cells.start_cut();
-        self.catalogue.skus.start_cut();
-        self.limits.start_cut();
-        self.limit_cut = Some(0);
-    }
-
-    /// Copies some pages of the running cut; returns whether all are copied.
-    pub(crate) fn copy_some(&mut self, pages: usize) -> bool {
-        let mut done = self.orders.copy_some(pages);
-        done &= self.answered.copy_some(pages);
-        done &= self.cells.copy_some(pages);
-        done &= self.catalogue.skus.copy_some(pages / 8 + 1);
-        done &= self.details.copy_some(pages / 8 + 1);
-        let Some(mut next) = self.limit_cut else { return done };
-        let mut left = pages / 8 + 1;
-        while next < self.limits.segment_count() && left > 0 {
-            let images = &mut self.limit_images;
-            left -= usize::from(self.limits.copy_segment(next, |e| images.push(*e)));
-            next += 1;
-        }
-        if next == self.limits.segment_count() {
-            self.limit_cut = if done { None } else { Some(next) };
-        } else {
-            self.limit_cut = Some(next);
-            done = false;
-        }
-        done
     }
 }
 

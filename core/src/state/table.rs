@@ -75,6 +75,26 @@ pub(crate) struct Table<E> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TableFull;
 
+/// Returns where a tag lies among the segments, as a part of 2^32.
+///
+/// Not evenly: the first places get twice as many tags as the last, and so segments fill up one
+/// after the other. With an even spread all of a table's segments would grow at nearly the same
+/// time, and a batch that meets that takes several times as long. For u in 0..1 this is
+/// u (2 + u) / 3. Source: Mullin, "Spiral storage", The Computer Journal 28(3), 1985.
+#[inline]
+const fn place(tag: u32) -> u32 {
+    let tag = tag as u64;
+    let slope = 2_863_311_530 + (tag.wrapping_mul(1_431_655_765) >> 32);
+    (tag.wrapping_mul(slope) >> 32) as u32
+}
+
+/// Returns how many of some entries fall to one of 2^depth segments.
+fn share(entries: u64, index: u64, depth: u32) -> u64 {
+    // The inverse of `place`, sqrt(1 + 3 p) - 1, in parts of 2^30.
+    let below = |index: u64| ((1 << 60) + 3 * (index << (60 - depth))).isqrt();
+    (u128::from(entries) * u128::from(below(index + 1) - below(index)) >> 30) as u64
+}
+
 /// Returns the group that a tag's search starts with.
 #[inline]
 fn home(tag: u32, groups: usize) -> usize {
@@ -104,22 +124,34 @@ const fn used_byte(tag: u32) -> u8 {
 impl<E: Entry> Table<E> {
     /// Makes a table with room for some entries before it has to grow.
     pub(crate) fn with_capacity(seed: u64, entries: usize) -> Self {
-        // Entries do not spread evenly: a sixteenth more keeps nearly all segments as they are.
-        let entries = entries + entries / 16;
-        let most = capacity(SIZES[SIZES.len() - 1]) as usize;
+        // Tags do not spread evenly: a sixteenth more keeps nearly all segments as they are.
+        let entries = entries as u64 + entries as u64 / 16;
+        let biggest = SIZES[SIZES.len() - 1];
+        let fits = |index, depth| share(entries, index, depth) <= u64::from(capacity(biggest));
+        // The first segment gets most: no other is deeper.
         let mut depth = 0;
-        while depth < DEPTH_MAX && (most << depth) < entries {
+        while depth < DEPTH_MAX && !fits(0, depth) {
             depth += 1;
         }
-        let fits = |size: &&u32| (capacity(**size) as usize) << depth >= entries;
-        let size = *SIZES.iter().find(fits).unwrap_or(&SIZES[SIZES.len() - 1]);
-        Self {
-            seed,
-            depth,
-            directory: (0..1_u32 << depth).collect(),
-            segments: (0..1_u32 << depth).map(|_| Segment::new(size, depth, 0)).collect(),
-            cut: 0,
+        let mut table = Self { seed, depth, directory: Vec::new(), segments: Vec::new(), cut: 0 };
+        let mut at = 0;
+        while at < 1 << depth {
+            let starts = |d: &u32| at & ((1 << (depth - d)) - 1) == 0;
+            let shallow = (0..depth).filter(starts).find(|d| fits(at >> (depth - d), *d));
+            let own = shallow.unwrap_or(depth);
+            let share = share(entries, at >> (depth - own), own);
+            let size = SIZES.iter().find(|size| share <= u64::from(capacity(**size)));
+            let segment = table.segments.len() as u32;
+            table.segments.push(Segment::new(*size.unwrap_or(&biggest), own, 0));
+            at += 1 << (depth - own);
+            table.directory.resize(at as usize, segment);
         }
+        table
+    }
+
+    /// Returns how many entries the table has room for as it is, if they spread as expected.
+    pub(crate) fn room(&self) -> usize {
+        self.segments.iter().map(|s| capacity(s.groups.len() as u32) as usize).sum()
     }
 
     #[cfg(test)]
@@ -137,7 +169,7 @@ impl<E: Entry> Table<E> {
 
     #[inline]
     fn segment_of(&self, tag: u32) -> usize {
-        let at = if self.depth == 0 { 0 } else { (tag >> (32 - self.depth)) as usize };
+        let at = if self.depth == 0 { 0 } else { (place(tag) >> (32 - self.depth)) as usize };
         self.directory[at] as usize
     }
 
@@ -237,12 +269,11 @@ impl<E: Entry> Table<E> {
         let old = std::mem::replace(&mut self.segments[index], new());
         let upper = self.segments.len() as u32;
         self.segments.push(new());
-        for (at, slot) in self.directory.iter_mut().enumerate() {
-            let bit = at >> (self.depth - depth - 1) & 1;
-            if *slot as usize == index && bit == 1 {
-                *slot = upper;
-            }
-        }
+        // The places of a segment stand together in the directory; the upper half gets the new one.
+        let half = 1 << (self.depth - depth - 1);
+        let at = (place(old.any_tag(self.seed)) >> (32 - self.depth)) as usize;
+        let middle = (at & !(2 * half - 1)) + half;
+        self.directory[middle..middle + half].fill(upper);
         let mut full = Ok(());
         old.for_each(|entry| {
             // Where all tags fall to one side, `insert` gives that side the next size.
@@ -262,11 +293,10 @@ impl<E: Entry> Table<E> {
         self.cut += 1;
     }
 
-    /// Passes the entries of a tag's segment on, if the running cut has not copied it yet.
+    /// Returns whether the running cut has copied the segment of a tag.
     #[inline]
-    pub(crate) fn copy_before_write(&mut self, tag: u32, copy: impl FnMut(&E)) {
-        let index = self.segment_of(tag);
-        self.copy_segment(index, copy);
+    pub(crate) fn is_copied(&self, tag: u32) -> bool {
+        self.segments[self.segment_of(tag)].copied == self.cut
     }
 
     /// Returns how many segments there are.
@@ -366,6 +396,12 @@ impl<E: Entry> Segment<E> {
             at = self.next(at);
         }
         None
+    }
+
+    /// Returns the tag of any entry; of a segment that is full, and so has one.
+    fn any_tag(&self, seed: u64) -> u32 {
+        let group = self.groups.iter().find(|group| group.control & USED_BITS != 0);
+        group.map_or(0, |group| group.slots[first(group.control & USED_BITS)].tag(seed))
     }
 
     #[inline]
@@ -485,7 +521,34 @@ mod tests {
         assert!(table.segment_count() > 8, "the table never split");
     }
 
-    /// A cut copies each entry as it was when the cut began, whatever happens meanwhile.
+    /// A table that is made for a number of entries grows almost nowhere as they come, and one that
+    /// grows does so all the time, never everywhere at once.
+    #[test]
+    fn segments_grow_one_after_the_other() {
+        const ENTRIES: u64 = 1 << 19;
+        let mut made: Table<LimitEntry> = Table::with_capacity(5, ENTRIES as usize);
+        let mut grown: Table<LimitEntry> = Table::with_capacity(5, 0);
+        let (room, mut steps) = (made.room(), Vec::new());
+        for customer in 1..=ENTRIES {
+            let tag = crate::hash::tag(5, customer, 1);
+            let entry = LimitEntry { customer, sku: 1, used: 1 };
+            made.insert(tag, entry).expect("room");
+            let before = grown.room();
+            grown.insert(tag, entry).expect("room");
+            if customer > ENTRIES / 2 && grown.room() != before {
+                steps.push(customer);
+            }
+        }
+        assert!(made.room() < room + room / 50, "{room} became {}", made.room());
+        assert!(room < ENTRIES as usize * 3 / 2, "{room} for {ENTRIES}");
+        assert!(steps.len() > 500, "{} steps", steps.len());
+        let span = ENTRIES / 2 / 16;
+        let most = steps.windows(64).filter(|w| w[63] - w[0] < span / 16).count();
+        assert_eq!(most, 0, "64 segments grew within {} insertions", span / 16);
+    }
+
+    /// What a cut copies, with what was noted before changes, is each entry as it was when the cut
+    /// began, whatever happens meanwhile.
     #[test]
     fn a_cut_sees_the_entries_of_its_moment() {
         let mut table: Table<LimitEntry> = Table::with_capacity(9, 0);
@@ -494,20 +557,34 @@ mod tests {
             table.insert(tag, LimitEntry { customer, sku: 1, used: 1 }).expect("room");
         }
         table.start_cut();
-        let mut copied = BTreeMap::new();
+        let (mut copied, mut before) = (Vec::new(), BTreeMap::new());
         for customer in 15_000..=40_000_u64 {
             let tag = crate::hash::tag(9, customer, 1);
-            table.copy_before_write(tag, |e| assert!(copied.insert(e.customer, e.used).is_none()));
             let same = |e: &LimitEntry| e.customer == customer;
+            if !table.is_copied(tag) {
+                let used = table.find(tag, same).map_or(0, |e| e.used);
+                before.entry(customer).or_insert(used);
+            }
+            if customer % 100 == 0 {
+                let index = customer as usize / 100 % table.segment_count();
+                table.copy_segment(index, |e| copied.push((e.customer, e.used)));
+            }
             match table.find_mut(tag, same) {
                 Some(entry) => entry.used = 2,
                 None => table.insert(tag, LimitEntry { customer, sku: 1, used: 2 }).expect("room"),
             }
         }
         for index in 0..table.segment_count() {
-            table.copy_segment(index, |e| assert!(copied.insert(e.customer, e.used).is_none()));
+            table.copy_segment(index, |e| copied.push((e.customer, e.used)));
         }
-        assert_eq!(copied.len(), 20_000);
-        assert!(copied.values().all(|used| *used == 1));
+        let mut seen = BTreeMap::new();
+        for (customer, used) in copied {
+            let then = before.get(&customer).copied().unwrap_or(used);
+            if then > 0 {
+                assert!(seen.insert(customer, then).is_none(), "{customer} came twice");
+            }
+        }
+        assert_eq!(seen.len(), 20_000);
+        assert!(seen.values().all(|used| *used == 1));
     }
 }

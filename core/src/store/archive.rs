@@ -96,16 +96,22 @@ impl Opened {
 }
 
 /// Opens the newest archive that is whole and agrees with `expected`, or makes an empty one.
+///
+/// `expected` is asked only after an archive was read: it may wait for it to be known.
 pub(super) fn open(
     root: &Path,
     options: StoreOptions,
     lock: Arc<StoreLock>,
-    expected: ArchiveRange,
+    mut expected: impl FnMut() -> Result<ArchiveRange, Error>,
 ) -> Result<Opened, Error> {
     let mut notes = Vec::new();
     let mut found = list(root, &mut notes)?;
     while let Some((number, dir)) = found.pop() {
-        match open_one(&dir, options, expected) {
+        let read = open_one(&dir, options).and_then(|(db, scan)| {
+            check_mark(scan.high_water, expected()?, &dir)?;
+            Ok((db, scan))
+        });
+        match read {
             Ok((db, scan)) => {
                 for (_, old) in found {
                     guard::remove_dir(&old)?;
@@ -124,6 +130,7 @@ pub(super) fn open(
             Err(e) => return Err(e),
         }
     }
+    let expected = expected()?;
     let rebuild = 0 < expected.min;
     if rebuild && notes.is_empty() {
         notes.push(format!("the archive is missing, expected up to seq {}", expected.min));
@@ -150,25 +157,22 @@ fn list(root: &Path, notes: &mut Vec<String>) -> Result<Vec<(u64, PathBuf)>, Err
     Ok(found)
 }
 
-fn open_one(
-    dir: &Path,
-    options: StoreOptions,
-    expected: ArchiveRange,
-) -> Result<(GuardedDb, Scan), Error> {
+fn open_one(dir: &Path, options: StoreOptions) -> Result<(GuardedDb, Scan), Error> {
     let at = dir.to_owned();
     supervised(dir, options.idle_max, move |progress| {
         let db = GuardedDb::open(&at)?;
         let scan = scan(&db, options.filter_seed, progress)?;
-        let mark = scan.high_water;
-        if mark < expected.min || expected.max < mark {
-            let what = format!(
-                "the archive's mark is seq {mark}, outside {}..={}",
-                expected.min, expected.max
-            );
-            return Err(Error::damaged(what, &at, HELP_REBUILD));
-        }
         Ok((db, scan))
     })
+}
+
+fn check_mark(mark: u64, expected: ArchiveRange, dir: &Path) -> Result<(), Error> {
+    if (expected.min..=expected.max).contains(&mark) {
+        return Ok(());
+    }
+    let what =
+        format!("the archive's mark is seq {mark}, outside {}..={}", expected.min, expected.max);
+    Err(Error::damaged(what, dir, HELP_REBUILD))
 }
 
 /// Reads the whole archive and checks it against its mark.

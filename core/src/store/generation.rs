@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::digest::PageSummary;
 use super::frame::{Header, MANIFEST_BYTES_MAX, PAGE_BYTES_MAX, SUMMARY_BYTES};
 use super::guard::{self, GuardedDb, HELP_REBUILD, Progress, supervised};
+use super::pace::Pace;
 use super::sled_store::{StoreLock, StoreOptions};
 use super::{
     Buffer, CheckpointSink, CheckpointStore, GENERATIONS_KEPT_MIN, Generation, Loaded, Page,
@@ -20,8 +21,6 @@ use crate::{Error, ErrorKind};
 
 /// The key of the manifest: shorter than any page's.
 const MANIFEST_KEY: [u8; 1] = [0];
-/// Bytes put between two syncs, so that the last one does not stall the disk.
-const SYNC_EVERY_BYTES: u64 = 64 << 20;
 
 /// The checkpoints of one store directory.
 pub(crate) struct SledCheckpoints {
@@ -77,7 +76,7 @@ impl CheckpointStore for SledCheckpoints {
             seq,
             options: self.options,
             pages: BTreeMap::new(),
-            unsynced_bytes: 0,
+            pace: Pace::new(),
             done: false,
             _lock: Arc::clone(&self.lock),
         };
@@ -118,7 +117,11 @@ impl CheckpointStore for SledCheckpoints {
         let keep = keep.max(GENERATIONS_KEPT_MIN).min(found.len());
         let gone = found.split_off(keep);
         for (_, dir) in gone.iter().rev() {
-            guard::remove_dir(dir)?;
+            // Under this name what is left of it is swept at the next open.
+            let going = dir.with_extension("new");
+            fs::rename(dir, &going)
+                .map_err(|e| Error::io("an old checkpoint cannot be renamed", dir, e))?;
+            guard::remove_gently(&going)?;
         }
         if !gone.is_empty() {
             guard::sync_dir(&self.root)?;
@@ -147,16 +150,18 @@ struct SledSink {
     options: StoreOptions,
     /// Content length and checksum of each page put.
     pages: BTreeMap<PageId, (u32, u32)>,
-    unsynced_bytes: u64,
+    pace: Pace,
     done: bool,
     _lock: Arc<StoreLock>,
 }
 
+fn finished() -> Error {
+    Error::new(ErrorKind::Stopped, "the checkpoint is finished", "begin a new one")
+}
+
 impl SledSink {
     fn db(&self) -> Result<&GuardedDb, Error> {
-        self.db.as_ref().ok_or_else(|| {
-            Error::new(ErrorKind::Stopped, "the checkpoint is finished", "begin a new one")
-        })
+        self.db.as_ref().ok_or_else(finished)
     }
 
     fn summary(&self) -> [u8; SUMMARY_BYTES] {
@@ -172,7 +177,8 @@ impl SledSink {
         let (dir, seq) = (self.dir.clone(), self.seq);
         supervised(&self.dir, self.options.idle_max, move |progress| {
             let db = GuardedDb::open(&dir)?;
-            let (found, _) = scan(&db, seq, progress, |_| ())?;
+            let mut pace = Pace::new();
+            let (found, _) = scan(&db, seq, progress, |_| pace.step())?;
             db.close()?;
             if found != expected {
                 let what = "the checkpoint reads back differently from what was put";
@@ -189,15 +195,12 @@ impl CheckpointSink for SledSink {
             let what = format!("page {page:?} has {} bytes, above {PAGE_BYTES_MAX}", bytes.len());
             return Err(Error::new(ErrorKind::Config, what, "split the page").at(&self.dir));
         }
+        self.pace.resume();
         let (value, crc) = Header::page(page, self.seq).seal(&[bytes]);
         self.db()?.insert(&page.to_key(), value)?;
         self.pages.insert(page, (bytes.len() as u32, crc));
-        self.unsynced_bytes += bytes.len() as u64;
-        if SYNC_EVERY_BYTES <= self.unsynced_bytes {
-            self.db()?.sync()?;
-            self.unsynced_bytes = 0;
-        }
-        Ok(())
+        let db = self.db.as_ref().ok_or_else(finished)?;
+        self.pace.put(db, bytes.len())
     }
 
     fn finish(mut self: Box<Self>, manifest: &[u8]) -> Result<(), Error> {

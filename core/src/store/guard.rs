@@ -31,6 +31,10 @@ const LEAF_VALUE_OVERHEAD: usize = 128;
 const LOCK_TRIES_MAX: u32 = 500;
 /// Pause between two such tries.
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
+/// Bytes that are freed at once when an old checkpoint is removed.
+const REMOVE_STEP_BYTES: u64 = 16 << 20;
+/// Pause between two such steps.
+const REMOVE_PAUSE: Duration = Duration::from_millis(2);
 /// Set-aside directories that are kept for inspection; the oldest go first.
 pub(super) const BAD_DIRS_MAX: usize = 4;
 /// What the slowest disk that we wait for reads, in bytes a millisecond.
@@ -272,9 +276,14 @@ impl GuardedDb {
         })
     }
 
+    /// Hands all that was put to the disk; nothing is durable by that.
+    pub(super) fn flush(&self) -> Result<(), Error> {
+        self.write(|db| db.flush().map(|_| ()))
+    }
+
     /// Makes all that was put durable: sled's flush, then our own sync of its log.
     pub(super) fn sync(&self) -> Result<(), Error> {
-        self.write(|db| db.flush().map(|_| ()))?;
+        self.flush()?;
         let synced = self
             .log
             .sync_all()
@@ -408,6 +417,25 @@ pub(super) fn list(dir: &Path) -> Result<Vec<PathBuf>, Error> {
 pub(super) fn remove_dir(dir: &Path) -> Result<(), Error> {
     let removed = if dir.is_dir() { fs::remove_dir_all(dir) } else { fs::remove_file(dir) };
     removed.map_err(|e| Error::io("the directory cannot be removed", dir, e))
+}
+
+/// Removes a directory of files in small steps: to free a gigabyte at once would make every write
+/// to the same file system wait.
+pub(super) fn remove_gently(dir: &Path) -> Result<(), Error> {
+    for path in list(dir)? {
+        let cut = |e| Error::io("the file cannot be cut", &path, e);
+        if !path.is_file() {
+            continue;
+        }
+        let file = File::options().write(true).open(&path).map_err(cut)?;
+        let mut length = file.metadata().map_err(cut)?.len();
+        while REMOVE_STEP_BYTES < length {
+            length -= REMOVE_STEP_BYTES;
+            file.set_len(length).map_err(cut)?;
+            thread::park_timeout(REMOVE_PAUSE);
+        }
+    }
+    remove_dir(dir)
 }
 
 /// Syncs one file.

@@ -14,6 +14,7 @@ mod frame;
 mod generation;
 mod guard;
 mod memory;
+mod pace;
 mod run;
 mod sled_store;
 

@@ -7,6 +7,7 @@
 use super::ArchiveFilter;
 use super::frame::{Header, PAGE_BYTES_MAX};
 use super::guard::{GuardedDb, HELP_REBUILD, Progress};
+use super::pace::Pace;
 use crate::Error;
 
 /// Bytes before an entry's value in a block: key (16, big-endian) and length (4).
@@ -108,6 +109,7 @@ pub(super) struct RunWriter<'a> {
     hasher: blake3::Hasher,
     content: Vec<u8>,
     first_key: u128,
+    pace: Pace,
 }
 
 impl<'a> RunWriter<'a> {
@@ -115,7 +117,8 @@ impl<'a> RunWriter<'a> {
     pub(super) fn new(db: &'a GuardedDb, number: u64) -> Self {
         let meta = RunMeta { number, ..RunMeta::default() };
         let run = Run { meta, ..Run::default() };
-        Self { db, run, hasher: blake3::Hasher::new(), content: Vec::new(), first_key: 0 }
+        let hasher = blake3::Hasher::new();
+        Self { db, run, hasher, content: Vec::new(), first_key: 0, pace: Pace::new() }
     }
 
     /// Appends an entry; its key is above the last one's.
@@ -156,7 +159,9 @@ impl<'a> RunWriter<'a> {
             self.hasher.update(&crc.to_le_bytes());
             self.run.meta.bytes += value.len() as u64;
             self.run.meta.blocks += 1;
+            let bytes = value.len();
             self.db.insert(&key, value)?;
+            self.pace.put(self.db, bytes)?;
         }
         self.content.clear();
         Ok(())
