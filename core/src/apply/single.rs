@@ -40,7 +40,6 @@ pub(crate) fn make(
     if !plain || !simple || !basket.has_valid_times() || basket.check_times(state.now).is_err() {
         return None;
     }
-    basket.check_times(state.now).ok()?;
     let tag = state.key_tag(basket.key.bits());
     let single = plan(state, line, basket.customer.0)?;
     if state.lookup_tagged(tag, basket.key.bits()).is_some() || !state.has_room() {
@@ -65,13 +64,6 @@ fn plan(state: &State, line: &Line, customer: u64) -> Option<Single> {
     if !here || sku.limit > 0 && customer == 0 {
         return None;
     }
-    let limit = state.limit_tag(customer, index);
-    if let Some(tag) = limit {
-        let used = u64::from(state.limit_used_tagged(tag, customer, index));
-        if used + u64::from(units) > u64::from(sku.limit) {
-            return None;
-        }
-    }
     let fits = |cell: &u32| state.cells.get(*cell).free() >= u64::from(units);
     let cell = if anywhere {
         // The oldest cell of all, if it holds enough.
@@ -80,6 +72,13 @@ fn plan(state: &State, line: &Line, customer: u64) -> Option<Single> {
         // The oldest lot, if it holds enough.
         state.cell_of.get(&(index, line.location.0)).copied().filter(fits)?
     };
+    let limit = state.limit_tag(customer, index);
+    if let Some(tag) = limit {
+        let used = u64::from(state.limit_used_tagged(tag, customer, index));
+        if used + u64::from(units) > u64::from(sku.limit) {
+            return None;
+        }
+    }
     Some(Single { sku: index, cell, units, total, currency: sku.currency, limit })
 }
 

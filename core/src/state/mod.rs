@@ -109,7 +109,7 @@ impl State {
             catalogue: Catalogue::new(),
             cells: Slab::new(),
             cell_of: fold_map(),
-            orders: Slab::new(),
+            orders: Slab::with_capacity(expected_orders),
             details: Slab::new(),
             detail_bytes: 0,
             answered: Slab::new(),

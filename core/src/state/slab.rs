@@ -22,6 +22,8 @@ struct Saved {
 #[derive(Debug)]
 pub(crate) struct Slab<T> {
     pages: Vec<Box<[T]>>,
+    /// Pages made ahead: the first write to fresh memory costs a fault for each 4 KiB.
+    ready: Vec<Box<[T]>>,
     /// Slots that were ever used.
     high: u32,
     free: FreeSlots,
@@ -38,6 +40,7 @@ impl<T: Clone + Default> Slab<T> {
     pub(crate) fn new() -> Self {
         Self {
             pages: Vec::new(),
+            ready: Vec::new(),
             high: 0,
             free: FreeSlots::default(),
             saved: Vec::new(),
@@ -46,6 +49,16 @@ impl<T: Clone + Default> Slab<T> {
             cut_next: 0,
             before: Vec::new(),
         }
+    }
+
+    /// Makes a slab whose first pages are there before they are needed.
+    pub(crate) fn with_capacity(records: usize) -> Self {
+        let mut slab = Self::new();
+        let pages = records.div_ceil(PAGE_RECORDS);
+        slab.ready.resize_with(pages, || vec![T::default(); PAGE_RECORDS].into_boxed_slice());
+        slab.pages.reserve(pages);
+        slab.saved.reserve(pages);
+        slab
     }
 
     /// Returns how many slots are in use.
@@ -61,7 +74,7 @@ impl<T: Clone + Default> Slab<T> {
 
     /// Returns the bytes that the pages hold.
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.pages.len() * PAGE_RECORDS * size_of::<T>()
+        (self.pages.len() + self.ready.len()) * PAGE_RECORDS * size_of::<T>()
             + self.pages.capacity() * size_of::<Box<[T]>>()
             + self.saved.capacity() * size_of::<Saved>()
             + self.free.memory_bytes()
@@ -97,7 +110,8 @@ impl<T: Clone + Default> Slab<T> {
                 return None;
             }
             if self.high as usize == self.pages.len() * PAGE_RECORDS {
-                self.add_page(vec![T::default(); PAGE_RECORDS]);
+                let ready = self.ready.pop();
+                self.add_page(ready.map_or_else(|| vec![T::default(); PAGE_RECORDS], Vec::from));
             }
             self.high += 1;
             self.high - 1
@@ -140,6 +154,8 @@ impl<T: Clone + Default> Slab<T> {
         }
         records.resize(PAGE_RECORDS, T::default());
         self.add_page(records);
+        // It has come instead of one that was made ahead.
+        self.ready.pop();
     }
 
     /// Starts a checkpoint cut over the records of this moment.
