@@ -118,7 +118,7 @@ fn receive(name: &str, code: &str) -> Command {
 
 fn buy(name: &str, codes: &[&str]) -> Command {
     let lines: Vec<Line> = codes.iter().map(|code| Line::new(sku(code), Quantity::ONE)).collect();
-    let mut buy = Buy::one(key(name), CustomerId(1), lines[0].clone());
+    let mut buy = Buy::one(key(name), CustomerId(1), lines[0]);
     buy.lines = lines.into();
     Command::Buy(buy)
 }

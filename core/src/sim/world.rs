@@ -5,7 +5,6 @@ mod keep;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
 
 use super::check::{at_rest, conserved, deadlines, describe, known_receipt};
 use super::history::{History, Refused};
@@ -28,6 +27,7 @@ use crate::shard::gate::Wrote;
 use crate::shard::worker::Worker;
 use crate::state::State;
 use crate::store::MemoryStore;
+use crate::sync::mpsc::Receiver;
 use crate::time::{Clock, ManualClock, Timestamp};
 
 /// Directory of the simulated engine.
