@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput};
 use onhand_benches::stage::{SECTION, Stage};
 use onhand_benches::workload::{Mix, Plan, STOCK};
 
@@ -41,12 +41,4 @@ fn apply(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group! {
-    name = benches;
-    config = Criterion::default()
-        .sample_size(10)
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(2));
-    targets = apply
-}
-criterion_main!(benches);
+onhand_benches::bench_main!(apply, 2);

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, Throughput};
 use onhand_benches::drive::{Window, window};
 use onhand_benches::workload::{Mix, Orders, Plan, STOCK, stock_shop};
 use onhand_core::{Ack, Engine};
@@ -42,12 +42,4 @@ fn end_to_end(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group! {
-    name = benches;
-    config = Criterion::default()
-        .sample_size(10)
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(3));
-    targets = end_to_end
-}
-criterion_main!(benches);
+onhand_benches::bench_main!(end_to_end, 3);

@@ -1,8 +1,6 @@
 //! Stage: one group from submission to disk, by its number of orders.
 
-use std::time::Duration;
-
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, Throughput};
 use onhand_benches::workload::{Mix, Orders, Plan, STOCK, stock_shop};
 use onhand_core::{Ack, Engine};
 
@@ -26,12 +24,4 @@ fn journal(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group! {
-    name = benches;
-    config = Criterion::default()
-        .sample_size(10)
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(1));
-    targets = journal
-}
-criterion_main!(benches);
+onhand_benches::bench_main!(journal, 1);

@@ -1,12 +1,10 @@
 //! Stage: opening an engine of 100,000 live orders, from its journal and from a checkpoint.
 
-use std::path::Path;
-use std::time::Duration;
-
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput};
 use onhand_benches::drive::{Window, window};
 use onhand_benches::workload::{Mix, Orders, Plan, STOCK, stock_shop};
 use onhand_core::{Ack, Engine, EngineBuilder};
+use std::path::Path;
 
 const LIVE: u64 = 100_000;
 
@@ -44,12 +42,4 @@ fn recovery(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group! {
-    name = benches;
-    config = Criterion::default()
-        .sample_size(10)
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(2));
-    targets = recovery
-}
-criterion_main!(benches);
+onhand_benches::bench_main!(recovery, 2);

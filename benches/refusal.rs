@@ -1,9 +1,8 @@
 //! Stage: refusals of a sold-out SKU, by a shard and by the published stock.
 
 use std::hint::black_box;
-use std::time::Duration;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput};
 use onhand_benches::stage::{SECTION, Stage};
 use onhand_benches::workload::{Mix, Orders, Plan, stock_shop};
 use onhand_core::{Ack, Engine};
@@ -17,14 +16,13 @@ fn refusal(criterion: &mut Criterion) {
         let commands = stage.commands();
         stage.section(&commands, 1);
         b.iter_custom(|iterations| {
-            let mut sum = Duration::ZERO;
-            for _ in 0..iterations {
+            let section = |_| {
                 let commands = stage.commands();
                 let (took, accepted) = stage.section(&commands, 1);
                 assert_eq!(accepted, 0, "the SKU is sold out");
-                sum += took;
-            }
-            sum
+                took
+            };
+            (0..iterations).map(section).sum()
         });
     });
     group.throughput(Throughput::Elements(1));
@@ -42,12 +40,4 @@ fn refusal(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group! {
-    name = benches;
-    config = Criterion::default()
-        .sample_size(10)
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(2));
-    targets = refusal
-}
-criterion_main!(benches);
+onhand_benches::bench_main!(refusal, 2);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput};
 use onhand_benches::stage::{SECTION, Stage};
 use onhand_benches::workload::{Mix, Plan, STOCK, as_reservation};
 use onhand_core::Command;
@@ -46,12 +46,4 @@ fn reservation(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group! {
-    name = benches;
-    config = Criterion::default()
-        .sample_size(10)
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(2));
-    targets = reservation
-}
-criterion_main!(benches);
+onhand_benches::bench_main!(reservation, 2);

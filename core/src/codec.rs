@@ -25,6 +25,7 @@ pub(crate) enum Kind {
     Settle = 14,
     Evict = 15,
     Refused = 16,
+    Break = 17,
 }
 
 impl Kind {
@@ -46,6 +47,7 @@ impl Kind {
             14 => Self::Settle,
             15 => Self::Evict,
             16 => Self::Refused,
+            17 => Self::Break,
             _ => return None,
         })
     }
@@ -64,6 +66,8 @@ pub(crate) const FLAG_VERSION: u8 = 1;
 
 /// Length of a movement or an instruction.
 pub(crate) const MOVEMENT_BYTES: usize = 12;
+/// Length of a break in a STOCK record.
+pub(crate) const BREAK_BYTES: usize = 24;
 /// Length of a cell entry.
 pub(crate) const CELL_ENTRY_BYTES: usize = 20;
 /// Longest record: its length has 16 bits.

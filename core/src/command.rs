@@ -14,6 +14,8 @@ pub enum Command {
     Receive(Receive),
     /// Sets the available units after a count, if they are what the caller expected.
     Adjust(Adjust),
+    /// States what a count found in a cell, promised units included.
+    Count(Count),
     /// Sets units aside, or brings them back.
     Quarantine(Quarantine),
     /// Sends units from one location to another.
@@ -49,6 +51,7 @@ impl Command {
             Self::DefineSku(define) => define.key,
             Self::Receive(receive) => receive.key,
             Self::Adjust(adjust) => adjust.key,
+            Self::Count(count) => count.key,
             Self::Quarantine(quarantine) => quarantine.key,
             Self::TransferOut(transfer) => transfer.key,
             Self::TransferIn(transfer) => transfer.key,
@@ -77,6 +80,7 @@ impl Command {
             Self::DefineSku(_)
             | Self::Receive(_)
             | Self::Adjust(_)
+            | Self::Count(_)
             | Self::Quarantine(_)
             | Self::TransferOut(_)
             | Self::TransferIn(_)
@@ -168,6 +172,29 @@ pub struct Adjust {
     pub expected: u64,
     /// Available units that there shall be.
     pub available: u64,
+}
+
+/// States how many units a count found in a cell, promised ones included (compare-and-set).
+///
+/// Units fit for sale are counted: on hand less those set aside, whether anyone was promised them
+/// or not. If fewer were found than expected, available units go first; then reservations are
+/// broken, the newest first, then commitments, the newest first. A broken unit is `short` on its
+/// order's line; each break is an event of its order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count {
+    /// Idempotency key.
+    pub key: Key,
+    /// SKU.
+    pub sku: SkuId,
+    /// Location.
+    pub location: LocationId,
+    /// Lot; 0 for none.
+    pub lot: LotId,
+    /// Units that the books had when it was counted: available, reserved, committed, and taken by
+    /// baskets in flight.
+    pub expected: u64,
+    /// Units that were found.
+    pub counted: u64,
 }
 
 /// Why units are unavailable.

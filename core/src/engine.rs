@@ -368,6 +368,7 @@ impl Engine {
             Command::DefineSku(_) | Command::Tick => 0,
             Command::Receive(c) => self.cell_shard(c.sku, c.location),
             Command::Adjust(c) => self.cell_shard(c.sku, c.location),
+            Command::Count(c) => self.cell_shard(c.sku, c.location),
             Command::Quarantine(c) => self.cell_shard(c.sku, c.location),
             Command::TransferOut(c) => self.cell_shard(c.sku, c.from),
             Command::TransferIn(c) => self.cell_shard(c.sku, c.from),

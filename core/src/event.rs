@@ -2,7 +2,7 @@
 
 use crate::codec::{FLAG_PRICED, Kind, Malformed, Reader};
 use crate::domain::bucket::{Bucket, CellNo, Movement};
-use crate::id::{CustomerId, LocationId, LotId, OrderId, SkuId};
+use crate::id::{CustomerId, Key, LocationId, LotId, OrderId, SkuId};
 use crate::money::{Currency, Money};
 use crate::shard::core::CellName;
 use crate::shard::published::Published;
@@ -20,6 +20,8 @@ pub enum EventKind {
     StockReceived,
     /// Available units were set after a count.
     StockAdjusted,
+    /// A cell was counted, promised units included.
+    StockCounted,
     /// Units were set aside.
     StockQuarantined,
     /// Units that were aside are available again.
@@ -46,6 +48,10 @@ pub enum EventKind {
     OrderShort,
     /// A reservation's deadline has passed.
     OrderExpired,
+    /// A count has not found units that an order had reserved.
+    ReservationBroken,
+    /// A count has not found units that an order had committed.
+    CommitmentBroken,
     /// A basket in flight has taken units of one shard.
     BasketTaken,
     /// A shard has carried out what a basket's or transfer's home decided.
@@ -64,6 +70,7 @@ impl EventKind {
             Self::SkuDefined => "sku.defined",
             Self::StockReceived => "stock.received",
             Self::StockAdjusted => "stock.adjusted",
+            Self::StockCounted => "stock.counted",
             Self::StockQuarantined => "stock.quarantined",
             Self::StockUnquarantined => "stock.unquarantined",
             Self::TransferSent => "stock.transfer_sent",
@@ -77,6 +84,8 @@ impl EventKind {
             Self::OrderShipped => "order.shipped",
             Self::OrderShort => "order.short",
             Self::OrderExpired => "order.expired",
+            Self::ReservationBroken => "reservation.broken",
+            Self::CommitmentBroken => "commitment.broken",
             Self::BasketTaken => "basket.taken",
             Self::BasketSettled => "basket.settled",
             Self::OrdersArchived => "orders.archived",
@@ -145,6 +154,17 @@ pub struct EventRefusal {
     pub tentative: u64,
 }
 
+/// Units of one order line that a count has not found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventBreak {
+    /// The order.
+    pub order: OrderId,
+    /// Its line, from 0.
+    pub line: u16,
+    /// Units of the counted cell that it loses.
+    pub quantity: u32,
+}
+
 /// One record of the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -168,6 +188,10 @@ pub struct Event {
     pub order: Option<EventOrder>,
     /// The facts, where a basket was refused.
     pub refusal: Option<EventRefusal>,
+    /// The promises that a count breaks; each has an event of its own as well.
+    pub breaks: Vec<EventBreak>,
+    /// Key of the count that broke this promise.
+    pub count: Option<Key>,
     /// Position of the order's event before this one; 0 if there is none.
     pub previous_seq: u64,
     /// New deadline of a reservation; [`Timestamp::ZERO`] where there is none.
@@ -214,6 +238,8 @@ pub(crate) fn decode(
         instructions: Vec::new(),
         order: None,
         refusal: None,
+        breaks: Vec::new(),
+        count: None,
         previous_seq: 0,
         deadline: Timestamp::ZERO,
         reason: 0,
@@ -254,6 +280,7 @@ pub(crate) fn decode(
         | Kind::Cancel
         | Kind::Ship
         | Kind::Short
+        | Kind::Break
         | Kind::Expire => change(published, kind, reader, &mut event)?,
     }
     Ok(event)
@@ -305,10 +332,15 @@ fn stock(
         5 => EventKind::TransferSent,
         6 => EventKind::TransferReceived,
         7 => EventKind::StockImported,
+        8 => EventKind::StockCounted,
         _ => return Err(Malformed),
     };
     if operation == 6 {
         reader.u128()?;
+    }
+    let breaks = if operation == 8 { reader.u16()? } else { 0 };
+    if operation == 8 {
+        reader.u16()?;
     }
     for at in 0..cells {
         let number = CellNo(reader.u32()?);
@@ -323,6 +355,13 @@ fn stock(
     }
     event.movements = movements(published, reader, count)?;
     event.instructions = movements(published, reader, instructions)?;
+    for _ in 0..breaks {
+        event.breaks.push(EventBreak {
+            order: OrderId::new(reader.u128()?),
+            line: (reader.u16()?, reader.u16()?).1,
+            quantity: reader.u32()?,
+        });
+    }
     Ok(())
 }
 
@@ -386,7 +425,7 @@ fn change(
     };
     let lines = reader.u16()?;
     let count = reader.u16()?;
-    reader.u128()?;
+    let key = Key::new(reader.u128()?);
     event.aggregate = Aggregate::Order(OrderId::new(reader.u128()?));
     event.previous_seq = reader.u64()?;
     event.version = reader.u32()?;
@@ -399,6 +438,13 @@ fn change(
     reader.take(8 * usize::from(lines))?;
     event.movements = movements(published, reader, count)?;
     event.instructions = movements(published, reader, instructions)?;
+    if kind == Kind::Break {
+        event.count = Some(key);
+        let lost = event.movements.iter().chain(&event.instructions);
+        let reserved = lost.clone().any(|m| m.from == Bucket::Reserved);
+        event.kind =
+            if reserved { EventKind::ReservationBroken } else { EventKind::CommitmentBroken };
+    }
     Ok(())
 }
 

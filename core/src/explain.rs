@@ -1,5 +1,6 @@
 //! Decisions about an order in one sentence each.
 
+use crate::domain::bucket::Bucket;
 use crate::event::{Event, EventKind};
 
 /// Says why a record of an order is as it is.
@@ -40,7 +41,26 @@ pub(crate) fn reason(event: &Event) -> String {
             format!("{units} units were cancelled (reason {}) and are back", event.reason)
         }
         EventKind::OrderShipped => format!("{units} units left"),
+        EventKind::ReservationBroken | EventKind::CommitmentBroken => broken(event),
         EventKind::OrderShort => format!("{units} units were not found when picking"),
         _ => event.kind.name().to_owned(),
     }
+}
+
+/// Says what a count took from an order.
+fn broken(event: &Event) -> String {
+    let moved = event.movements.iter().chain(&event.instructions);
+    let sum = |to| moved.clone().filter(|m| m.to == to).map(|m| u64::from(m.quantity)).sum::<u64>();
+    let (lost, back) = (sum(Bucket::Adjust), sum(Bucket::Available));
+    let held = if event.kind == EventKind::ReservationBroken { "reserved" } else { "committed" };
+    let count = event.count.map_or_else(String::new, |key| format!(" {:032x}", key.bits()));
+    let kits = if back > 0 {
+        format!("; {back} units that its broken kits held beside them are back")
+    } else {
+        String::new()
+    };
+    format!(
+        "count{count} did not find {lost} {held} units, and what is available and the newer \
+         promises did not make up for them: they are short{kits}"
+    )
 }

@@ -103,7 +103,7 @@
 //! For users: [`Engine`], [`Command`], [`Reply`], [`Reject`], [`EngineBuilder`], [`limits`]. For
 //! the code: `command`, `reject`, then `apply` (every rule), `state` and `domain` (what it works
 //! on), `shard` (who calls it), `journal` (where it is kept), `order_flow` (baskets over shards),
-//! `checkpoint` and `store` (what makes restarts short), `recovery` and `open` (how it comes
+//! `count_flow` (counts that break promises), `checkpoint` and `store` (what makes restarts short), `recovery` and `open` (how it comes
 //! back). `docs/ARCHITECTURE.md` has the map, `docs/decisions` the reasons.
 
 pub mod limits;
@@ -117,6 +117,7 @@ mod checkpoint;
 mod codec;
 mod command;
 mod config;
+mod count_flow;
 mod domain;
 mod engine;
 mod error;
@@ -148,15 +149,17 @@ mod time;
 mod view;
 
 pub use command::{
-    Adjust, Buy, Cancel, Command, DefineSku, Extend, Fill, Import, ImportLine, Line, LinePrice,
-    LineQuantity, Lines, Place, Placement, Quarantine, Reason, Receive, Release, Reserve, Ship,
-    Short, SkuKind, TransferIn, TransferOut,
+    Adjust, Buy, Cancel, Command, Count, DefineSku, Extend, Fill, Import, ImportLine, Line,
+    LinePrice, LineQuantity, Lines, Place, Placement, Quarantine, Reason, Receive, Release,
+    Reserve, Ship, Short, SkuKind, TransferIn, TransferOut,
 };
 pub use config::EngineBuilder;
 pub use domain::bucket::Bucket;
 pub use engine::{Decision, Engine, EngineMetrics, EngineStatus, Explanation};
 pub use error::{Error, ErrorKind};
-pub use event::{Aggregate, Event, EventKind, EventMovement, EventOrder, EventRefusal, Events};
+pub use event::{
+    Aggregate, Event, EventBreak, EventKind, EventMovement, EventOrder, EventRefusal, Events,
+};
 pub use id::{
     CustomerId, IdError, KEY_TEXT_CHARS, Key, LocationId, LotId, OrderId, SKU_CODE_BYTES_MAX,
     SkuId, check_code,

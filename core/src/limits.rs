@@ -22,6 +22,8 @@ pub const ORDERS_PER_SHARD_MAX: usize = u32::MAX as usize - 1;
 pub const TTL_MS_MAX: u64 = 30 * 24 * 3_600_000;
 /// Longest hard cap of a reservation, extensions included: 60 days.
 pub const HARD_CAP_MS_MAX: u64 = 60 * 24 * 3_600_000;
+/// Most promises that one count may break, an order's line each; a larger gap is counted in steps.
+pub const BREAKS_MAX: usize = 1_024;
 /// Most changes of one order: its version has 16 bits in memory.
 pub const ORDER_VERSION_MAX: u32 = u16::MAX as u32;
 /// Most reservations that one batch expires before it goes on; time stands still until all that

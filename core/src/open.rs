@@ -385,7 +385,8 @@ impl EngineBuilder {
         report: &mut OpenReport,
     ) -> Result<(), Error> {
         let shard_count = cores.len() as u16;
-        for core in cores {
+        let mut instructed: Vec<Vec<PeerMessage>> = cores.iter().map(|_| Vec::new()).collect();
+        for core in cores.iter_mut() {
             let shard = core.state.shard;
             // Time stands still here: what is due expires with the first section of commands.
             let now = if report.created { self.clock.now() } else { core.state.now };
@@ -401,7 +402,12 @@ impl EngineBuilder {
             let in_doubt: Vec<u128> = core.state.taken.keys().copied().collect();
             report.undone_baskets += in_doubt.len() as u64;
             in_doubt.into_iter().for_each(|order| core.undo(order));
-            // Nothing is instructed here: what was open is carried out, the rest given back.
+            gate.hand_over(core, |peer, message| instructed[usize::from(peer)].push(message))?;
+        }
+        // A broken promise instructs the shards of its cells; those instruct nobody.
+        for (core, messages) in cores.iter_mut().zip(instructed) {
+            core.begin_without_expiry(gate.base(shard_count), core.state.now);
+            messages.into_iter().for_each(|message| core.receive(message));
             gate.hand_over(core, |_, _| ())?;
         }
         Ok(())

@@ -99,20 +99,23 @@ impl<T: Copy> Flow<T> {
         !self.is_idle()
     }
 
-    /// Returns the command if neither its key nor the order that it is about is in flight; else
-    /// it waits for that basket's end.
-    pub(crate) fn join(&mut self, command: Command, key: u128, reply_to: T) -> Option<Command> {
+    /// Returns whether the command's key, or the order that it is about, is in flight: then it
+    /// waits for that basket's end.
+    pub(crate) fn join(&mut self, command: &Command, key: u128, reply_to: T) -> bool {
         let order = command.order().map_or(key, crate::id::OrderId::bits);
+        if self.flights.is_empty() {
+            return false;
+        }
         let in_flight = [key, order].into_iter().find(|key| self.flights.contains_key(key));
         let flight = in_flight.and_then(|key| self.flights.get_mut(&key));
-        let Some(flight) = flight else { return Some(command) };
+        let Some(flight) = flight else { return false };
         if flight.waiters.len() >= WAITERS_MAX {
             let refusal = refuse(Reject::Busy, 0, 0, 0);
             self.answers.push((key, reply_to, Applied::Refused(refusal)));
-            return None;
+            return true;
         }
-        flight.waiters.push((command, reply_to));
-        None
+        flight.waiters.push((command.clone(), reply_to));
+        true
     }
 
     /// Starts a basket that one shard alone can't take at once.

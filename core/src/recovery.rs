@@ -6,16 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::apply::expire::{end_replay, pass_time};
-use crate::apply::replay::{ReplayError, peer_cells, replay, settles};
+use crate::apply::replay::{ReplayError, instructed_by, peer_cells, replay, settles};
 use crate::apply::{Context, Instruction};
 use crate::archive::Shelf;
-use crate::codec::{FLAG_COPY, Kind, next_record};
+use crate::codec::{Kind, next_record};
 use crate::error::Error;
 use crate::journal::frame::Frame;
 use crate::journal::reader::{JournalReader, Start, Tail, TornTail};
 use crate::shard::section::Section;
 use crate::state::State;
-use crate::state::ahead::{AHEAD, Ahead};
+use crate::state::ahead::{AHEAD, Ahead, AheadLine};
 use crate::storage::Storage;
 use crate::time::Timestamp;
 
@@ -197,16 +197,10 @@ impl Replayer {
         flags: u8,
         record: &[u8],
     ) -> Result<(), ReplayError> {
-        let home = match kind {
-            Kind::DefineSku if flags & FLAG_COPY != 0 => 0,
-            Kind::Settle if record[24..32] != [0; 8] => {
-                u16::from_le_bytes([record[40], record[41]])
-            }
-            _ => return Ok(()),
-        };
+        let Some(home) = instructed_by(kind, flags, record)? else { return Ok(()) };
         let open = self.open.get_mut(&(home, shard)).and_then(VecDeque::pop_front);
         match open {
-            Some(instruction) if settles(&instruction, kind, record) => Ok(()),
+            Some(instruction) if settles(&instruction, shard, kind, record) => Ok(()),
             _ => Err(ReplayError::Contradiction),
         }
     }
@@ -221,14 +215,15 @@ fn touch_ahead(ahead: &mut Ahead, state: &State, mut records: &[u8]) {
     };
     for _ in 0..AHEAD {
         let Ok(Some((kind, _, record))) = next_record(&mut records) else { break };
-        if record.len() < 52 {
+        if record.len() < 60 {
             continue;
         }
         ahead.add_key(state, u128::from(word(record, 8)) | u128::from(word(record, 16)) << 64);
         if kind == Kind::Buy {
             let (customer, sku) = (word(record, 24), word(record, 44) >> 32);
             if (sku as usize) < state.catalogue.count() {
-                ahead.add_line(sku as u32, customer);
+                let location = u32::from_le_bytes([record[56], record[57], record[58], record[59]]);
+                ahead.add_line(AheadLine { sku: sku as u32, location, customer });
             }
         }
     }

@@ -40,7 +40,7 @@ pub enum Reject {
     OrderUnknown = 40,
     /// No such transfer, or not that many units of it are in transit.
     TransferUnknown = 41,
-    /// The reservation has expired or was given up.
+    /// The reservation has expired, was given up, or was broken by a count.
     ReservationExpired = 50,
     /// The order is in a state that does not allow this.
     StateConflict = 51,
@@ -48,7 +48,7 @@ pub enum Reject {
     StaleVersion = 52,
     /// More units than the line has committed.
     OverCommitted = 53,
-    /// The cell has another count of available units than the caller has seen.
+    /// The books have another count of units in the cell than the caller expected.
     StaleCount = 54,
     /// Fewer units are available, or set aside, in this cell than are to be moved.
     StockShort = 55,
@@ -65,7 +65,8 @@ pub enum Reject {
     Contended = 82,
     /// The time for a basket over several shards has run out.
     Busy = 83,
-    /// A table is full: SKUs, cells, orders, or the changes of one order.
+    /// A table is full: SKUs, cells, orders, or the changes of one order; or one record can't hold
+    /// as many movements or breaks.
     CapacityReached = 90,
 }
 
@@ -195,11 +196,13 @@ impl fmt::Display for Reject {
             Self::CustomerRequired => "SKU has a limit and no customer is named",
             Self::OrderUnknown => "order is not known",
             Self::TransferUnknown => "transfer is not known or has fewer units in transit",
-            Self::ReservationExpired => "reservation has expired or was given up",
+            Self::ReservationExpired => {
+                "reservation has expired, was given up or was broken by a count"
+            }
             Self::StateConflict => "order is in a state that does not allow this",
             Self::StaleVersion => "order has another version than expected",
             Self::OverCommitted => "more units than the line has committed",
-            Self::StaleCount => "available units differ from those expected",
+            Self::StaleCount => "units in the cell differ from those expected",
             Self::StockShort => "fewer units in this cell than are to be moved",
             Self::PriceChanged => "total differs from the one expected",
             Self::LimitReached => "limit of the customer would be passed",

@@ -1,45 +1,12 @@
 //! The engine's main flow, through its public door.
 
+mod common;
+
+use common::{buy, define, receive, sku, units};
 use onhand_core::{
-    Ack, Aggregate, Buy, Command, Currency, CustomerId, DefineSku, Engine, Fill, Key, Line,
-    LocationId, LotId, Money, OrderId, Place, Placement, Quantity, Receipt, Receive, Reject,
-    Reserve, SkuId, SkuKind,
+    Ack, Aggregate, Buy, Command, Currency, CustomerId, Engine, Fill, Key, Line, Money, OrderId,
+    Place, Receipt, Reject, Reserve,
 };
-
-fn define(code: &str, limit: Option<u32>) -> Command {
-    Command::DefineSku(Box::new(DefineSku {
-        key: Key::from_text(&format!("define {code}")),
-        code: code.to_owned(),
-        kind: SkuKind::Goods,
-        price: Money::new(250, Currency::EUR).expect("in range"),
-        placement: Placement::BySku,
-        limit: limit.and_then(Quantity::new),
-        components: Vec::new(),
-    }))
-}
-
-fn sku(code: &str) -> SkuId {
-    SkuId::from_code(code).expect("a code")
-}
-
-fn units(count: u32) -> Quantity {
-    Quantity::new(count).expect("in range")
-}
-
-fn receive(key: &str, code: &str, count: u32) -> Command {
-    Command::Receive(Receive {
-        key: Key::from_text(key),
-        sku: sku(code),
-        location: LocationId(1),
-        lot: LotId(0),
-        quantity: units(count),
-    })
-}
-
-fn buy(key: &str, customer: u64, code: &str, count: u32) -> Command {
-    let line = Line::new(sku(code), units(count));
-    Command::Buy(Buy::one(Key::from_text(key), CustomerId(customer), line))
-}
 
 /// What is acknowledged is there after the engine was opened again, and answered the same.
 #[test]

@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use model::{Expected, Model, parts_of};
 use onhand_core::{
-    Ack, Adjust, Buy, Cancel, Command, Currency, CustomerId, DefineSku, Engine, Extend, Fill,
-    Import, ImportLine, Key, Line, LinePrice, LineQuantity, LocationId, LotId, ManualClock, Money,
-    OrderId, Place, Placement, Quantity, Quarantine, Reason, Receipt, Receive, Reject, Release,
-    Reply, Reserve, Ship, Short, SkuId, SkuKind, Timestamp, TransferIn, TransferOut,
+    Ack, Adjust, Aggregate, Bucket, Buy, Cancel, Command, Count, Currency, CustomerId, DefineSku,
+    Engine, Extend, Fill, Import, ImportLine, Key, Line, LinePrice, LineQuantity, LocationId,
+    LotId, ManualClock, Money, OrderId, Place, Placement, Quantity, Quarantine, Reason, Receipt,
+    Receive, Reject, Release, Reply, Reserve, Ship, Short, SkuId, SkuKind, Timestamp, TransferIn,
+    TransferOut,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
@@ -98,6 +99,8 @@ struct Run {
     orders: Vec<OrderId>,
     past: Vec<Command>,
     reached: BTreeMap<Reject, u64>,
+    /// Broken promises of orders at home in another shard than the cell.
+    broken_elsewhere: u64,
 }
 
 impl Run {
@@ -113,6 +116,7 @@ impl Run {
             orders: Vec::new(),
             past: Vec::new(),
             reached: BTreeMap::new(),
+            broken_elsewhere: 0,
         };
         run.open();
         for code in ["A", "B", "C", "D", "E", "K1"] {
@@ -204,6 +208,8 @@ impl Run {
         let reply = self.engine().execute(command.clone()).expect("runs");
         self.check_reply(&command, &expected, &reply);
         if self.shards > 1 {
+            // Twice: a broken order tells the shards of its cells in turn.
+            self.touch_all();
             self.touch_all();
         }
         self.check_all();
@@ -224,7 +230,7 @@ impl Run {
         assert_eq!(reply.replayed, repeated, "{what}");
         let receipt = match (&reply.outcome, expected) {
             (Err(refusal), Expected::Refused(rejects)) => {
-                assert!(rejects.contains(&refusal.reject), "{what}");
+                assert_eq!(rejects.first(), Some(&refusal.reject), "{what}");
                 *self.reached.entry(refusal.reject).or_default() += 1;
                 return;
             }
@@ -293,6 +299,35 @@ impl Run {
         }
     }
 
+    /// The feed tells each broken promise once, as the count says, with the order's next version.
+    fn check_events(&mut self) {
+        let feed = self.engine().events(0, 1_000_000).expect("reads");
+        let mut versions: BTreeMap<OrderId, u32> = BTreeMap::new();
+        let mut told: BTreeMap<(OrderId, u16), u64> = BTreeMap::new();
+        let mut broken: BTreeMap<(OrderId, u16), u64> = BTreeMap::new();
+        for event in &feed.events {
+            for lost in &event.breaks {
+                *told.entry((lost.order, lost.line)).or_default() += u64::from(lost.quantity);
+            }
+            let Aggregate::Order(order) = event.aggregate else { continue };
+            if event.version > 0 {
+                let version = versions.entry(order).or_default();
+                *version += 1;
+                assert_eq!(*version, event.version, "I14: {event:?}");
+            }
+            if event.count.is_some() {
+                let moved = event.movements.iter().chain(&event.instructions);
+                for lost in moved.filter(|m| m.to == Bucket::Adjust) {
+                    let units = broken.entry((order, lost.line)).or_default();
+                    *units += u64::from(lost.quantity);
+                }
+                let elsewhere = event.instructions.iter().any(|m| m.to == Bucket::Adjust);
+                self.broken_elsewhere += u64::from(elsewhere);
+            }
+        }
+        assert_eq!(told, broken);
+    }
+
     fn command(&mut self, dice: &mut Dice<'_>) -> Command {
         if dice.one_in(12) && !self.past.is_empty() {
             let at = self.past.len() - 1 - dice.below(self.past.len().min(30) as u32) as usize;
@@ -304,7 +339,7 @@ impl Run {
         } else {
             self.key()
         };
-        match dice.below(24) {
+        match dice.below(27) {
             0 => Command::DefineSku(Box::new(self.define(dice, key))),
             1..=4 => Command::Receive(Receive {
                 key,
@@ -335,6 +370,7 @@ impl Run {
             }),
             14..=16 => self.reserve(dice, key),
             23 => Command::Tick,
+            24..=26 => self.count(dice, key),
             _ => self.change(dice, key),
         }
     }
@@ -471,6 +507,29 @@ impl Run {
         Command::Adjust(Adjust { key, sku, location, lot, expected, available })
     }
 
+    fn count(&mut self, dice: &mut Dice<'_>, key: Key) -> Command {
+        let (mut sku, mut location, mut lot) =
+            (self.sku(dice), self.location(dice), self.lot(dice));
+        let cells = self.model.cells.iter().filter(|(_, c)| c.reserved + c.committed > 0);
+        let promised: Vec<_> = cells.map(|(key, _)| *key).collect();
+        if !promised.is_empty() && !dice.one_in(4) {
+            let cell = promised[dice.below(promised.len() as u32) as usize];
+            (sku, location, lot) = (cell.0, LocationId(cell.1), LotId(cell.2));
+        }
+        let cell = self.model.cells.get(&(sku, location.0, lot.0));
+        let seen = cell.map_or(0, |cell| cell.available + cell.reserved + cell.committed);
+        let promised = cell.map_or(0, |cell| cell.reserved + cell.committed);
+        let expected = if dice.one_in(8) { seen + 1 } else { seen };
+        let counted = match dice.below(16) {
+            14 => u64::MAX,
+            15 => expected + 2_000_000_000,
+            number if number > 10 => seen + u64::from(number),
+            // Mostly fewer than are promised.
+            number => promised.saturating_sub(u64::from(number) / 2),
+        };
+        Command::Count(Count { key, sku, location, lot, expected, counted })
+    }
+
     fn transfer_out(&mut self, dice: &mut Dice<'_>, key: Key) -> Command {
         // Between shards only the SKU that is kept by location goes from place to place.
         let sku = if self.shards > 1 { sku("D") } else { self.sku(dice) };
@@ -558,8 +617,31 @@ fn simplify(command: Command) -> Command {
     }
 }
 
-/// Runs random sequences, the same each time; returns how often each reject was reached.
-fn check(ground: Ground, shards: u16, cases: u32, reached: &mut BTreeMap<Reject, u64>) {
+/// How often something came about.
+#[derive(Clone, Debug, Default)]
+struct Reached {
+    rejects: BTreeMap<Reject, u64>,
+    /// Broken reservations, commitments, and those of them that were kits.
+    broken: (u64, u64, u64),
+    /// Broken promises of orders at home in another shard than the cell.
+    broken_elsewhere: u64,
+}
+
+impl Reached {
+    fn add(&mut self, run: &Run) {
+        for (reject, count) in &run.reached {
+            *self.rejects.entry(*reject).or_default() += count;
+        }
+        let (reservations, commitments, kits) = run.model.broken;
+        self.broken.0 += reservations;
+        self.broken.1 += commitments;
+        self.broken.2 += kits;
+        self.broken_elsewhere += run.broken_elsewhere;
+    }
+}
+
+/// Runs random sequences, the same each time; counts how often each reject was reached.
+fn check(ground: Ground, shards: u16, cases: u32, reached: &mut Reached) {
     let config = ProptestConfig {
         cases,
         failure_persistence: None,
@@ -569,25 +651,21 @@ fn check(ground: Ground, shards: u16, cases: u32, reached: &mut BTreeMap<Reject,
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let mut runner = TestRunner::new_with_rng(config, rng);
     let steps = proptest::collection::vec(proptest::collection::vec(any::<u8>(), 40), 1..120);
-    let sum = std::cell::RefCell::new(BTreeMap::<Reject, u64>::new());
+    let sum = std::cell::RefCell::new(reached);
     let result = runner.run(&steps, |steps| {
         let mut run = Run::new(ground, shards);
         for numbers in &steps {
             run.numbers(numbers);
         }
+        run.check_events();
         if let Some(engine) = run.engine.take() {
             engine.close().expect("closes");
         }
-        for (reject, count) in &run.reached {
-            *sum.borrow_mut().entry(*reject).or_default() += count;
-        }
+        sum.borrow_mut().add(&run);
         Ok(())
     });
     if let Err(error) = result {
         panic!("{ground:?}, {shards} shards: {error}");
-    }
-    for (reject, count) in sum.into_inner() {
-        *reached.entry(reject).or_default() += count;
     }
 }
 
@@ -595,7 +673,7 @@ fn check(ground: Ground, shards: u16, cases: u32, reached: &mut BTreeMap<Reject,
 /// can bring about.
 #[test]
 fn the_engine_agrees_with_the_model() {
-    let mut reached = BTreeMap::new();
+    let mut reached = Reached::default();
     check(Ground::Memory, 1, 120, &mut reached);
     check(Ground::Memory, 3, 40, &mut reached);
     check(Ground::Disk, 1, 12, &mut reached);
@@ -607,8 +685,11 @@ fn the_engine_agrees_with_the_model() {
         [Reject::SkuCodeTaken, Reject::Contended, Reject::Busy, Reject::CapacityReached];
     let wanted: BTreeSet<Reject> =
         Reject::ALL.iter().copied().filter(|reject| !elsewhere.contains(reject)).collect();
-    let got: BTreeSet<Reject> = reached.keys().copied().collect();
+    let got: BTreeSet<Reject> = reached.rejects.keys().copied().collect();
     assert_eq!(got, wanted, "{reached:?}");
+    let (reservations, commitments, kits) = reached.broken;
+    let all = [reservations, commitments, kits, reached.broken_elsewhere];
+    assert!(all.iter().all(|count| *count > 0), "{reached:?}");
 }
 
 /// An order takes so many changes and no more; its expiry is still possible then.

@@ -157,6 +157,8 @@ fn warehouse() {
         damaged: available 7, set aside 2, in transit 0
         sent: available 2, set aside 2, in transit 5
         arrived: available 7, set aside 2, in transit 0
+        first order: committed 2, short 0
+        second order: committed 2, short 1
         ",
     );
 }

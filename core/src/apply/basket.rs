@@ -1,6 +1,6 @@
 //! A basket: its lines resolved to SKUs, priced, and planned onto cells.
 
-use crate::apply::{Scratch, refuse, sku_index};
+use crate::apply::{Scratch, precedence, refuse, sku_index};
 use crate::command::{Fill, Line, Placement};
 use crate::domain::bucket::{Bucket, CellNo, Movement};
 use crate::id::LocationId;
@@ -286,7 +286,7 @@ fn plan_all(state: &mut State, scratch: &mut Scratch) -> Result<(), Shortage> {
                 continue;
             }
             if !plan_units(state, &mut scratch.plan, &want, want.units) {
-                return Err(shortage(state, &scratch.wants, &want));
+                return Err(precedence::shortage(state, &scratch.wants, &want));
             }
             if scratch.plan.len() > MOVEMENTS_MAX {
                 return Err(Shortage::TooMany);
@@ -346,7 +346,7 @@ fn check_fill(state: &State, wants: &[Want], granted: &[u32], fill: Fill) -> Res
     Err(shortage(state, wants, empty))
 }
 
-fn shortage(state: &State, wants: &[Want], want: &Want) -> Shortage {
+pub(super) fn shortage(state: &State, wants: &[Want], want: &Want) -> Shortage {
     let same = |w: &&Want| w.sku == want.sku && (want.location == 0 || w.location == want.location);
     let asked: u64 = wants.iter().filter(same).map(|w| u64::from(w.units)).sum();
     let (available, tentative) = usable(state, want);

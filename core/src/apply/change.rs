@@ -1,4 +1,5 @@
-//! What happens to an order after it was made: extend, release, place, cancel, ship, short.
+//! What happens to an order after it was made: extend, release, place, cancel, ship, short; what
+//! a count breaks of it stands in `promise`.
 
 use crate::apply::{Applied, Context, fingerprint, refuse, repeated};
 use crate::codec::{FLAG_TOTAL, FLAG_VERSION, Kind, Put, begin, end};
@@ -16,19 +17,20 @@ use crate::state::State;
 use crate::time::Timestamp;
 
 /// A change of an order that has passed its checks.
-struct Change<'a> {
-    kind: Kind,
-    flags: u8,
-    /// Key of the command; `None` for an expiry.
-    key: Option<Key>,
-    fingerprint: u32,
-    slot: u32,
-    status: OrderStatus,
-    reason: u16,
+pub(super) struct Change<'a> {
+    pub(super) kind: Kind,
+    pub(super) flags: u8,
+    /// Key of the command; `None` for an expiry. Of a break, the key of the count, whose answer
+    /// stands with its cell.
+    pub(super) key: Option<Key>,
+    pub(super) fingerprint: u32,
+    pub(super) slot: u32,
+    pub(super) status: OrderStatus,
+    pub(super) reason: u16,
     /// New deadline, and the time to live that was asked; `extend` only.
-    deadline: Option<(Timestamp, u64)>,
-    lines: &'a [LineQuantity],
-    moves: Vec<Movement>,
+    pub(super) deadline: Option<(Timestamp, u64)>,
+    pub(super) lines: &'a [LineQuantity],
+    pub(super) moves: Vec<Movement>,
 }
 
 type Outcome = Result<Applied, Refusal>;
@@ -393,7 +395,7 @@ pub(crate) fn detail_of_simple(state: &State, slot: u32) -> Detail {
 }
 
 /// Writes the record of a change and carries it out.
-fn carry_out(state: &mut State, ctx: &mut Context<'_>, change: &Change<'_>) -> Applied {
+pub(super) fn carry_out(state: &mut State, ctx: &mut Context<'_>, change: &Change<'_>) -> Applied {
     let here = |m: &Movement| m.cell.shard() == state.shard;
     let (own, remote): (Vec<Movement>, Vec<Movement>) = change.moves.iter().partition(|m| here(m));
     let seq = ctx.section.seq();
@@ -432,7 +434,7 @@ fn carry_out(state: &mut State, ctx: &mut Context<'_>, change: &Change<'_>) -> A
         version,
         deadline: change.deadline.map_or(Timestamp::ZERO, |(deadline, _)| deadline),
     };
-    if let Some(key) = change.key {
+    if let Some(key) = change.key.filter(|_| change.kind != Kind::Break) {
         let answer = Answered {
             key: key.bits(),
             order: id.bits(),
@@ -508,7 +510,7 @@ fn update_lines(state: &mut State, change: &Change<'_>) {
 fn simple_stays(change: &Change<'_>) -> bool {
     match change.kind {
         Kind::Cancel | Kind::Ship => change.status != OrderStatus::Placed,
-        Kind::Short => false,
+        Kind::Short | Kind::Break => false,
         _ => true,
     }
 }
@@ -538,7 +540,7 @@ fn update_detail(state: &State, detail: &mut Detail, change: &Change<'_>) {
             - (line.cancelled - (line.asked - line.granted));
         match change.kind {
             Kind::Ship => line.shipped += gone,
-            Kind::Short => line.short += gone,
+            Kind::Short | Kind::Break => line.short += gone,
             _ => line.cancelled += gone,
         }
     }

@@ -4,8 +4,8 @@
 //! checkpoints and never changes.
 
 use crate::command::{
-    Adjust, Buy, Cancel, DefineSku, Extend, Fill, Import, Line, LineQuantity, Place, Placement,
-    Quarantine, Receive, Release, Reserve, Ship, Short, TransferIn, TransferOut,
+    Adjust, Buy, Cancel, Count, DefineSku, Extend, Fill, Import, Line, LineQuantity, Place,
+    Placement, Quarantine, Receive, Release, Reserve, Ship, Short, TransferIn, TransferOut,
 };
 use crate::hash::Fingerprint;
 use crate::money::Money;
@@ -127,6 +127,13 @@ pub(crate) fn of_adjust(adjust: &Adjust) -> u32 {
         .finish()
 }
 
+pub(crate) fn of_count(count: &Count) -> u32 {
+    cell(Fingerprint::new(27), count.sku.bits(), count.location.0, count.lot.0)
+        .word(count.expected)
+        .word(count.counted)
+        .finish()
+}
+
 pub(crate) fn of_quarantine(quarantine: &Quarantine) -> u32 {
     let print = Fingerprint::new(22 + u8::from(quarantine.back));
     cell(print, quarantine.sku.bits(), quarantine.location.0, quarantine.lot.0)
@@ -167,6 +174,7 @@ pub(crate) fn of(command: &crate::command::Command) -> u32 {
         Command::DefineSku(command) => of_define(command),
         Command::Receive(command) => of_receive(command),
         Command::Adjust(command) => of_adjust(command),
+        Command::Count(command) => of_count(command),
         Command::Quarantine(command) => of_quarantine(command),
         Command::TransferOut(command) => of_transfer_out(command),
         Command::TransferIn(command) => of_transfer_in(command),

@@ -6,10 +6,13 @@
 
 pub(crate) mod basket;
 pub(crate) mod change;
+pub(crate) mod count;
 pub(crate) mod cross;
 pub(crate) mod expire;
 pub(crate) mod fingerprint;
 pub(crate) mod order;
+pub(crate) mod precedence;
+pub(crate) mod promise;
 pub(crate) mod replay;
 pub(crate) mod single;
 pub(crate) mod sku;
@@ -48,6 +51,8 @@ pub(crate) enum Instruction {
     Settle(Settle),
     /// Define or change a SKU as shard 0 did.
     Define(Box<crate::command::DefineSku>),
+    /// Break a promise of an order that is at home there.
+    Break(promise::Break),
 }
 
 /// Movements that one shard instructs another to carry out.
@@ -75,6 +80,8 @@ pub(crate) enum Applied {
     Refused(Refusal),
     /// Its basket needs several shards, or units that are tentative here: see `order_flow`.
     Basket,
+    /// It is a count that must break promises: see `count_flow`.
+    Promises,
 }
 
 /// Buffers that live as long as the shard.
@@ -94,6 +101,7 @@ pub(crate) fn apply(state: &mut State, ctx: &mut Context<'_>, command: &Command)
         Command::DefineSku(define) => sku::define(state, ctx, define),
         Command::Receive(receive) => stock::receive(state, ctx, receive),
         Command::Adjust(adjust) => stock::adjust(state, ctx, adjust),
+        Command::Count(count) => count::count(state, ctx, count),
         Command::Quarantine(quarantine) => stock::quarantine(state, ctx, quarantine),
         Command::TransferOut(transfer) => stock::transfer_out(state, ctx, transfer),
         Command::TransferIn(transfer) => stock::transfer_in(state, ctx, transfer),
@@ -187,6 +195,24 @@ pub(crate) fn check_here(
     if shard == state.shard { Ok(()) } else { Err(refuse(Reject::Contended, line, 0, 0)) }
 }
 
+/// Returns the index of a SKU with stock whose cells at a location are in this shard.
+pub(crate) fn stocked(
+    state: &State,
+    sku: SkuId,
+    location: LocationId,
+    line: usize,
+) -> Result<u32, Refusal> {
+    let index = sku_index(state, sku, line)?;
+    if location == LocationId::ANY {
+        return Err(refuse(Reject::LocationInvalid, line, 0, 0));
+    }
+    if state.catalogue.get(index).is_kit() {
+        return Err(refuse(Reject::KitMismatch, line, 0, 0));
+    }
+    check_here(state, index, location.0, line)?;
+    Ok(index)
+}
+
 /// Returns a cell that must be there already, of a SKU that is no kit.
 pub(crate) fn existing_cell(
     state: &State,
@@ -194,13 +220,8 @@ pub(crate) fn existing_cell(
     location: LocationId,
     lot: LotId,
 ) -> Result<(u32, u32), Refusal> {
-    let index = sku_index(state, sku, 0)?;
-    let location = named(location)?;
-    if state.catalogue.get(index).is_kit() {
-        return Err(refuse(Reject::KitMismatch, 0, 0, 0));
-    }
-    check_here(state, index, location, 0)?;
-    match state.find_cell(index, location, lot.0) {
+    let index = stocked(state, sku, location, 0)?;
+    match state.find_cell(index, location.0, lot.0) {
         Some(cell) => Ok((index, cell)),
         None => Err(refuse(Reject::StockShort, 0, 0, 0)),
     }

@@ -4,7 +4,7 @@ use crate::apply::basket::{
     Planned, Resolved, Shortage, check_limits, check_shape, check_total, forget_plan, movement_of,
     plan, resolve, total,
 };
-use crate::apply::{Applied, Context, Scratch, fingerprint, refuse, single};
+use crate::apply::{Applied, Context, Scratch, fingerprint, precedence, refuse, single};
 use crate::codec::{FLAG_CROSS, FLAG_PRICED, FLAG_TOTAL, Kind, Put, begin, end};
 use crate::command::{Buy, Fill, Line, Reserve};
 use crate::domain::bucket::{Bucket, CellNo, Movement};
@@ -167,6 +167,16 @@ pub(crate) fn check(
     basket: &Basket<'_>,
     scratch: &mut Scratch,
 ) -> Result<Checked, Refusal> {
+    check_in_turn(state, basket, scratch)
+        .map_err(|found| precedence::of_basket(state, basket, found))
+}
+
+/// Checks a basket and stops at the first thing that is wrong.
+fn check_in_turn(
+    state: &State,
+    basket: &Basket<'_>,
+    scratch: &mut Scratch,
+) -> Result<Checked, Refusal> {
     check_shape(basket.lines, basket.fill)?;
     if !basket.has_valid_times() {
         let ttl = basket.times.map_or(0, |(ttl, _)| ttl);
@@ -239,7 +249,9 @@ fn accept(
     for planned in &scratch.plan {
         let movement = movement_of(state, planned, Bucket::Available, to);
         state.cells.get_mut(planned.cell).planned -= u64::from(planned.units);
-        state.carry_out(&movement, ctx.section).expect("planned units are available");
+        let (units, reserved) = (planned.units.into(), to == Bucket::Reserved);
+        let moved = state.move_units(planned.cell, ctx.section, |l| l.promise(units, reserved));
+        moved.expect("planned units are available");
         state.count_limit_of(basket.customer.0, &movement).expect("the limit was checked");
     }
     let new = new_order(basket, resolved.currency, total, ctx);

@@ -2,21 +2,23 @@
 
 use crate::apply::cross::{settle_facts, take_facts};
 use crate::apply::order::{Basket, CrossFacts, accept_cross};
-use crate::apply::{Applied, Context, Instruction, Settle, apply, change, sku};
+use crate::apply::promise::{Break, break_one};
+use crate::apply::{Applied, Context, Instruction, Settle, apply, change, count, sku};
 use crate::codec::{
     CELL_ENTRY_BYTES, FLAG_COPY, FLAG_CROSS, FLAG_PRICED, FLAG_TOTAL, FLAG_VERSION, Kind,
     Malformed, Reader,
 };
 use crate::command::{
-    Adjust, Buy, Cancel, Command, DefineSku, Extend, Fill, Import, ImportLine, Line, LinePrice,
-    LineQuantity, Lines, Place, Placement, Quarantine, Reason, Receive, Release, Reserve, Ship,
-    Short, SkuKind, TransferIn, TransferOut,
+    Adjust, Buy, Cancel, Command, Count, DefineSku, Extend, Fill, Import, ImportLine, Line,
+    LinePrice, LineQuantity, Lines, Place, Placement, Quarantine, Reason, Receive, Release,
+    Reserve, Ship, Short, SkuKind, TransferIn, TransferOut,
 };
-use crate::domain::bucket::{Bucket, Movement};
+use crate::domain::bucket::{Bucket, CellNo, Movement};
 use crate::domain::order::Part;
 use crate::id::{CustomerId, Key, LocationId, LotId, OrderId, SkuId};
 use crate::money::{Currency, Money};
 use crate::quantity::Quantity;
+use crate::reply::Refusal;
 use crate::state::{State, Taken, TakenPart};
 
 /// Why a record can't be carried out again.
@@ -75,8 +77,12 @@ pub(crate) fn replay(
             }
         }
         Kind::Stock => {
-            let command = stock(state, reader)?;
-            run(state, ctx, &command)?;
+            let (command, breaks) = stock(state, reader)?;
+            if let Command::Count(count) = &command {
+                carried_out(&count::again(state, ctx, count, breaks))?;
+            } else {
+                run(state, ctx, &command)?;
+            }
         }
         Kind::Buy | Kind::Reserve => order(state, ctx, kind, flags, reader)?,
         Kind::Place | Kind::Extend | Kind::Release | Kind::Cancel | Kind::Ship | Kind::Short => {
@@ -89,6 +95,7 @@ pub(crate) fn replay(
             let slot = state.order_slot(order).ok_or(ReplayError::Contradiction)?;
             change::expire(state, ctx, slot);
         }
+        Kind::Break => break_one(state, ctx, &Break::of_record(record, state.shard)?)?,
         Kind::Take => take(state, ctx, reader)?,
         Kind::Settle => settle(state, ctx, reader)?,
         Kind::Evict => evict(state, ctx, reader)?,
@@ -101,12 +108,11 @@ pub(crate) fn replay(
 }
 
 fn run(state: &mut State, ctx: &mut Context<'_>, command: &Command) -> Replayed<()> {
-    match apply(state, ctx, command) {
-        Applied::Done(_) => Ok(()),
-        Applied::Repeated(_) | Applied::Refused(_) | Applied::Basket => {
-            Err(ReplayError::Contradiction)
-        }
-    }
+    carried_out(&Ok(apply(state, ctx, command)))
+}
+
+fn carried_out(outcome: &Result<Applied, Refusal>) -> Replayed<()> {
+    if matches!(outcome, Ok(Applied::Done(_))) { Ok(()) } else { Err(ReplayError::Contradiction) }
 }
 
 fn quantity(units: u32) -> Replayed<Quantity> {
@@ -183,7 +189,8 @@ fn cell_entry(reader: &mut Reader<'_>) -> Replayed<(u32, CellEntry)> {
     Ok((number, entry))
 }
 
-fn stock(state: &State, reader: &mut Reader<'_>) -> Replayed<Command> {
+/// Reads a STOCK record: its command, and what it breaks if it is a count.
+fn stock(state: &State, reader: &mut Reader<'_>) -> Replayed<(Command, Vec<Break>)> {
     let cells = reader.u16()?;
     let movements = reader.u16()?;
     let key = Key::new(reader.u128()?);
@@ -193,6 +200,10 @@ fn stock(state: &State, reader: &mut Reader<'_>) -> Replayed<Command> {
     reader.u16()?;
     let expected = reader.u64()?;
     let transfer = if operation == 6 { Key::new(reader.u128()?) } else { key };
+    let broken = if operation == 8 { reader.u16()? } else { 0 };
+    if operation == 8 {
+        reader.u16()?;
+    }
     let mut entries = Vec::with_capacity(cells.into());
     for _ in 0..cells {
         entries.push(cell_entry(reader)?);
@@ -200,14 +211,17 @@ fn stock(state: &State, reader: &mut Reader<'_>) -> Replayed<Command> {
     let mut moved = Vec::with_capacity(movements.into());
     reader.movements(movements, &mut moved)?;
     if operation == 7 {
-        return import(state, key, &entries, &moved);
+        return Ok((import(state, key, &entries, &moved)?, Vec::new()));
     }
-    let (_, cell) = entries.first().ok_or(ReplayError::Malformed)?;
+    let (number, cell) = entries.first().ok_or(ReplayError::Malformed)?;
+    let breaks: Result<Vec<Break>, Malformed> =
+        (0..broken).map(|_| Break::read(reader, key, CellNo(*number))).collect();
+    let breaks = breaks?;
     let sku = sku_id(state, index)?;
     let (location, lot) = (cell.location, cell.lot);
     let first = moved.first();
     let quantity = quantity(first.map_or(0, |m| m.quantity))?;
-    Ok(match operation {
+    let command = match operation {
         1 => Command::Receive(Receive { key, sku, location, lot, quantity }),
         2 => {
             let change = u64::from(quantity.units());
@@ -224,8 +238,18 @@ fn stock(state: &State, reader: &mut Reader<'_>) -> Replayed<Command> {
             Command::TransferOut(TransferOut { key, sku, from: location, lot, to, quantity })
         }
         6 => Command::TransferIn(TransferIn { key, transfer, sku, from: location, quantity }),
+        8 => {
+            let up = first.is_some_and(|m| m.to == Bucket::Available);
+            let change = u64::from(quantity.units());
+            let lost: u64 = breaks.iter().map(|b| u64::from(b.units)).sum();
+            let lost = lost + if up { 0 } else { change };
+            let counted = expected + if up { change } else { 0 };
+            let counted = counted.checked_sub(lost).ok_or(ReplayError::Malformed)?;
+            Command::Count(Count { key, sku, location, lot, expected, counted })
+        }
         _ => return Err(ReplayError::Malformed),
-    })
+    };
+    Ok((command, breaks))
 }
 
 fn import(
@@ -559,11 +583,28 @@ pub(crate) fn peer_cells(kind: Kind, flags: u8, record: &[u8]) -> Replayed<Vec<M
     Ok(list)
 }
 
-/// Returns whether an instruction is what a peer's record says.
-pub(crate) fn settles(instruction: &Instruction, kind: Kind, record: &[u8]) -> bool {
+/// Returns the shard that instructed what a record carries out, if it does; undos are not
+/// instructed.
+pub(crate) fn instructed_by(kind: Kind, flags: u8, record: &[u8]) -> Replayed<Option<u16>> {
+    Ok(match kind {
+        Kind::DefineSku if flags & FLAG_COPY != 0 => Some(0),
+        Kind::Settle => {
+            let settle = read_settle(&mut Reader::new(&record[4..]))?;
+            (settle.number != 0).then_some(settle.home)
+        }
+        Kind::Break => Some(Break::of_record(record, 0)?.cell.shard()),
+        _ => None,
+    })
+}
+
+/// Returns whether an instruction to a shard is what its record says.
+pub(crate) fn settles(instruction: &Instruction, shard: u16, kind: Kind, record: &[u8]) -> bool {
     let mut reader = Reader::new(&record[4..]);
     match instruction {
         Instruction::Define(_) => kind == Kind::DefineSku,
+        Instruction::Break(broken) => {
+            kind == Kind::Break && Break::of_record(record, shard) == Ok(*broken)
+        }
         Instruction::Settle(settle) => {
             kind == Kind::Settle
                 && read_settle(&mut reader).is_ok_and(|read| {

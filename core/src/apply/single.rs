@@ -36,7 +36,8 @@ pub(crate) fn make(
 ) -> Option<OrderReceipt> {
     let [line] = basket.lines else { return None };
     let plain = basket.fill == Fill::All && line.price.is_none() && basket.expected_total.is_none();
-    if !plain || basket.times.is_some_and(|(ttl, cap)| ttl != cap || !basket.has_valid_times()) {
+    let simple = basket.times.is_none_or(|(ttl, cap)| ttl == cap);
+    if !plain || !simple || !basket.has_valid_times() || basket.check_times(state.now).is_err() {
         return None;
     }
     basket.check_times(state.now).ok()?;

@@ -1,6 +1,6 @@
 //! The catalogue: SKUs are defined, and change their price or limit.
 
-use crate::apply::{Applied, Context, Instruction, fingerprint, refuse, repeated};
+use crate::apply::{Applied, Context, Instruction, fingerprint, precedence, refuse, repeated};
 use crate::codec::{FLAG_COPY, Kind, Put, begin, end};
 use crate::command::{DefineSku, Placement, SkuKind};
 use crate::domain::answered::Answered;
@@ -36,10 +36,14 @@ pub(crate) fn define(
         // Its key was on its way to this shard; shard 0 alone defines.
         return Err(refuse(Reject::Contended, 0, 0, 0));
     }
-    let components = find_components(state, define)?;
+    let components = find_components(state, define).map_err(|found| {
+        let known = state.catalogue.index_of(id).map(|index| state.catalogue.get(index));
+        let fixed = known.and_then(|sku| check_same(state, sku, define).err());
+        precedence::of_definition(state, define, found, fixed)
+    })?;
     let index = match state.catalogue.index_of(id) {
         Some(index) => {
-            check_same(state.catalogue.get(index), define, &components)?;
+            check_same(state, state.catalogue.get(index), define)?;
             Some(index)
         }
         None if state.catalogue.count() >= SKUS_MAX => {
@@ -126,14 +130,16 @@ fn find_components(state: &State, define: &DefineSku) -> Result<Box<[(u32, u32)]
     define.components.iter().enumerate().map(find).collect()
 }
 
-fn check_same(sku: &Sku, define: &DefineSku, components: &[(u32, u32)]) -> Result<(), Refusal> {
+fn check_same(state: &State, sku: &Sku, define: &DefineSku) -> Result<(), Refusal> {
     if *sku.code != *define.code {
         return Err(refuse(Reject::SkuCodeTaken, 0, 0, 0));
     }
+    let named =
+        |(index, units): &(u32, u32)| (state.catalogue.get(*index).id, Quantity::trusted(*units));
     let same = sku.kind == define.kind
         && sku.placement == define.placement
         && sku.currency == define.price.currency()
-        && *sku.components == *components
+        && sku.components.iter().map(named).eq(define.components.iter().copied())
         // Units bought without a limit were not counted: one can't begin later, or end.
         && (sku.limit > 0) == define.limit.is_some();
     if same { Ok(()) } else { Err(refuse(Reject::SkuFixed, 0, 0, 0)) }

@@ -1,11 +1,13 @@
 //! Stock that arrives, is counted, set aside, moved.
 
+use crate::apply::precedence::First;
+use crate::apply::promise::Break;
 use crate::apply::{
     Applied, Context, Instruction, check_here, existing_cell, fingerprint, named, refuse, repeated,
-    sku_index,
+    sku_index, stocked,
 };
 use crate::codec::{Kind, Put, begin, end};
-use crate::command::{Adjust, Import, Quarantine, Receive, TransferIn, TransferOut};
+use crate::command::{Adjust, Import, ImportLine, Quarantine, Receive, TransferIn, TransferOut};
 use crate::domain::answered::Answered;
 use crate::domain::bucket::{Bucket, CellNo, Movement};
 use crate::id::{Key, LocationId, LotId, SkuId};
@@ -16,27 +18,50 @@ use crate::reply::{Receipt, Refusal, StockReceipt};
 use crate::route;
 use crate::state::{State, Transfer};
 
+/// Operation of a count.
+pub(super) const COUNT: u8 = 8;
 /// SKU index of an import of several SKUs.
 const SEVERAL: u32 = u32::MAX;
 /// Most units that one bucket of a cell may count.
-const LEVEL_MAX: u64 = 1 << 53;
+pub(super) const LEVEL_MAX: u64 = 1 << 53;
 
 /// A STOCK record in the making.
-struct StockChange {
-    operation: u8,
-    reason: u8,
-    key: Key,
-    fingerprint: u32,
-    sku: u32,
-    /// Available units that a count expected, or the location that a transfer goes to.
-    expected: u64,
+pub(super) struct StockChange {
+    pub(super) operation: u8,
+    pub(super) reason: u8,
+    pub(super) key: Key,
+    pub(super) fingerprint: u32,
+    pub(super) sku: u32,
+    /// Units that a count expected, or the location that a transfer goes to.
+    pub(super) expected: u64,
     /// Key of the transfer that arrives.
-    transfer: Option<Key>,
+    pub(super) transfer: Option<Key>,
     /// Cells that are touched, each once, with their movement if there is one.
-    cells: Vec<u32>,
-    movements: Vec<Movement>,
+    pub(super) cells: Vec<u32>,
+    pub(super) movements: Vec<Movement>,
     /// What a peer shall do, and the cell that it is to choose.
-    instruction: Option<(Movement, (u32, u32, u32))>,
+    pub(super) instruction: Option<(Movement, (u32, u32, u32))>,
+    /// Promises that a count breaks, in order.
+    pub(super) breaks: Vec<Break>,
+}
+
+impl StockChange {
+    /// Starts the record of an operation, with nothing in its lists.
+    pub(super) const fn new(operation: u8, key: Key, fingerprint: u32, sku: u32) -> Self {
+        Self {
+            operation,
+            reason: 0,
+            key,
+            fingerprint,
+            sku,
+            expected: 0,
+            transfer: None,
+            cells: Vec::new(),
+            movements: Vec::new(),
+            instruction: None,
+            breaks: Vec::new(),
+        }
+    }
 }
 
 type Outcome = Result<Applied, Refusal>;
@@ -56,21 +81,21 @@ fn cell_for(
     lot: LotId,
     line: usize,
 ) -> Result<(u32, u32), Refusal> {
-    let index = sku_index(state, sku, line)?;
-    let location = named(location)?;
-    if state.catalogue.get(index).is_kit() {
-        return Err(refuse(Reject::KitMismatch, line, 0, 0));
-    }
-    check_here(state, index, location, line)?;
-    if let Some(cell) = state.find_cell(index, location, lot.0) {
+    let index = stocked(state, sku, location, line)?;
+    if let Some(cell) = state.find_cell(index, location.0, lot.0) {
         return Ok((index, cell));
     }
     let full = refuse(Reject::CapacityReached, line, 0, CELLS_PER_SHARD_MAX as u64);
-    state.add_cell(index, location, lot.0).map(|cell| (index, cell)).ok_or(full)
+    state.add_cell(index, location.0, lot.0).map(|cell| (index, cell)).ok_or(full)
 }
 
 /// Checks that a SKU's units may grow by some.
-fn check_growth(state: &State, sku: u32, units: u64, line: usize) -> Result<(), Refusal> {
+pub(super) fn check_growth(
+    state: &State,
+    sku: u32,
+    units: u64,
+    line: usize,
+) -> Result<(), Refusal> {
     let level = &state.catalogue.get(sku).level;
     let on_hand = level.available + level.reserved + level.committed + level.unavailable_total();
     let sum = on_hand + level.tentative + level.in_transit + level.shipped;
@@ -89,19 +114,13 @@ pub(crate) fn receive(state: &mut State, ctx: &mut Context<'_>, receive: &Receiv
     }
     let index = sku_index(state, receive.sku, 0)?;
     check_growth(state, index, units.into(), 0)?;
+    stocked(state, receive.sku, receive.location, 0)?;
     check_room(state)?;
     let (sku, cell) = cell_for(state, receive.sku, receive.location, receive.lot, 0)?;
     let change = StockChange {
-        operation: 1,
-        reason: 0,
-        key: receive.key,
-        fingerprint,
-        sku,
-        expected: 0,
         cells: vec![cell],
         movements: vec![movement(state, cell, units, Bucket::Supplier, Bucket::Available)],
-        transfer: None,
-        instruction: None,
+        ..StockChange::new(1, receive.key, fingerprint, sku)
     };
     Ok(carry_out(state, ctx, &change))
 }
@@ -123,10 +142,10 @@ pub(crate) fn adjust(state: &mut State, ctx: &mut Context<'_>, adjust: &Adjust) 
     }
     let (sku, cell) = existing_cell(state, adjust.sku, adjust.location, adjust.lot)?;
     let found = state.cells.get(cell).level.available;
+    check_growth(state, sku, adjust.available.saturating_sub(found), 0)?;
     if found != adjust.expected {
         return Err(refuse(Reject::StaleCount, 0, adjust.expected, found));
     }
-    check_growth(state, sku, adjust.available.saturating_sub(found), 0)?;
     check_room(state)?;
     let units = adjust.available.abs_diff(found) as u32;
     let (from, to) = if adjust.available > found {
@@ -137,16 +156,10 @@ pub(crate) fn adjust(state: &mut State, ctx: &mut Context<'_>, adjust: &Adjust) 
     let movements =
         if units == 0 { Vec::new() } else { vec![movement(state, cell, units, from, to)] };
     let change = StockChange {
-        operation: 2,
-        reason: 0,
-        key: adjust.key,
-        fingerprint,
-        sku,
         expected: adjust.expected,
         cells: vec![cell],
         movements,
-        transfer: None,
-        instruction: None,
+        ..StockChange::new(2, adjust.key, fingerprint, sku)
     };
     Ok(carry_out(state, ctx, &change))
 }
@@ -172,16 +185,10 @@ pub(crate) fn quarantine(
     }
     check_room(state)?;
     let change = StockChange {
-        operation: if quarantine.back { 4 } else { 3 },
         reason: quarantine.reason as u8,
-        key: quarantine.key,
-        fingerprint,
-        sku,
-        expected: 0,
         cells: vec![cell],
         movements: vec![movement(state, cell, units, from, to)],
-        transfer: None,
-        instruction: None,
+        ..StockChange::new(if quarantine.back { 4 } else { 3 }, quarantine.key, fingerprint, sku)
     };
     Ok(carry_out(state, ctx, &change))
 }
@@ -211,16 +218,10 @@ pub(crate) fn transfer_out(
     let entry = Transfer { sku, from_cell: cell, to, left: units };
     state.transfers.insert(transfer.key.bits(), entry);
     let change = StockChange {
-        operation: 5,
-        reason: 0,
-        key: transfer.key,
-        fingerprint,
-        sku,
         expected: to.into(),
         cells: vec![cell],
         movements: vec![movement(state, cell, units, Bucket::Available, Bucket::InTransit)],
-        transfer: None,
-        instruction: None,
+        ..StockChange::new(5, transfer.key, fingerprint, sku)
     };
     Ok(carry_out(state, ctx, &change))
 }
@@ -272,16 +273,11 @@ pub(crate) fn transfer_in(
         entry.left -= units;
     }
     let change = StockChange {
-        operation: 6,
-        reason: 0,
-        key: arrival.key,
-        fingerprint,
-        sku,
-        expected: 0,
+        transfer: Some(arrival.transfer),
         cells,
         movements,
-        transfer: Some(arrival.transfer),
         instruction,
+        ..StockChange::new(6, arrival.key, fingerprint, sku)
     };
     Ok(carry_out(state, ctx, &change))
 }
@@ -299,21 +295,7 @@ pub(crate) fn import(state: &mut State, ctx: &mut Context<'_>, import: &Import) 
     if let Some(answer) = repeated(state, import.key, fingerprint)? {
         return Ok(answer);
     }
-    let mut most = 0_u64;
-    for (at, line) in import.lines.iter().enumerate() {
-        let index = sku_index(state, line.sku, at)?;
-        named(line.location)?;
-        let sku = state.catalogue.get(index);
-        if sku.is_kit() {
-            return Err(refuse(Reject::KitMismatch, at, 0, 0));
-        }
-        match check_here(state, index, line.location.0, at) {
-            Err(_) if at > 0 => return Err(refuse(Reject::LocationInvalid, at, 0, 0)),
-            here => here?,
-        }
-        most += u64::from(line.quantity.units());
-        check_growth(state, index, most, at)?;
-    }
+    check_import(state, import)?;
     check_room(state)?;
     if state.cells.high() as usize + count > CELLS_PER_SHARD_MAX {
         return Err(refuse(Reject::CapacityReached, 0, count as u64, CELLS_PER_SHARD_MAX as u64));
@@ -331,22 +313,35 @@ pub(crate) fn import(state: &mut State, ctx: &mut Context<'_>, import: &Import) 
     // A cell stands once among the entries, where it was named first.
     let mut seen = crate::hash::fold_map();
     cells.retain(|cell| seen.insert(*cell, ()).is_none());
-    let change = StockChange {
-        operation: 7,
-        reason: 0,
-        key: import.key,
-        fingerprint,
-        sku: SEVERAL,
-        expected: 0,
-        cells,
-        movements,
-        transfer: None,
-        instruction: None,
-    };
+    let change =
+        StockChange { cells, movements, ..StockChange::new(7, import.key, fingerprint, SEVERAL) };
     Ok(carry_out(state, ctx, &change))
 }
 
-fn check_room(state: &State) -> Result<(), Refusal> {
+/// Checks every line of an import; of several refusals the first by precedence is the answer.
+fn check_import(state: &State, import: &Import) -> Result<(), Refusal> {
+    let mut most = 0_u64;
+    let check = |(at, line): (usize, &ImportLine)| {
+        most += u64::from(line.quantity.units());
+        let grown =
+            sku_index(state, line.sku, at).and_then(|sku| check_growth(state, sku, most, at));
+        grown?;
+        match stocked(state, line.sku, line.location, at) {
+            // The first line has chosen the shard.
+            Err(away) if at > 0 && away.reject == Reject::Contended => {
+                Err(refuse(Reject::LocationInvalid, at, 0, 0))
+            }
+            here => here.map(|_| ()),
+        }
+    };
+    let mut refusals = import.lines.iter().enumerate().map(check).filter_map(Result::err);
+    let Some(found) = refusals.next() else { return Ok(()) };
+    let mut first = First::new(found);
+    refusals.for_each(|refusal| first.consider(refusal));
+    Err(first.get())
+}
+
+pub(super) fn check_room(state: &State) -> Result<(), Refusal> {
     if state.has_room() && (state.cells.high() as usize) < CELLS_PER_SHARD_MAX {
         Ok(())
     } else {
@@ -354,7 +349,13 @@ fn check_room(state: &State) -> Result<(), Refusal> {
     }
 }
 
-fn movement(state: &State, cell: u32, quantity: u32, from: Bucket, to: Bucket) -> Movement {
+pub(super) fn movement(
+    state: &State,
+    cell: u32,
+    quantity: u32,
+    from: Bucket,
+    to: Bucket,
+) -> Movement {
     Movement { cell: CellNo::new(state.shard, cell), quantity, from, to, line: 0 }
 }
 
@@ -372,7 +373,7 @@ pub(crate) fn put_cell_entry(
     }
 }
 
-fn carry_out(state: &mut State, ctx: &mut Context<'_>, change: &StockChange) -> Applied {
+pub(super) fn carry_out(state: &mut State, ctx: &mut Context<'_>, change: &StockChange) -> Applied {
     let seq = ctx.section.seq();
     let out = &mut ctx.section.bytes;
     let at = begin(out, Kind::Stock, 0);
@@ -386,6 +387,10 @@ fn carry_out(state: &mut State, ctx: &mut Context<'_>, change: &StockChange) -> 
     out.put_u64(change.expected);
     if let Some(transfer) = change.transfer {
         out.put_u128(transfer.bits());
+    }
+    if change.operation == COUNT {
+        out.put_u16(change.breaks.len() as u16);
+        out.put_u16(0);
     }
     for index in &change.cells {
         let cell = state.cells.get_mut(*index);
@@ -401,6 +406,12 @@ fn carry_out(state: &mut State, ctx: &mut Context<'_>, change: &StockChange) -> 
     }
     if let Some((movement, _)) = &change.instruction {
         out.put_movement(movement);
+    }
+    for broken in &change.breaks {
+        out.put_u128(broken.order);
+        out.put_u16(broken.home);
+        out.put_u16(broken.line);
+        out.put_u32(broken.units);
     }
     end(out, at);
     for movement in &change.movements {

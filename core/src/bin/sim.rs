@@ -97,6 +97,8 @@ fn run_all(options: &Options) -> bool {
                 for (sum, count) in sum.refusals.iter_mut().zip(summary.refusals) {
                     *sum += count;
                 }
+                sum.broken += summary.broken;
+                sum.broken_elsewhere += summary.broken_elsewhere;
                 sum.trace_hash ^= summary.trace_hash;
             }
             Err(what) => {
@@ -119,8 +121,15 @@ fn run_all(options: &Options) -> bool {
     }
     println!(
         "{done} seeds, {failures} failed; {} steps, {} answers, {} accepted, {} crashes, {} opens, \
-         trace {:016x}",
-        sum.steps, sum.answers, sum.accepted, sum.crashes, sum.opens, sum.trace_hash
+         {} promises broken, {} of them elsewhere, trace {:016x}",
+        sum.steps,
+        sum.answers,
+        sum.accepted,
+        sum.crashes,
+        sum.opens,
+        sum.broken,
+        sum.broken_elsewhere,
+        sum.trace_hash
     );
     println!(
         "{} checkpoints, {} opens from one, {} look-ups, {} entries archived",

@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use crate::apply::cross::{settle_facts, undo};
 use crate::apply::expire::expire_due;
+use crate::apply::promise::break_one;
 use crate::apply::replay::evict_oldest;
 use crate::apply::{Applied, Context, Instruction, apply, refuse, sku};
 use crate::command::Command;
+use crate::count_flow::{CountMessage, Counting};
 use crate::domain::stock::Level;
 use crate::error::ErrorKind;
 use crate::id::OrderId;
@@ -20,7 +22,7 @@ use crate::shard::completion::{Completion, Ready};
 use crate::shard::section::{PROVISIONAL, Section, resolve};
 use crate::shard::stripes::Stripes;
 use crate::state::State;
-use crate::state::ahead::{AHEAD, Ahead};
+use crate::state::ahead::Ahead;
 use crate::time::Timestamp;
 use crate::view::{OrderView, SkuView};
 
@@ -39,6 +41,8 @@ pub(crate) struct Job {
 pub(crate) enum PeerMessage {
     /// A step of a basket over several shards.
     Flow(FlowMessage),
+    /// A step of a count that must break promises.
+    Count(CountMessage),
     /// Something that can't fail here.
     Instruct(Instruction),
 }
@@ -92,6 +96,15 @@ pub(crate) struct CellName {
     pub(crate) lot: u32,
 }
 
+/// What waits until a shard that holds still is free.
+#[derive(Debug)]
+enum Deferred {
+    /// A command, and whether the archive does not know its keys.
+    Command(Command, ReplyTo, bool),
+    /// What another shard says of a basket, which may make an order.
+    Vote(FlowMessage),
+}
+
 /// Counts of one shard, since the engine was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
@@ -110,6 +123,9 @@ pub(crate) struct Core {
     pub(crate) section: Section,
     messages: Vec<(u16, Instruction)>,
     flow: Flow<ReplyTo>,
+    counting: Counting<ReplyTo>,
+    /// What would change orders, and has to wait while this shard holds still for a count.
+    deferred: Vec<Deferred>,
     jobs: Vec<Option<OpenJob>>,
     free_jobs: Vec<u32>,
     now: Timestamp,
@@ -140,6 +156,8 @@ impl Core {
             section: Section::new(),
             messages: Vec::new(),
             flow: Flow::new(wait_ms),
+            counting: Counting::new(),
+            deferred: Vec::new(),
             jobs: Vec::new(),
             free_jobs: Vec::new(),
             now: Timestamp::ZERO,
@@ -166,6 +184,11 @@ impl Core {
     ///
     /// `base` is the seq of its first record, or [`PROVISIONAL`] if that is not known yet.
     pub(crate) fn begin(&mut self, base: u64, clock: Timestamp) {
+        if self.is_held() {
+            // Time stands still: what expires would change orders.
+            self.begin_without_expiry(base, self.state.now);
+            return;
+        }
         self.section.restart(base);
         let mut ctx = Context {
             now: clock,
@@ -198,9 +221,37 @@ impl Core {
         run(&mut self.state, &mut ctx, &mut self.flow)
     }
 
+    fn with_counting(
+        &mut self,
+        run: impl FnOnce(&mut State, &mut Context<'_>, &mut Counting<ReplyTo>),
+    ) {
+        let mut ctx = Context {
+            now: self.now,
+            section: &mut self.section,
+            messages: &mut self.messages,
+            peer_skus: &[],
+        };
+        run(&mut self.state, &mut ctx, &mut self.counting);
+    }
+
+    /// Returns whether this shard holds still for a count: it takes no commands.
+    pub(crate) fn is_held(&self) -> bool {
+        self.counting.is_held()
+    }
+
     /// Carries out what a peer says.
     pub(crate) fn receive(&mut self, message: PeerMessage) {
         match message {
+            PeerMessage::Flow(message @ FlowMessage::Vote(..)) if self.is_held() => {
+                self.deferred.push(Deferred::Vote(message));
+            }
+            PeerMessage::Count(message) => {
+                self.with_counting(|state, ctx, counting| counting.receive(state, ctx, message));
+            }
+            PeerMessage::Instruct(Instruction::Break(broken)) => {
+                let done = self.with(|state, ctx, _| break_one(state, ctx, &broken));
+                done.expect("an order that holds still is as it was found");
+            }
             PeerMessage::Flow(message) => {
                 self.with(|state, ctx, flow| flow.receive(state, ctx, message));
             }
@@ -254,15 +305,14 @@ impl Core {
             self.jobs.len() as u32 - 1
         };
         let mut ahead = std::mem::take(&mut self.ahead);
-        ahead.touch_commands(&self.state, &job.commands[..count.min(AHEAD)]);
-        let mut commands = job.commands.into_iter();
-        for at in 0..count {
-            if at % AHEAD == 0 && at > 0 {
-                let next = &commands.as_slice()[..(count - at).min(AHEAD)];
-                ahead.touch_commands(&self.state, next);
+        let mut at = 0;
+        while at < count {
+            let upto = at + ahead.touch_commands(&self.state, &job.commands[at..]);
+            for at in at..upto {
+                let reply_to = ReplyTo { job: slot, at: at as u32 };
+                self.command(&job.commands[at], reply_to, false);
             }
-            let Some(command) = commands.next() else { break };
-            self.command(command, ReplyTo { job: slot, at: at as u32 }, false);
+            at = upto;
         }
         self.ahead = ahead;
         if count == 0 {
@@ -271,29 +321,34 @@ impl Core {
     }
 
     /// Carries one command out; `checked` says that the archive does not know its keys.
-    pub(crate) fn command(&mut self, command: Command, reply_to: ReplyTo, checked: bool) {
-        if !checked && self.must_look_up(&command) {
-            self.look_up.push((command, reply_to));
+    pub(crate) fn command(&mut self, command: &Command, reply_to: ReplyTo, checked: bool) {
+        if self.is_held() {
+            self.deferred.push(Deferred::Command(command.clone(), reply_to, checked));
+            return;
+        }
+        if !checked && self.must_look_up(command) {
+            self.look_up.push((command.clone(), reply_to));
             return;
         }
         let multi = self.state.shard_count > 1;
         let key = command.key().map(crate::id::Key::bits);
-        let command = match key {
-            Some(key) if multi => match self.flow.join(command, key, reply_to) {
-                Some(command) => command,
-                None => return,
-            },
-            _ => command,
-        };
-        let outcome = self.with(|state, ctx, _| apply(state, ctx, &command));
+        if multi && key.is_some_and(|key| self.flow.join(command, key, reply_to)) {
+            return;
+        }
+        let outcome = self.with(|state, ctx, _| apply(state, ctx, command));
         match outcome {
             Applied::Basket => {
                 self.counts.cross_baskets += 1;
+                let command = command.clone();
                 self.with(|state, ctx, flow| flow.start(state, ctx, command, reply_to));
                 self.flow_answers();
             }
+            Applied::Promises => {
+                let Command::Count(count) = command else { unreachable!("only counts break") };
+                self.counting.start(*count, reply_to);
+            }
             outcome => {
-                let outcome = self.or_elsewhere(&command, outcome);
+                let outcome = self.or_elsewhere(command, outcome);
                 self.answer(reply_to, key, outcome);
             }
         }
@@ -347,7 +402,7 @@ impl Core {
                 self.answer(reply_to, Some(key), outcome);
             }
             for (command, reply_to) in std::mem::take(&mut self.flow.again) {
-                self.command(command, reply_to, true);
+                self.command(&command, reply_to, true);
             }
         }
     }
@@ -370,7 +425,7 @@ impl Core {
                 }
                 (Err(refusal), false, latest)
             }
-            Applied::Basket => unreachable!("a basket is answered by the flow"),
+            Applied::Basket | Applied::Promises => unreachable!("its flow answers"),
         };
         let slot = reply_to.job as usize;
         let job = self.jobs[slot].as_mut().expect("a job is open until it is answered");
@@ -404,25 +459,52 @@ impl Core {
 
     /// Lets parts that wait for tentative units try again, and collects the flow's answers.
     pub(crate) fn retry(&mut self) {
+        if !self.counting.is_idle() || !self.counting.answers.is_empty() {
+            self.count();
+        }
+        if self.is_held() {
+            // What was decided before it was held is answered in this section.
+            self.flow_answers();
+            return;
+        }
+        for deferred in std::mem::take(&mut self.deferred) {
+            match deferred {
+                Deferred::Command(command, reply_to, checked) => {
+                    self.command(&command, reply_to, checked);
+                }
+                Deferred::Vote(vote) => self.receive(PeerMessage::Flow(vote)),
+            }
+        }
         if self.flow.has_waiting() {
             self.with(|state, ctx, flow| flow.retry_parked(state, ctx));
         }
         self.flow_answers();
     }
 
-    /// Returns whether no basket is in flight here and none of another shard waits here.
+    /// Goes on with counts that must break promises.
+    fn count(&mut self) {
+        self.with_counting(|state, ctx, counting| counting.step(state, ctx));
+        for (key, reply_to, outcome) in std::mem::take(&mut self.counting.answers) {
+            self.answer(reply_to, Some(key), outcome);
+        }
+    }
+
+    /// Returns whether no basket is in flight here, none of another shard waits here, and no
+    /// count is under way.
     pub(crate) fn is_at_rest(&self) -> bool {
-        self.flow.is_idle() && self.state.taken.is_empty()
+        let counts = self.counting.is_idle() && self.deferred.is_empty();
+        counts && self.flow.is_idle() && self.state.taken.is_empty()
     }
 
     /// Returns whether a deadline may end something here.
     pub(crate) fn has_waiting(&self) -> bool {
-        self.flow.has_waiting()
+        self.flow.has_waiting() || !self.counting.is_idle()
     }
 
     /// Returns whether answers wait to leave.
     pub(crate) fn has_answers(&self) -> bool {
-        !self.ready.is_empty() || !self.views.is_empty() || !self.flow.outbox.is_empty()
+        let outbound = !self.flow.outbox.is_empty() || !self.counting.outbox.is_empty();
+        outbound || !self.ready.is_empty() || !self.views.is_empty()
     }
 
     /// Returns the time that the section is stamped with.
@@ -440,6 +522,12 @@ impl Core {
         // Behind the instructions: what a flow message allows must find them carried out.
         let flow = self.flow.outbox.drain(..);
         outbound.extend(flow.map(|(peer, m)| (peer, PeerMessage::Flow(m))));
+        for (peer, mut message) in self.counting.outbox.drain(..) {
+            if let CountMessage::Held(holdings) = &mut message {
+                holdings.iter_mut().for_each(|h| h.created_seq = resolve(h.created_seq, base));
+            }
+            outbound.push((peer, PeerMessage::Count(message)));
+        }
         self.resolve_open_jobs(base);
         let ready = self.ready.drain(..).map(|job| close(job, base));
         let mut ready: Vec<Ready> = ready.collect();

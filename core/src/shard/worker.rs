@@ -357,10 +357,12 @@ impl Worker {
             self.asked -= 1;
             match answer {
                 Some(answer) => self.core.answer_archived(&command, reply_to, answer),
-                None => self.core.command(command, reply_to, true),
+                None => self.core.command(&command, reply_to, true),
             }
         }
-        let takes = !cutting && handles.iter().all(|h| h.peers.len() < PEER_QUEUE_MAX);
+        let takes = !cutting
+            && !self.core.is_held()
+            && handles.iter().all(|h| h.peers.len() < PEER_QUEUE_MAX);
         while takes && self.core.section.bytes.len() < SECTION_BYTES_SOFT {
             let Some(input) = handle.pop() else { break };
             busy = true;

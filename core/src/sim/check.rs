@@ -237,14 +237,12 @@ pub(super) fn conserved(
 }
 
 fn is_that(state: &State, key: u128, command: &Command) -> bool {
-    let print = fingerprint_of(command);
+    let print = fingerprint::of(command);
     let makes_order = matches!(command, Command::Buy(_) | Command::Reserve(_));
     match state.lookup(key) {
-        Some(Known::Order(slot)) => {
-            makes_order && Some(state.orders.get(slot).fingerprint) == print
-        }
+        Some(Known::Order(slot)) => makes_order && state.orders.get(slot).fingerprint == print,
         Some(Known::Answered(slot)) => {
-            !makes_order && Some(state.answered.get(slot).fingerprint) == print
+            !makes_order && state.answered.get(slot).fingerprint == print
         }
         None => false,
     }
@@ -257,32 +255,12 @@ fn bring_in(command: &Command, wanted: &mut BTreeMap<u64, i128>) {
     match command {
         Command::Receive(receive) => add(receive.sku, receive.quantity.units().into()),
         Command::Adjust(a) => add(a.sku, i128::from(a.available) - i128::from(a.expected)),
+        Command::Count(c) => add(c.sku, i128::from(c.counted) - i128::from(c.expected)),
         Command::Import(import) => {
             import.lines.iter().for_each(|l| add(l.sku, l.quantity.units().into()));
         }
         _ => (),
     }
-}
-
-fn fingerprint_of(command: &Command) -> Option<u32> {
-    Some(match command {
-        Command::DefineSku(c) => fingerprint::of_define(c),
-        Command::Receive(c) => fingerprint::of_receive(c),
-        Command::Adjust(c) => fingerprint::of_adjust(c),
-        Command::Quarantine(c) => fingerprint::of_quarantine(c),
-        Command::TransferOut(c) => fingerprint::of_transfer_out(c),
-        Command::TransferIn(c) => fingerprint::of_transfer_in(c),
-        Command::Import(c) => fingerprint::of_import(c),
-        Command::Reserve(c) => fingerprint::of_reserve(c),
-        Command::Extend(c) => fingerprint::of_extend(c),
-        Command::Release(c) => fingerprint::of_release(c),
-        Command::Place(c) => fingerprint::of_place(c),
-        Command::Buy(c) => fingerprint::of_buy(c),
-        Command::Cancel(c) => fingerprint::of_cancel(c),
-        Command::Ship(c) => fingerprint::of_ship(c),
-        Command::Short(c) => fingerprint::of_short(c),
-        Command::Tick => return None,
-    })
 }
 
 /// Returns what a repetition of a key's command would be told.

@@ -29,6 +29,9 @@ pub(super) struct Refused {
 pub(super) struct History {
     changes: BTreeMap<SkuId, Vec<Change>>,
     orders: BTreeMap<u128, (u32, u64)>,
+    /// Promises that counts have broken, and those of orders at home in another shard.
+    pub(super) broken: u64,
+    pub(super) broken_elsewhere: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +74,11 @@ impl History {
     }
 
     fn add(&mut self, event: &Event) -> Result<(), String> {
+        if event.count.is_some() {
+            let elsewhere = event.instructions.iter().any(|m| m.to == Bucket::Adjust);
+            self.broken += 1;
+            self.broken_elsewhere += u64::from(elsewhere);
+        }
         if let Aggregate::Order(order) = event.aggregate
             && event.version > 0
         {

@@ -47,12 +47,15 @@ mod tests {
             sum.from_checkpoints += summary.from_checkpoints;
             sum.look_ups += summary.look_ups;
             sum.archived += summary.archived;
+            sum.broken += summary.broken;
+            sum.broken_elsewhere += summary.broken_elsewhere;
             let both = sum.refusals.iter_mut().zip(summary.refusals);
             both.for_each(|(sum, count)| *sum += count);
         }
         assert!(sum.crashes > count, "the runs meet crashes: {sum:?}");
         assert!(sum.checkpoints > count / 2 && sum.from_checkpoints > count, "{sum:?}");
         assert!(sum.archived > count && sum.look_ups > count / 10, "{sum:?}");
+        assert!(sum.broken_elsewhere > 0, "counts break promises of other shards: {sum:?}");
         // Those that need requests which meet: the model-based tests reach all others.
         for reject in [crate::Reject::Busy, crate::Reject::Contended] {
             let at = crate::Reject::ALL.iter().position(|known| *known == reject);

@@ -3,9 +3,9 @@
 
 use super::Random;
 use crate::command::{
-    Adjust, Buy, Cancel, Command, DefineSku, Extend, Fill, Import, ImportLine, Line, LinePrice,
-    LineQuantity, Place, Placement, Quarantine, Reason, Receive, Release, Reserve, Ship, Short,
-    SkuKind, TransferIn, TransferOut,
+    Adjust, Buy, Cancel, Command, Count, DefineSku, Extend, Fill, Import, ImportLine, Line,
+    LinePrice, LineQuantity, Place, Placement, Quarantine, Reason, Receive, Release, Reserve, Ship,
+    Short, SkuKind, TransferIn, TransferOut,
 };
 use crate::id::{CustomerId, Key, LocationId, LotId, OrderId, SkuId};
 use crate::money::{Currency, Money};
@@ -74,8 +74,9 @@ impl Workload {
             0..=1 => self.redefine(random),
             2..=13 => self.receive(random),
             14..=15 => self.import(random),
-            16..=18 => self.adjust(random),
-            19..=22 => self.quarantine(random),
+            16..=17 => self.adjust(random),
+            18..=20 => self.count(random),
+            21..=22 => self.quarantine(random),
             23..=26 => self.transfer_out(random),
             27..=31 => self.transfer_in(random),
             32..=54 => self.buy(random),
@@ -163,6 +164,18 @@ impl Workload {
             lot: lot(random),
             expected: random.below(5),
             available: random.below(6),
+        })
+    }
+
+    /// A count; the world fills in what the books say, so that most find it right.
+    fn count(&mut self, random: &mut Random) -> Command {
+        Command::Count(Count {
+            key: self.key(),
+            sku: self.sku(random),
+            location: location(random),
+            lot: lot(random),
+            expected: random.below(8),
+            counted: random.below(8),
         })
     }
 
@@ -365,6 +378,7 @@ fn set_key(command: &mut Command, key: Key) {
         Command::DefineSku(define) => define.key = key,
         Command::Receive(receive) => receive.key = key,
         Command::Adjust(adjust) => adjust.key = key,
+        Command::Count(count) => count.key = key,
         Command::Quarantine(quarantine) => quarantine.key = key,
         Command::TransferOut(transfer) => transfer.key = key,
         Command::TransferIn(transfer) => transfer.key = key,

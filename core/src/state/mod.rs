@@ -89,6 +89,8 @@ pub(crate) struct State {
     pub(crate) evicted: u64,
     /// Orders that are neither settled nor evicted.
     pub(crate) live_orders: u64,
+    /// Slots of the orders made since a search for promises began; `None` without one.
+    pub(crate) made: Option<Vec<u32>>,
     /// Buffers that `apply` uses again and again.
     pub(crate) scratch: crate::apply::Scratch,
 }
@@ -120,6 +122,7 @@ impl State {
             received: vec![0; peers],
             evicted: 0,
             live_orders: 0,
+            made: None,
             scratch: crate::apply::Scratch::default(),
         }
     }
@@ -186,6 +189,9 @@ impl State {
         let slot = self.orders.insert(order).expect("room for an order");
         self.index.insert(tag, IndexEntry::new(tag, slot)).expect("room in the index");
         self.live_orders += 1;
+        if let Some(made) = &mut self.made {
+            made.push(slot);
+        }
         slot
     }
 

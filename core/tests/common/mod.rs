@@ -2,8 +2,8 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part of this")]
 
 use onhand_core::{
-    Buy, Command, Currency, CustomerId, DefineSku, Engine, Fill, Key, Line, LocationId, LotId,
-    Money, OrderId, Placement, Quantity, Receive, Reply, Reserve, Ship, SkuId, SkuKind,
+    Buy, Command, Count, Currency, CustomerId, DefineSku, Engine, Fill, Key, Line, LocationId,
+    LotId, Money, OrderId, Placement, Quantity, Receive, Reply, Reserve, Ship, SkuId, SkuKind,
 };
 
 pub fn define(code: &str, limit: Option<u32>) -> Command {
@@ -33,6 +33,17 @@ pub fn receive(key: &str, code: &str, count: u32) -> Command {
         location: LocationId(1),
         lot: LotId(0),
         quantity: units(count),
+    })
+}
+
+pub fn count(key: &str, code: &str, expected: u64, counted: u64) -> Command {
+    Command::Count(Count {
+        key: Key::from_text(key),
+        sku: sku(code),
+        location: LocationId(1),
+        lot: LotId(0),
+        expected,
+        counted,
     })
 }
 

@@ -8,18 +8,21 @@
     reason = "each rule stands by itself, in the order of the documentation"
 )]
 
+mod count;
+mod settle;
 mod shape;
 mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use settle::Way;
 use shape::check_shape;
 
 use onhand_core::limits::{HARD_CAP_MS_MAX, IMPORT_LINES_MAX, LINES_MAX, TTL_MS_MAX};
 use onhand_core::{
-    Adjust, Buy, Command, DefineSku, Fill, Import, Line, LineQuantity, LocationId, Money, OrderId,
-    OrderStatus, OrderView, Placement, Quantity, Reason, Receipt, Reject, Reserve, SkuId, SkuKind,
-    StockView, TransferIn, TransferOut,
+    Adjust, Buy, Command, Count, DefineSku, Fill, Import, Line, LineQuantity, LocationId, Money,
+    OrderId, OrderStatus, OrderView, Placement, Quantity, Reason, Receipt, Reject, Reserve, SkuId,
+    SkuKind, StockView, TransferIn, TransferOut,
 };
 
 /// A cell: SKU, location, lot.
@@ -58,6 +61,8 @@ pub struct Part {
 pub struct Order {
     pub status: OrderStatus,
     pub was_reserved: bool,
+    /// How many orders were made before it.
+    pub made: usize,
     pub customer: u64,
     pub total: Money,
     pub version: u32,
@@ -81,7 +86,7 @@ pub struct Transfer {
 pub enum Expected {
     /// The first receipt again.
     Repeated,
-    /// Any of these rejects: those that apply in the first group of checks that finds any.
+    /// The first of these rejects in the order of precedence: those that apply.
     Refused(BTreeSet<Reject>),
     /// A new order, with the units granted by line and its total.
     Order {
@@ -149,6 +154,8 @@ pub struct Model {
     pub receipts: BTreeMap<u128, Receipt>,
     /// Units that came in less those that went out by a count, by SKU.
     pub brought_in: BTreeMap<SkuId, i128>,
+    /// Broken reservations, commitments, and those of them that were kits.
+    pub broken: (u64, u64, u64),
 }
 
 impl Model {
@@ -182,11 +189,11 @@ impl Model {
     }
 
     fn carry_out(&mut self, command: &Command) -> Checked<Expected> {
-        check_shape(command)?;
+        check_shape(command).map_err(|shape| self.with_lookups(command, shape))?;
         if let Some(key) = command.key() {
             match self.answered.get(&key.bits()) {
                 Some(before) if before == command => return Ok(Expected::Repeated),
-                Some(_) => return reject(Reject::IdempotencyKeyReused),
+                Some(_) => return Err(self.reused(command)),
                 None => (),
             }
         }
@@ -200,6 +207,7 @@ impl Model {
             }
             Command::Import(import) => self.import(import).map(|()| stock),
             Command::Adjust(adjust) => self.adjust(adjust).map(|()| stock),
+            Command::Count(count) => self.count(count).map(|()| stock),
             Command::Quarantine(c) => {
                 self.check_cell(&[(c.sku, c.location)])?;
                 let key = (c.sku, c.location.0, c.lot.0);
@@ -223,6 +231,25 @@ impl Model {
             Command::Tick => Ok(Expected::Tick),
             _ => unreachable!("the model knows every command"),
         }
+    }
+
+    /// A key that was used, and what else is wrong with the command.
+    fn reused(&self, command: &Command) -> BTreeSet<Reject> {
+        self.with_lookups(command, BTreeSet::from([Reject::IdempotencyKeyReused]))
+    }
+
+    /// Adds what the catalogue says against a basket: a kit too large goes before a used key.
+    fn with_lookups(&self, command: &Command, mut rejects: BTreeSet<Reject>) -> BTreeSet<Reject> {
+        let basket = match command {
+            Command::Buy(buy) => of_buy(buy),
+            Command::Reserve(reserve) => of_reserve(reserve),
+            _ => return rejects,
+        };
+        if !rejects.contains(&Reject::LineCount) {
+            let wants = self.wants(basket.lines);
+            rejects.extend(self.check_lookups(&basket, &wants).err().unwrap_or_default());
+        }
+        rejects
     }
 
     fn is_kit(&self, sku: SkuId) -> bool {
@@ -395,16 +422,8 @@ impl Model {
         let currency = self.skus[&basket.lines[0].sku].0.price.currency();
         let asked: Vec<u32> = basket.lines.iter().map(|l| l.quantity.units()).collect();
         let whole = self.total(basket.lines, &asked);
-        if whole > i128::from(Money::MINOR_MAX) {
-            return reject(Reject::AmountInvalid);
-        }
-        if let Some(expected) = basket.expected_total {
-            if expected.currency() != currency {
-                return reject(Reject::CurrencyMismatch);
-            }
-            if i128::from(expected.minor()) != whole {
-                return reject(Reject::PriceChanged);
-            }
+        if basket.expected_total.is_some_and(|t| i128::from(t.minor()) != whole) {
+            return reject(Reject::PriceChanged);
         }
         for want in &wants {
             let Some(limit) = self.skus[&want.sku].0.limit else { continue };
@@ -436,8 +455,14 @@ impl Model {
                 }
             }
         }
+        currencies.extend(basket.expected_total.map(Money::currency));
         if currencies.len() > 1 {
             rejects.insert(Reject::CurrencyMismatch);
+        }
+        let asked: Vec<u32> = basket.lines.iter().map(|l| l.quantity.units()).collect();
+        let whole = !asked.contains(&0) && !rejects.contains(&Reject::SkuUnknown);
+        if whole && self.total(basket.lines, &asked) > i128::from(Money::MINOR_MAX) {
+            rejects.insert(Reject::AmountInvalid);
         }
         for want in wants {
             let (define, _) = &self.skus[&want.sku];
@@ -585,6 +610,7 @@ impl Model {
         let order = Order {
             status: *status,
             was_reserved: basket.times.is_some(),
+            made: self.orders.len(),
             customer: basket.customer,
             total: *total,
             version: 1,
@@ -649,7 +675,7 @@ impl Model {
             part.reserved = 0;
         }
         for line in &mut order.lines {
-            line.cancelled = line.asked;
+            line.cancelled = line.asked - line.short;
         }
         order.status = status;
         order.version += 1;
@@ -676,78 +702,6 @@ impl Model {
         order.status = OrderStatus::Placed;
         order.version += 1;
         Ok(Expected::Change { status: order.status, version: order.version, deadline: 0 })
-    }
-
-    fn committed(&self, order: &Order, line: usize) -> u32 {
-        let held = |(sku, per): (SkuId, u32)| {
-            let parts = order.parts.iter().filter(|p| p.line == line && p.cell.0 == sku);
-            parts.map(|p| p.committed).sum::<u32>() / per
-        };
-        self.components(order.lines[line].sku).into_iter().map(held).min().unwrap_or(0)
-    }
-
-    fn move_on(
-        &mut self,
-        id: OrderId,
-        lines: &[LineQuantity],
-        version: Option<u32>,
-        way: Way,
-    ) -> Checked<Expected> {
-        let Some(order) = self.orders.get(&id) else { return reject(Reject::OrderUnknown) };
-        if order.status != OrderStatus::Placed {
-            return reject(Reject::StateConflict);
-        }
-        if version.is_some_and(|v| v != order.version) {
-            return reject(Reject::StaleVersion);
-        }
-        let mut after = order.clone();
-        let mut moved: Vec<(CellKey, u32)> = Vec::new();
-        let all = (0..order.lines.len()).map(|at| (at, self.committed(order, at)));
-        let wishes: Vec<(usize, u32)> = if lines.is_empty() {
-            all.collect()
-        } else {
-            lines.iter().map(|l| (l.line.into(), l.quantity.units())).collect()
-        };
-        for (at, units) in wishes {
-            if at >= after.lines.len() || units > self.committed(&after, at) {
-                return reject(Reject::OverCommitted);
-            }
-            for (sku, per) in self.components(after.lines[at].sku) {
-                let mut left = units * per;
-                for part in after.parts.iter_mut().filter(|p| p.line == at && p.cell.0 == sku) {
-                    let take = part.committed.min(left);
-                    part.committed -= take;
-                    left -= take;
-                    moved.push((part.cell, take));
-                }
-            }
-            let line = &mut after.lines[at];
-            match way {
-                Way::Available => line.cancelled += units,
-                Way::Shipped => line.shipped += units,
-                Way::Missing => line.short += units,
-            }
-        }
-        for (key, units) in moved {
-            let units = u64::from(units);
-            let cell = self.cells.get_mut(&key).expect("a part is in a cell");
-            cell.committed -= units;
-            match way {
-                Way::Available => cell.available += units,
-                Way::Shipped => cell.shipped += units,
-                Way::Missing => {
-                    *cell.unavailable.entry(Reason::Missing as u8).or_default() += units;
-                }
-            }
-        }
-        after.version += 1;
-        if after.parts.iter().all(|p| p.committed == 0) {
-            let shipped = after.lines.iter().any(|l| l.shipped > 0);
-            after.status = if shipped { OrderStatus::Completed } else { OrderStatus::Cancelled };
-        }
-        let (status, version) = (after.status, after.version);
-        self.orders.insert(id, after);
-        Ok(Expected::Change { status, version, deadline: 0 })
     }
 }
 
@@ -782,12 +736,4 @@ fn of_reserve(reserve: &Reserve) -> Basket<'_> {
         expected_total: reserve.expected_total,
         times: Some((reserve.ttl_ms, reserve.hard_cap_ms)),
     }
-}
-
-/// Where committed units go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    Available,
-    Shipped,
-    Missing,
 }

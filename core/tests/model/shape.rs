@@ -27,6 +27,12 @@ pub(super) fn check_shape(command: &Command) -> Checked {
                 rejects.insert(Reject::QuantityInvalid);
             }
         }
+        Command::Count(c) => {
+            let most = u64::from(Quantity::MAX.units());
+            if c.counted > 1 << 53 || c.counted.abs_diff(c.expected) > most {
+                rejects.insert(Reject::QuantityInvalid);
+            }
+        }
         Command::Cancel(c) => c.lines.iter().for_each(|l| positive(l.quantity)),
         Command::Ship(c) => c.lines.iter().for_each(|l| positive(l.quantity)),
         Command::Short(c) => {

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::bucket::Bucket;
 use crate::failure::{Check, broken, demand};
 use crate::fast_hash::FastMap;
-use crate::record::{CELL_ANY, Movement, Movements};
+use crate::record::{Broken, CELL_ANY, Movement, Movements};
 use crate::state::Place;
 
 /// Why a peer is told to do something.
@@ -36,6 +36,15 @@ impl Instruction {
     }
 }
 
+/// What a count tells the home of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Telling {
+    /// Key of the count.
+    pub(crate) count: u128,
+    pub(crate) cell: u32,
+    pub(crate) broken: Broken,
+}
+
 /// Open instructions from one shard to one peer, oldest first.
 #[derive(Debug, Default)]
 struct Lane {
@@ -61,6 +70,9 @@ pub(crate) struct Tentative {
 pub(crate) struct InFlight {
     shards: usize,
     lanes: Vec<Lane>,
+    /// Breaks that counts of one shard have told the home of an order, oldest first.
+    breaks: Vec<VecDeque<Telling>>,
+    pub(crate) breaks_open: usize,
     pub(crate) open: usize,
     pub(crate) tentatives: FastMap<(u128, u16), Tentative>,
 }
@@ -69,7 +81,8 @@ impl InFlight {
     pub(crate) fn new(shards: u16) -> Self {
         let shards = shards as usize;
         let lanes = (0..shards * shards).map(|_| Lane::default()).collect();
-        Self { shards, lanes, open: 0, tentatives: FastMap::default() }
+        let breaks = (0..shards * shards).map(|_| VecDeque::new()).collect();
+        Self { shards, lanes, breaks, breaks_open: 0, open: 0, tentatives: FastMap::default() }
     }
 
     /// Numbers and keeps the instructions of one record, one for each peer named in them.
@@ -106,6 +119,28 @@ impl InFlight {
             self.open += 1;
         }
         Ok(())
+    }
+
+    /// Keeps what a count tells the home of an order.
+    pub(crate) fn tell_break(&mut self, place: Place, told: Telling) -> Check {
+        let home = told.broken.home;
+        demand!(
+            (home as usize) < self.shards,
+            "V2",
+            "count breaks a promise of shard {home} of {} shards",
+            self.shards
+        );
+        self.breaks[place.shard as usize * self.shards + home as usize].push_back(told);
+        self.breaks_open += 1;
+        Ok(())
+    }
+
+    /// Takes the oldest break that a cell's shard has told an order's home.
+    pub(crate) fn next_break(&mut self, teller: u16, home: u16) -> Option<Telling> {
+        let lane = self.breaks.get_mut(teller as usize * self.shards + home as usize)?;
+        let told = lane.pop_front()?;
+        self.breaks_open -= 1;
+        Some(told)
     }
 
     /// Takes the oldest open instruction from `home` to `peer`; it must be this one.

@@ -92,6 +92,8 @@ pub(crate) struct Holding {
 pub(crate) struct Order {
     pub(crate) home: u16,
     pub(crate) placed: bool,
+    /// Seq of the record that made it: its age.
+    pub(crate) created_seq: u64,
     pub(crate) version: u32,
     pub(crate) last_seq: u64,
     pub(crate) customer: u64,
@@ -100,6 +102,17 @@ pub(crate) struct Order {
     pub(crate) lines: Few<Line>,
     /// Ascending by line and cell.
     pub(crate) holdings: Few<Holding>,
+}
+
+/// Units of a cell that a line of an order holds; ascending in the order of being broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Promise {
+    pub(crate) placed: bool,
+    age: std::cmp::Reverse<u64>,
+    pub(crate) line: std::cmp::Reverse<u16>,
+    pub(crate) order: u128,
+    pub(crate) home: u16,
+    pub(crate) units: u64,
 }
 
 /// All live orders and the deadlines of each shard's reservations.
@@ -164,6 +177,25 @@ impl Orders {
             self.deadlines[shard as usize].pop();
         }
         Ok(())
+    }
+
+    /// Returns what orders hold of a cell: reservations before commitments, the newest first.
+    pub(crate) fn promises(&self, cell: u32) -> Vec<Promise> {
+        let mut promises = Vec::new();
+        #[expect(clippy::iter_over_hash_type, reason = "they are sorted below")]
+        for (id, order) in &self.live {
+            let of_cell = order.holdings.as_slice().iter().filter(|h| h.cell == cell);
+            promises.extend(of_cell.filter(|h| h.units > 0).map(|holding| Promise {
+                placed: order.placed,
+                age: std::cmp::Reverse(order.created_seq),
+                line: std::cmp::Reverse(holding.line),
+                order: *id,
+                home: order.home,
+                units: holding.units,
+            }));
+        }
+        promises.sort_unstable();
+        promises
     }
 
     /// Counts a SKU's units by customer over the live orders, when its limit starts.

@@ -11,7 +11,7 @@ pub(crate) const LINES_MAX: usize = 512;
 /// Index that stands for a cell which the peer chooses.
 pub(crate) const CELL_ANY: u32 = 0x00FF_FFFF;
 /// Names of the record kinds; the index is the kind.
-pub(crate) const KIND_NAMES: [&str; 17] = [
+pub(crate) const KIND_NAMES: [&str; 18] = [
     "",
     "OPEN",
     "DEFINE_SKU",
@@ -29,6 +29,7 @@ pub(crate) const KIND_NAMES: [&str; 17] = [
     "SETTLE",
     "EVICT",
     "REFUSED",
+    "BREAK",
 ];
 
 pub(crate) const OPEN: u8 = 1;
@@ -47,6 +48,7 @@ pub(crate) const TAKE: u8 = 13;
 pub(crate) const SETTLE: u8 = 14;
 pub(crate) const EVICT: u8 = 15;
 pub(crate) const REFUSED: u8 = 16;
+pub(crate) const BREAK: u8 = 17;
 
 /// Units that go from one bucket to another in one cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,6 +169,45 @@ pub(crate) const UNQUARANTINE: u8 = 4;
 pub(crate) const TRANSFER_OUT: u8 = 5;
 pub(crate) const TRANSFER_IN: u8 = 6;
 pub(crate) const IMPORT: u8 = 7;
+pub(crate) const COUNT: u8 = 8;
+
+/// A promise that a count breaks: units of the counted cell that a line of an order loses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Broken {
+    pub(crate) order: u128,
+    pub(crate) home: u16,
+    pub(crate) line: u16,
+    pub(crate) units: u32,
+}
+
+/// Breaks of a STOCK record, 24 bytes each.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Breaks<'a>(&'a [u8]);
+
+impl Breaks<'_> {
+    /// Returns how many there are.
+    pub(crate) const fn len(&self) -> usize {
+        self.0.len() / 24
+    }
+
+    /// Reads each with its checks.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Check<Broken>> {
+        self.0.chunks_exact(24).map(|bytes| {
+            let units = u32_at(bytes, 20);
+            demand!(
+                (1..=QUANTITY_MAX).contains(&units),
+                "I13",
+                "units of a break are {units}, outside 1..={QUANTITY_MAX}"
+            );
+            Ok(Broken {
+                order: u128_at(bytes, 0),
+                home: u16_at(bytes, 16),
+                line: u16_at(bytes, 18),
+                units,
+            })
+        })
+    }
+}
 
 /// `STOCK`.
 #[derive(Debug)]
@@ -175,13 +216,16 @@ pub(crate) struct StockRecord<'a> {
     pub(crate) sku: u32,
     pub(crate) operation: u8,
     pub(crate) reason: u8,
-    /// Adjust: available units expected; transfer out: the destination location.
+    /// Adjust: available units expected; count: units fit for sale expected; transfer out: the
+    /// destination location.
     pub(crate) expected: u64,
     /// Transfer in: key of the transfer-out record; else 0.
     pub(crate) transfer: u128,
     pub(crate) entries: CellEntries<'a>,
     pub(crate) movements: Movements<'a>,
     pub(crate) instructions: Movements<'a>,
+    /// Count only: the promises that it breaks.
+    pub(crate) breaks: Breaks<'a>,
 }
 
 /// `BUY` or `RESERVE`.
@@ -227,7 +271,7 @@ impl Basket<'_> {
     }
 }
 
-/// `PLACE` to `EXPIRE`.
+/// `PLACE` to `EXPIRE`, and `BREAK`.
 #[derive(Debug)]
 pub(crate) struct FollowUp<'a> {
     pub(crate) kind: u8,
@@ -377,12 +421,12 @@ impl<'a> Record<'a> {
             DEFINE_SKU => Self::read_define(bytes),
             STOCK => Self::read_stock(bytes),
             BUY | RESERVE => Self::read_basket(bytes),
-            PLACE..=EXPIRE => Self::read_follow_up(bytes),
+            PLACE..=EXPIRE | BREAK => Self::read_follow_up(bytes),
             TAKE => Self::read_take(bytes),
             SETTLE => Self::read_settle(bytes),
             EVICT => Self::read_evict(bytes),
             REFUSED => Self::read_refused(bytes),
-            _ => Err(broken("I13", format!("record kind is {kind}, outside 1..=16"))),
+            _ => Err(broken("I13", format!("record kind is {kind}, outside 1..=17"))),
         }
     }
 
@@ -431,15 +475,23 @@ impl<'a> Record<'a> {
         let mut rest = Cutter { bytes, at: 40 };
         let transfer = rest.cut(usize::from(bytes[28] == TRANSFER_IN), 16)?;
         let transfer = if transfer.is_empty() { 0 } else { u128_at(transfer, 0) };
+        let counted = rest.cut(usize::from(bytes[28] == COUNT), 4)?;
+        let broken = if counted.is_empty() { 0 } else { u16_at(counted, 0) };
+        demand!(
+            counted.is_empty() || u16_at(counted, 2) == 0,
+            "I13",
+            "reserved bytes 42 to 43 of a count are not zero"
+        );
         let entries = CellEntries(rest.cut(u16_at(bytes, 4) as usize, 20)?);
         let movements = Movements(rest.cut(u16_at(bytes, 6) as usize, 12)?);
         let instructions = Movements(rest.cut(u16_at(bytes, 30) as usize, 12)?);
+        let breaks = Breaks(rest.cut(broken as usize, 24)?);
         rest.end()?;
         let (operation, reason) = (bytes[28], bytes[29]);
         demand!(
-            (1..=7).contains(&operation),
+            (1..=8).contains(&operation),
             "I13",
-            "operation of a STOCK record is {operation}, outside 1..=7"
+            "operation of a STOCK record is {operation}, outside 1..=8"
         );
         let set_aside = operation == 3 || operation == 4;
         demand!(
@@ -449,7 +501,7 @@ impl<'a> Record<'a> {
         );
         let expected = u64_at(bytes, 32);
         let fits = match operation {
-            ADJUST => true,
+            ADJUST | COUNT => true,
             TRANSFER_OUT => expected != 0 && u32::try_from(expected).is_ok(),
             _ => expected == 0,
         };
@@ -464,6 +516,7 @@ impl<'a> Record<'a> {
             entries,
             movements,
             instructions,
+            breaks,
         }))
     }
 
@@ -613,6 +666,9 @@ impl<'a> Record<'a> {
         };
         for list in [first, second].into_iter().flatten() {
             list.iter().try_for_each(|movement| movement.map(|_| ()))?;
+        }
+        if let Self::Stock(record) = self {
+            record.breaks.iter().try_for_each(|broken| broken.map(|_| ()))?;
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use crate::instruct::InFlight;
 use crate::keys::KeySpool;
 use crate::limits::LimitCounts;
 use crate::order::Orders;
-use crate::record::{EXPIRE, KIND_NAMES, OPEN, Record};
+use crate::record::{BREAK, EXPIRE, KIND_NAMES, OPEN, Record};
 use crate::rules::basket::Gathered;
 use crate::stock::Stock;
 
@@ -119,6 +119,7 @@ impl State {
             Record::Define(record) => self.define(place, &record, bytes)?,
             Record::Stock(record) => self.stock(place, &record)?,
             Record::Basket(record) => self.basket(place, &record)?,
+            Record::FollowUp(record) if kind == BREAK => self.break_promise(place, &record)?,
             Record::FollowUp(record) => self.follow_up(place, &record)?,
             Record::Take(record) => self.take(place, &record)?,
             Record::Settle(record) => self.settle(place, &record)?,
@@ -152,6 +153,8 @@ impl State {
         let (tentative, open) = (self.stock.tentative, self.in_flight.open);
         demand!(tentative == 0, "V5", "{tentative} units are tentative at a clean close");
         demand!(open == 0, "V5", "{open} instructions are open at a clean close");
+        let breaks = self.in_flight.breaks_open;
+        demand!(breaks == 0, "V5", "{breaks} broken promises have not reached their orders");
         let copies = self.catalog.pending_copies();
         demand!(
             copies == 0,

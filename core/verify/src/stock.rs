@@ -232,6 +232,11 @@ impl Stock {
 }
 
 impl Cell {
+    /// Returns the units that may be promised or are: `A + T + R + C`.
+    pub(crate) fn fit_for_sale(&self) -> u64 {
+        self.units[..4].iter().sum()
+    }
+
     /// Checks `O = A + T + R + C + sum(U)` and `R + C + T <= O - sum(U)`.
     pub(crate) fn check(&self, number: u32) -> Check {
         let [available, tentative, reserved, committed, u0, u1, u2, u3, u4, _] = self.units;

@@ -234,3 +234,62 @@ fn false_sold_out_is_found() {
     });
     check(&wrong, "I17", "asked 2 is not above available 2 + tentative 0");
 }
+
+/// Goal: what a count does not find is taken from available units, then from the newest
+/// reservation, then from the newest commitment; each is told its order.
+#[test]
+fn counts_break_the_newest_promises_first() {
+    let history = || {
+        let mut shop = Shop::open(2);
+        let sku = shop.define("S", 100, 0, &[]);
+        let cell = shop.receive(0, sku, 10, 14);
+        let old = shop.basket(0, 7, &[line(sku, 3)], (0, 0), None).unwrap();
+        let new = shop.basket(1, 7, &[line(sku, 3)], (0, 0), None).unwrap();
+        let cart = shop.basket(1, 8, &[line(sku, 3)], (0, 0), Some((9_000, 9_000))).unwrap();
+        let late = shop.basket(0, 8, &[line(sku, 3)], (0, 0), Some((9_000, 9_000))).unwrap();
+        (shop, cell, [old, new, cart, late])
+    };
+    let (mut shop, cell, [old, new, cart, late]) = history();
+    shop.count(cell, 10);
+    assert!(!shop.orders.contains_key(&cart) && !shop.orders.contains_key(&late));
+    assert_eq!(shop.orders[&new].holdings, [(0, cell, 1)]);
+    assert_eq!(shop.orders[&old].holdings, [(0, cell, 3)]);
+    let journal = shop.close(1 << 15);
+    assert_eq!(found(&journal), None);
+    let older_first = change(journal.clone(), |body| match body {
+        Body::Stock(record) if record.operation == 8 => record.breaks[2].order = old,
+        Body::FollowUp(record) if record.kind == 17 && record.order == new => record.order = old,
+        _ => (),
+    });
+    check(&older_first, "V7", "the promise whose turn it is");
+    let told_late = change(journal, |body| {
+        if let Body::Stock(record) = body
+            && record.operation == 8
+        {
+            record.breaks.truncate(1);
+        }
+    });
+    check(&told_late, "V7", "the oldest that shard 1 was told is None");
+}
+
+/// Goal: half a kit that is lost breaks the kit; what is left of it is available again.
+#[test]
+fn lost_units_break_whole_kits() {
+    let mut shop = Shop::open(1);
+    let (one, two) = (shop.define("ONE", 1, 0, &[]), shop.define("TWO", 1, 0, &[]));
+    let kit = shop.define("KIT", 100, 0, &[(one, 2), (two, 1)]);
+    let cell = shop.receive(0, one, 10, 6);
+    let other = shop.receive(0, two, 10, 3);
+    shop.basket(0, 7, &[line(kit, 3)], (0, 0), None).unwrap();
+    shop.count(cell, 3);
+    assert_eq!((shop.units(cell, 0), shop.units(cell, 3)), (1, 2));
+    assert_eq!((shop.units(other, 0), shop.units(other, 3)), (2, 1));
+    let journal = shop.close(1 << 15);
+    assert_eq!(found(&journal), None);
+    let half = change(journal, |body| {
+        if let Body::FollowUp(record) = body {
+            record.movements.pop();
+        }
+    });
+    check(&half, "I4", "0 units of component SKU index 1 are not 2 kits of 1 each");
+}

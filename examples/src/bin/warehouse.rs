@@ -1,8 +1,8 @@
 //! Stock that is counted, set aside and sent to another location; each step is a movement.
 
 use onhand_core::{
-    Adjust, Command, Engine, Key, LocationId, LotId, Quarantine, Reason, SkuId, TransferIn,
-    TransferOut,
+    Adjust, Buy, Command, Count, CustomerId, Engine, Key, Line, LocationId, LotId, Quarantine,
+    Reason, SkuId, TransferIn, TransferOut,
 };
 use onhand_examples::{Outcome, accept, define, goods, stock, units};
 
@@ -45,6 +45,23 @@ fn main() -> Outcome {
     let (key, quantity) = (Key::from_text("truck 4, unloaded"), units(5));
     accept(&engine, Command::TransferIn(TransferIn { key, transfer, sku, from: NORTH, quantity }))?;
     show(&engine, "arrived", sku);
+
+    // A count of promised units too: what is missing is taken from available units first, then
+    // from the newest order.
+    for (order, count) in [("first", 2), ("second", 3)] {
+        let line = Line::new(sku, units(count)).at(SOUTH);
+        let buy = Buy::one(Key::from_text(order), CustomerId::NONE, line);
+        accept(&engine, Command::Buy(buy))?;
+    }
+    let (key, location, lot) = (Key::from_text("count 3"), SOUTH, LOT);
+    let count = Count { key, sku, location, lot, expected: 5, counted: 4 };
+    accept(&engine, Command::Count(count))?;
+    for order in ["first", "second"] {
+        let view = engine.order(Key::from_text(order).into())?.ok_or("it was made")?;
+        for line in view.lines {
+            println!("{order} order: committed {}, short {}", line.committed, line.short);
+        }
+    }
     engine.close()?;
     Ok(())
 }

@@ -169,7 +169,7 @@ fn write_facts(out: &mut Writer, facts: &Facts) {
     out.number("asked", asked);
     out.number("found", found);
     match reject {
-        Reject::SoldOut | Reject::PartialOnly | Reject::Contended | Reject::StaleCount => {
+        Reject::SoldOut | Reject::PartialOnly | Reject::Contended => {
             out.number("available", found);
         }
         Reject::LimitReached => out.number("limit_left", found),
@@ -193,7 +193,7 @@ fn explain(refusal: &Refusal, sku: Option<&str>) -> String {
             format!("{found} more units of {of} are allowed to this customer; {asked} asked")
         }
         Reject::StaleVersion => format!("the order has version {found}, {asked} was expected"),
-        Reject::StaleCount => format!("{found} units are available, {asked} were expected"),
+        Reject::StaleCount => format!("the books have {found} units, {asked} were expected"),
         Reject::StockShort => format!("{found} units are in this cell, {asked} are to be moved"),
         Reject::OverCommitted => {
             format!("line {line} has {found} committed units, {asked} were named")

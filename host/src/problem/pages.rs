@@ -130,8 +130,8 @@ pub const PAGES: &[Page] = &[
         503,
         Later,
         "A table is full",
-        "The engine has as many SKUs, cells, live orders or changes of one order as it can hold.",
-        "Nothing was done. The operator can archive settled orders or start an engine with more shards.",
+        "The engine has as many SKUs, cells, live orders or changes of one order as it can hold, or a count would break more promises than one record can hold.",
+        "Nothing was done. The operator can archive settled orders or start an engine with more shards; a count goes in steps, each to a lower number.",
     ),
     entry(
         "contended",
@@ -330,7 +330,7 @@ pub const PAGES: &[Page] = &[
         410,
         Never,
         "The reservation is gone",
-        "The deadline of the reservation has passed, or it was given up; its units are for sale again.",
+        "The deadline of the reservation has passed, or it was given up and its units are for sale again, or a count did not find them.",
         "Reserve again with a new key.",
     ),
     entry(
@@ -386,8 +386,8 @@ pub const PAGES: &[Page] = &[
         409,
         Never,
         "The count has changed",
-        "The available units are not what the adjustment expected: someone sold, received or counted in between.",
-        "Read the stock, and adjust with what you see now as expected.",
+        "The books have other units in this cell than the adjustment or count expected: available ones for an adjustment; available, reserved and committed ones together for a count.",
+        "Nothing was done. Look at what happened in between, count again if need be, and send what the books have now as expected: found tells it.",
     ),
     entry(
         "stale_version",

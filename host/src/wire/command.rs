@@ -5,10 +5,10 @@
 
 use onhand_core::limits::{HARD_CAP_MS_MAX, IMPORT_LINES_MAX, LINES_MAX, TTL_MS_MAX};
 use onhand_core::{
-    Adjust, Buy, Cancel, Command, Currency, CustomerId, DefineSku, Extend, Fill, ImportLine, Key,
-    Line, LinePrice, LineQuantity, Lines, LocationId, LotId, Money, OrderId, Place as PlaceOrder,
-    Placement, Quantity, Quarantine, Reason, Receive, Release, Reserve, Ship, Short, SkuId,
-    SkuKind, TransferIn, TransferOut, limits::KIT_COMPONENTS_MAX,
+    Adjust, Buy, Cancel, Command, Count, Currency, CustomerId, DefineSku, Extend, Fill, ImportLine,
+    Key, Line, LinePrice, LineQuantity, Lines, LocationId, LotId, Money, OrderId,
+    Place as PlaceOrder, Placement, Quantity, Quarantine, Reason, Receive, Release, Reserve, Ship,
+    Short, SkuId, SkuKind, TransferIn, TransferOut, limits::KIT_COMPONENTS_MAX,
 };
 
 use super::field::{self, Members, Place, shorten};
@@ -33,6 +33,7 @@ pub(crate) enum Op {
     Define,
     Receive,
     Adjust,
+    Count,
     Quarantine,
     Unquarantine,
     TransferOut,
@@ -52,6 +53,7 @@ pub(crate) const OPS: &[(&str, Op)] = &[
     ("define", Op::Define),
     ("receive", Op::Receive),
     ("adjust", Op::Adjust),
+    ("count", Op::Count),
     ("quarantine", Op::Quarantine),
     ("unquarantine", Op::Unquarantine),
     ("transfer_out", Op::TransferOut),
@@ -70,6 +72,7 @@ pub(crate) const OPS: &[(&str, Op)] = &[
 pub(crate) const MOVEMENTS: &[(&str, Op)] = &[
     ("receive", Op::Receive),
     ("adjust", Op::Adjust),
+    ("count", Op::Count),
     ("quarantine", Op::Quarantine),
     ("unquarantine", Op::Unquarantine),
     ("transfer_out", Op::TransferOut),
@@ -97,7 +100,9 @@ pub(crate) fn decode(
 ) -> Result<Command, Problem> {
     match op {
         Op::Define => define(key, target, node, place),
-        Op::Receive | Op::Adjust | Op::Quarantine | Op::Unquarantine => stock(op, key, node, place),
+        Op::Receive | Op::Adjust | Op::Count | Op::Quarantine | Op::Unquarantine => {
+            stock(op, key, node, place)
+        }
         Op::TransferOut | Op::TransferIn => transfer(op, key, node, place),
         Op::Reserve => reserve(key, node, place),
         Op::Buy => buy(key, node, place),
@@ -127,21 +132,15 @@ pub(crate) fn movement(key: Key, node: &Node<'_>) -> Result<(Command, &'static s
 pub(crate) fn import(node: &Node<'_>) -> Result<Vec<ImportLine>, Problem> {
     let members = Members::open(node, &Place::Root, &["lines"])?;
     let at = members.at("lines");
-    let nodes = members.list("lines", IMPORT_LINES_MAX)?;
-    if nodes.is_empty() {
+    let known = &["sku", "location", "lot", "quantity"];
+    let lines = members.objects("lines", IMPORT_LINES_MAX, known, |line| {
+        let (sku, location, lot) = cell(line)?;
+        Ok(ImportLine { sku, location, lot, quantity: quantity(line, "quantity")? })
+    })?;
+    if lines.is_empty() {
         return Err(at.invalid(format!("must have 1 to {IMPORT_LINES_MAX} entries, has none")));
     }
-    let line = |(index, node): (usize, &Node<'_>)| {
-        let at = Place::Entry(&at, index);
-        let members = Members::open(node, &at, &["sku", "location", "lot", "quantity"])?;
-        Ok(ImportLine {
-            sku: sku(&members, "sku")?,
-            location: location(&members, "location")?,
-            lot: lot(&members)?,
-            quantity: quantity(&members, "quantity")?,
-        })
-    };
-    nodes.iter().enumerate().map(line).collect()
+    Ok(lines)
 }
 
 /// Returns the code of the SKU that a line of a basket, or the command itself, names.
@@ -199,6 +198,11 @@ fn location(members: &Members<'_, '_, '_>, name: &'static str) -> Result<Locatio
 fn lot(members: &Members<'_, '_, '_>) -> Result<LotId, Problem> {
     let lot = members.integer_or_none("lot", 0, u32::MAX.into())?;
     Ok(LotId(lot.unwrap_or(0) as u32))
+}
+
+/// Reads what names a cell: `sku`, `location`, and `lot` where there is one.
+fn cell(members: &Members<'_, '_, '_>) -> Result<(SkuId, LocationId, LotId), Problem> {
+    Ok((sku(members, "sku")?, location(members, "location")?, lot(members)?))
 }
 
 fn quantity(members: &Members<'_, '_, '_>, name: &'static str) -> Result<Quantity, Problem> {
@@ -398,18 +402,15 @@ fn line_quantities(members: &Members<'_, '_, '_>) -> Result<Vec<LineQuantity>, P
         return Ok(Vec::new());
     }
     let at = members.at("lines");
-    let nodes = members.list("lines", LINES_MAX)?;
-    if nodes.is_empty() {
+    let lines = members.objects("lines", LINES_MAX, &["line", "quantity"], |entry| {
+        let line = entry.integer("line", 0, LINES_MAX as u64 - 1)? as u16;
+        Ok(LineQuantity { line, quantity: quantity(entry, "quantity")? })
+    })?;
+    if lines.is_empty() {
         // An empty list would mean "everything", which is not what an empty selection means.
         return Err(at.invalid("has no entries; leave it out to mean everything"));
     }
-    let read = |(index, node): (usize, &Node<'_>)| {
-        let at = Place::Entry(&at, index);
-        let members = Members::open(node, &at, &["line", "quantity"])?;
-        let line = members.integer("line", 0, LINES_MAX as u64 - 1)? as u16;
-        Ok(LineQuantity { line, quantity: quantity(&members, "quantity")? })
-    };
-    nodes.iter().enumerate().map(read).collect()
+    Ok(lines)
 }
 
 /// Why units are set aside, by name.
@@ -425,48 +426,49 @@ fn stock(op: Op, key: Key, node: &Node<'_>, place: &Place<'_>) -> Result<Command
     let known: &'static [&str] = match op {
         Op::Receive => &["sku", "location", "lot", "quantity"],
         Op::Adjust => &["sku", "location", "lot", "expected", "available"],
+        Op::Count => &["sku", "location", "lot", "expected", "counted"],
         _ => &["sku", "location", "lot", "quantity", "reason"],
     };
     let members = Members::open(node, place, known)?;
-    let (sku, location) = (sku(&members, "sku")?, location(&members, "location")?);
-    let lot = lot(&members)?;
-    if op == Op::Adjust {
-        let expected = members.integer("expected", 0, INTEGER_MAX)?;
-        let available = members.integer("available", 0, INTEGER_MAX)?;
-        return Ok(Command::Adjust(Adjust { key, sku, location, lot, expected, available }));
-    }
-    let quantity = quantity(&members, "quantity")?;
-    if op == Op::Receive {
-        return Ok(Command::Receive(Receive { key, sku, location, lot, quantity }));
-    }
-    let reason = field::choice(members.need("reason")?, &members.at("reason"), REASONS)?;
-    let back = op == Op::Unquarantine;
-    Ok(Command::Quarantine(Quarantine { key, sku, location, lot, quantity, reason, back }))
+    let (sku, location, lot) = cell(&members)?;
+    let units = |name| members.integer(name, 0, INTEGER_MAX);
+    Ok(match op {
+        Op::Receive => {
+            let quantity = quantity(&members, "quantity")?;
+            Command::Receive(Receive { key, sku, location, lot, quantity })
+        }
+        Op::Adjust => {
+            let (expected, available) = (units("expected")?, units("available")?);
+            Command::Adjust(Adjust { key, sku, location, lot, expected, available })
+        }
+        Op::Count => {
+            let (expected, counted) = (units("expected")?, units("counted")?);
+            Command::Count(Count { key, sku, location, lot, expected, counted })
+        }
+        _ => {
+            let quantity = quantity(&members, "quantity")?;
+            let reason = field::choice(members.need("reason")?, &members.at("reason"), REASONS)?;
+            let back = op == Op::Unquarantine;
+            Command::Quarantine(Quarantine { key, sku, location, lot, quantity, reason, back })
+        }
+    })
 }
 
 fn transfer(op: Op, key: Key, node: &Node<'_>, place: &Place<'_>) -> Result<Command, Problem> {
     if op == Op::TransferOut {
         let known = &["sku", "location", "lot", "to", "quantity"];
         let members = Members::open(node, place, known)?;
-        return Ok(Command::TransferOut(TransferOut {
-            key,
-            sku: sku(&members, "sku")?,
-            from: location(&members, "location")?,
-            lot: lot(&members)?,
-            to: location(&members, "to")?,
-            quantity: quantity(&members, "quantity")?,
-        }));
+        let (sku, from, lot) = cell(&members)?;
+        let to = location(&members, "to")?;
+        let quantity = quantity(&members, "quantity")?;
+        return Ok(Command::TransferOut(TransferOut { key, sku, from, lot, to, quantity }));
     }
     let members = Members::open(node, place, &["transfer", "sku", "from", "quantity"])?;
     let transfer =
         key_text(members.text("transfer")?).map_err(|why| members.at("transfer").invalid(why))?;
-    Ok(Command::TransferIn(TransferIn {
-        key,
-        transfer,
-        sku: sku(&members, "sku")?,
-        from: location(&members, "from")?,
-        quantity: quantity(&members, "quantity")?,
-    }))
+    let (sku, from) = (sku(&members, "sku")?, location(&members, "from")?);
+    let quantity = quantity(&members, "quantity")?;
+    Ok(Command::TransferIn(TransferIn { key, transfer, sku, from, quantity }))
 }
 
 const KINDS: &[(&str, SkuKind)] = &[
@@ -535,11 +537,7 @@ fn components(members: &Members<'_, '_, '_>) -> Result<Vec<(SkuId, Quantity)>, P
     if members.get("components").is_none() {
         return Ok(Vec::new());
     }
-    let at = members.at("components");
-    let read = |(index, node): (usize, &Node<'_>)| {
-        let at = Place::Entry(&at, index);
-        let members = Members::open(node, &at, &["sku", "quantity"])?;
-        Ok((sku(&members, "sku")?, quantity(&members, "quantity")?))
-    };
-    members.list("components", KIT_COMPONENTS_MAX)?.iter().enumerate().map(read).collect()
+    members.objects("components", KIT_COMPONENTS_MAX, &["sku", "quantity"], |entry| {
+        Ok((sku(entry, "sku")?, quantity(entry, "quantity")?))
+    })
 }

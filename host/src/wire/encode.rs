@@ -429,6 +429,18 @@ fn event_members(out: &mut Writer, engine: &Engine, event: &Event) {
         out.number("tentative", refusal.tentative);
         out.close();
     }
+    if let Some(count) = event.count {
+        out.plain("count", format_args!("{:032x}", count.bits()));
+    }
+    if !event.breaks.is_empty() {
+        out.list("breaks", &event.breaks, |out, one| {
+            out.open();
+            out.plain("order", one.order);
+            out.number("line", u64::from(one.line));
+            out.number("quantity", u64::from(one.quantity));
+            out.close();
+        });
+    }
     out.list("movements", &event.movements, |out, one| movement(out, engine, one));
     if !event.instructions.is_empty() {
         out.list("instructions", &event.instructions, |out, one| movement(out, engine, one));

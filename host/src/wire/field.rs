@@ -143,6 +143,21 @@ impl<'n, 'a, 'p> Members<'n, 'a, 'p> {
         text(self.need(name)?, &self.at(name))
     }
 
+    /// Reads the members of each entry of a list of at most `max`, all of them objects.
+    pub(crate) fn objects<T>(
+        &self,
+        name: &'static str,
+        max: usize,
+        known: &'static [&'static str],
+        read: impl Fn(&Members<'n, 'a, '_>) -> Result<T, Problem>,
+    ) -> Result<Vec<T>, Problem> {
+        let at = self.at(name);
+        let nodes = self.list(name, max)?.iter().enumerate();
+        nodes
+            .map(|(index, node)| read(&Members::open(node, &Place::Entry(&at, index), known)?))
+            .collect()
+    }
+
     /// Returns the entries of a list of at most `max`.
     pub(crate) fn list(&self, name: &'static str, max: usize) -> Result<&'n [Node<'a>], Problem> {
         list(self.need(name)?, &self.at(name), max)

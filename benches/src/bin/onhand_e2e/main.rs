@@ -17,6 +17,10 @@ use onhand_core::{Engine, EngineBuilder, OpenReport};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+/// The host's allocator: commands and replies are made by one thread and dropped by another.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measures durable orders in process: throughput, latency, refusals, restart, memory, pauses.
 #[derive(Debug, Parser)]
 #[command(version)]

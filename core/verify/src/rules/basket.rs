@@ -60,6 +60,7 @@ impl State {
         let order = Order {
             home: place.shard,
             placed: !basket.reserve,
+            created_seq: place.seq,
             version: 1,
             last_seq: place.seq,
             customer: basket.customer,

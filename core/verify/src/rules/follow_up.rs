@@ -16,17 +16,7 @@ impl State {
         } else {
             self.note_key(place, record.key)?;
         }
-        // The order is taken out while it changes and put back if something of it is left.
-        let Some(mut order) = self.orders.live.remove(&record.order) else {
-            return Err(broken(
-                "I4",
-                format!(
-                    "{} of order {:032x}, of which nothing is reserved or committed",
-                    name(record.kind),
-                    record.order
-                ),
-            ));
-        };
+        let mut order = self.take_out(record)?;
         check_header(place, record, &order)?;
         match record.kind {
             EXTEND => extend(place, record, &mut order)?,
@@ -37,6 +27,26 @@ impl State {
         self.in_flight.instruct(place, record.order, cause, record.instructions)?;
         order.version = record.version;
         order.last_seq = place.seq;
+        self.keep(place, record, order)
+    }
+
+    /// Takes an order out while it changes; it is put back if something of it is left.
+    pub(super) fn take_out(&mut self, record: &FollowUp<'_>) -> Check<Order> {
+        let Some(order) = self.orders.live.remove(&record.order) else {
+            return Err(broken(
+                "I4",
+                format!(
+                    "{} of order {:032x}, of which nothing is reserved or committed",
+                    name(record.kind),
+                    record.order
+                ),
+            ));
+        };
+        Ok(order)
+    }
+
+    /// Puts a changed order back, if something of it is left.
+    pub(super) fn keep(&mut self, place: Place, record: &FollowUp<'_>, order: Order) -> Check {
         for line in order.lines.as_slice() {
             line.check()?;
         }
@@ -152,20 +162,26 @@ impl State {
     }
 
     /// Takes the record's units off the order's holdings and applies those of this shard.
-    fn move_units(&mut self, place: Place, record: &FollowUp<'_>, order: &mut Order) -> Check {
-        let legal = match record.kind {
-            PLACE => (Bucket::Reserved, Bucket::Committed),
-            RELEASE | EXPIRE => (Bucket::Reserved, Bucket::Available),
-            CANCEL => (Bucket::Committed, Bucket::Available),
-            SHIP => (Bucket::Committed, Bucket::Shipped),
-            _ => (Bucket::Committed, Bucket::Missing),
+    pub(super) fn move_units(
+        &mut self,
+        place: Place,
+        record: &FollowUp<'_>,
+        order: &mut Order,
+    ) -> Check {
+        let held = if order.placed { Bucket::Committed } else { Bucket::Reserved };
+        let legal: &[Bucket] = match record.kind {
+            PLACE => &[Bucket::Committed],
+            RELEASE | EXPIRE | CANCEL => &[Bucket::Available],
+            SHIP => &[Bucket::Shipped],
+            SHORT => &[Bucket::Missing],
+            _ => &[Bucket::Adjust, Bucket::Available],
         };
         let here = record.movements.iter().map(|movement| (movement, true));
         let there = record.instructions.iter().map(|movement| (movement, false));
         for (movement, is_here) in here.chain(there) {
             let movement = movement?;
             demand!(
-                (movement.from, movement.to) == legal,
+                movement.from == held && legal.contains(&movement.to),
                 "V1",
                 "{} moves {}",
                 name(record.kind),
@@ -194,7 +210,7 @@ impl State {
     }
 
     /// Takes units off the customer's counts.
-    fn uncount_limited(&mut self, customer: u64, line: &Line, units: u32) {
+    pub(super) fn uncount_limited(&mut self, customer: u64, line: &Line, units: u32) {
         let sku = &self.catalog.skus[line.sku as usize];
         if sku.limit_counted {
             self.limits.subtract(customer, line.sku, u64::from(units));
@@ -240,6 +256,33 @@ fn extend(place: Place, record: &FollowUp<'_>, order: &mut Order) -> Check {
 
 /// Checks shard, version, previous seq, status and deadline.
 fn check_header(place: Place, record: &FollowUp<'_>, order: &Order) -> Check {
+    check_place(place, record, order)?;
+    let kind = name(record.kind);
+    let partial = matches!(record.kind, CANCEL | SHIP | SHORT);
+    demand!(
+        order.placed == partial,
+        "I4",
+        "{kind} of an order that is {}",
+        if order.placed { "placed" } else { "a reservation" }
+    );
+    demand!(
+        partial || record.lines().next().is_none(),
+        "V1",
+        "{kind} has line entries, only CANCEL, SHIP and SHORT do"
+    );
+    let due = order.deadline <= place.time;
+    demand!(
+        partial || due == (record.kind == EXPIRE),
+        "I8",
+        "{kind} at {} of a reservation with deadline {}",
+        place.time,
+        order.deadline
+    );
+    Ok(())
+}
+
+/// Checks shard, version and previous seq.
+pub(super) fn check_place(place: Place, record: &FollowUp<'_>, order: &Order) -> Check {
     let kind = name(record.kind);
     demand!(
         order.home == place.shard,
@@ -261,26 +304,6 @@ fn check_header(place: Place, record: &FollowUp<'_>, order: &Order) -> Check {
         "{kind} says that the order's record before it is {}, it is {}",
         record.previous_seq,
         order.last_seq
-    );
-    let partial = matches!(record.kind, CANCEL | SHIP | SHORT);
-    demand!(
-        order.placed == partial,
-        "I4",
-        "{kind} of an order that is {}",
-        if order.placed { "placed" } else { "a reservation" }
-    );
-    demand!(
-        partial || record.lines().next().is_none(),
-        "V1",
-        "{kind} has line entries, only CANCEL, SHIP and SHORT do"
-    );
-    let due = order.deadline <= place.time;
-    demand!(
-        partial || due == (record.kind == EXPIRE),
-        "I8",
-        "{kind} at {} of a reservation with deadline {}",
-        place.time,
-        order.deadline
     );
     Ok(())
 }

@@ -4,7 +4,7 @@ use crate::bucket::Bucket;
 use crate::failure::{Check, broken, demand};
 use crate::instruct::Cause;
 use crate::record::{
-    ADJUST, CELL_ANY, IMPORT, Movement, QUARANTINE, StockRecord, TRANSFER_IN, TRANSFER_OUT,
+    ADJUST, CELL_ANY, COUNT, IMPORT, Movement, QUARANTINE, StockRecord, TRANSFER_IN, TRANSFER_OUT,
     UNQUARANTINE,
 };
 use crate::state::{Place, State, Transfer};
@@ -34,7 +34,7 @@ impl State {
             self.stock.list(place.shard, place.seq, &entry)?;
         }
         self.check_counts(record)?;
-        if record.operation == ADJUST {
+        if matches!(record.operation, ADJUST | COUNT) {
             self.check_expected(record)?;
         }
         for (at, movement) in record.movements.iter().enumerate() {
@@ -46,6 +46,7 @@ impl State {
         match record.operation {
             TRANSFER_OUT => self.send(record),
             TRANSFER_IN => self.take_in(place, record),
+            COUNT => self.break_promises(place, record),
             _ => Ok(()),
         }
     }
@@ -105,7 +106,7 @@ impl State {
             (record.entries.len(), record.movements.len(), record.instructions.len());
         let fits = match record.operation {
             IMPORT => entries >= 1 && movements >= entries && instructions == 0,
-            ADJUST => entries == 1 && movements <= 1 && instructions == 0,
+            ADJUST | COUNT => entries == 1 && movements <= 1 && instructions == 0,
             TRANSFER_IN => {
                 (1..=2).contains(&entries) && movements >= 1 && movements + instructions == 2
             }
@@ -124,12 +125,17 @@ impl State {
     /// A count corrects only what its caller has seen.
     fn check_expected(&self, record: &StockRecord<'_>) -> Check {
         for entry in record.entries.iter() {
-            let found = self.stock.cell(entry.cell)?.units[Bucket::Available as usize];
+            let cell = self.stock.cell(entry.cell)?;
+            let (found, what) = if record.operation == COUNT {
+                (cell.fit_for_sale(), "count expected {} units fit for sale")
+            } else {
+                (cell.units[Bucket::Available as usize], "adjust expected {} available units")
+            };
             demand!(
                 found == record.expected,
                 "I14",
-                "adjust expected {} available units in cell {}:{}, which has {found}",
-                record.expected,
+                "{} in cell {}:{}, which has {found}",
+                what.replace("{}", &record.expected.to_string()),
                 entry.cell >> 24,
                 entry.cell & CELL_ANY
             );
@@ -142,7 +148,8 @@ impl State {
         for entry in record.entries.iter() {
             let moved = self.stock.moved_in(entry.cell, place.seq)?;
             demand!(
-                moved || (record.operation == ADJUST && record.movements.len() == 0),
+                moved
+                    || (matches!(record.operation, ADJUST | COUNT) && record.movements.len() == 0),
                 "I14",
                 "STOCK lists cell {}:{} and does not move units of it",
                 entry.cell >> 24,
@@ -158,7 +165,7 @@ fn check_transition(record: &StockRecord<'_>, at: usize, movement: &Movement) ->
     let (from, to) = (movement.from, movement.to);
     let aside = Bucket::from_code(record.reason);
     let legal = match record.operation {
-        ADJUST => (from, to) == (Adjust, Available) || (from, to) == (Available, Adjust),
+        ADJUST | COUNT => (from, to) == (Adjust, Available) || (from, to) == (Available, Adjust),
         QUARANTINE => from == Available && Some(to) == aside,
         UNQUARANTINE => Some(from) == aside && to == Available,
         TRANSFER_OUT => (from, to) == (Available, Transit),

@@ -5,6 +5,7 @@
 #![allow(unreachable_pub, missing_docs, reason = "the names are the format's")]
 #![allow(clippy::unwrap_used, reason = "a test that can't write its input stops")]
 
+pub mod count;
 pub mod random;
 pub mod shop;
 
@@ -34,6 +35,15 @@ pub struct Mv {
     pub from: u8,
     pub to: u8,
     pub line: u16,
+}
+
+/// Units of a counted cell that a line of an order loses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Brk {
+    pub order: u128,
+    pub home: u16,
+    pub line: u16,
+    pub units: u32,
 }
 
 /// A cell entry.
@@ -83,6 +93,7 @@ pub struct Stock {
     pub entries: Vec<Entry>,
     pub movements: Vec<Mv>,
     pub instructions: Vec<Mv>,
+    pub breaks: Vec<Brk>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -179,7 +190,7 @@ impl Body {
             Self::Define(r) if !r.copy => Some(&mut r.key),
             Self::Stock(r) => Some(&mut r.key),
             Self::Basket(r) => Some(&mut r.key),
-            Self::FollowUp(r) if r.kind != 12 => Some(&mut r.key),
+            Self::FollowUp(r) if !matches!(r.kind, 12 | 17) => Some(&mut r.key),
             _ => None,
         }
     }
@@ -294,9 +305,19 @@ fn encode_stock(b: &mut Vec<u8>, r: &Stock) {
     if r.operation == 6 {
         put(b, &r.transfer.to_le_bytes());
     }
+    if r.operation == 8 {
+        put(b, &(r.breaks.len() as u16).to_le_bytes());
+        put(b, &[0; 2]);
+    }
     entries(b, &r.entries);
     moves(b, &r.movements);
     moves(b, &r.instructions);
+    for broken in &r.breaks {
+        put(b, &broken.order.to_le_bytes());
+        put(b, &broken.home.to_le_bytes());
+        put(b, &broken.line.to_le_bytes());
+        put(b, &broken.units.to_le_bytes());
+    }
 }
 
 fn encode_basket(b: &mut Vec<u8>, r: &Basket) {

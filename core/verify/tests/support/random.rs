@@ -1,7 +1,7 @@
 //! Random valid histories of the naive shop: the same seed gives the same journal.
 
 use super::shop::{Shop, line};
-use super::{A, BasketLine};
+use super::{A, BasketLine, C, R};
 
 /// A small xorshift generator; the same seed gives the same journal.
 pub struct Dice(pub u64);
@@ -52,7 +52,7 @@ fn random_step(shop: &mut Shop, dice: &mut Dice, goods: &[u32], all: &[u32]) {
     };
     let (reserved, placed) = (keys(false), keys(true));
     let units = 1 + dice.below(5) as u32;
-    match dice.below(20) {
+    match dice.below(21) {
         0 => _ = shop.receive(shard, goods[0], 10 + u32::from(shard), units),
         1 => {
             let first = (goods[1], 40 + u32::from(shard), 9);
@@ -113,6 +113,21 @@ fn random_step(shop: &mut Shop, dice: &mut Dice, goods: &[u32], all: &[u32]) {
             }
         }
         16 => _ = shop.deliver(dice.below(64) as usize),
+        20 => {
+            let promised = |cell: &u32| shop.units(*cell, R) + shop.units(*cell, C);
+            let all = 0..shop.cells[shard as usize].len() as u32;
+            let cells = all.map(|index| u32::from(shard) << 24 | index);
+            let cells: Vec<u32> = cells.filter(|cell| promised(cell) > 0).collect();
+            if let Some(cell) = dice.pick(&cells) {
+                // What is on its way to the cell may change what is promised of it.
+                while shop.deliver(0) {}
+                let promised = shop.units(cell, R) + shop.units(cell, C);
+                let lost = shop.units(cell, A) + dice.below(promised + 1);
+                shop.count(cell, lost as u32);
+                let (sku, location) = shop.name_of(cell);
+                shop.receive(shard, sku, location, 200);
+            }
+        }
         step => {
             let count = 1 + dice.below(3) as usize;
             let mut lines: Vec<BasketLine> = Vec::new();

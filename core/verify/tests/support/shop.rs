@@ -25,6 +25,8 @@ pub struct Order {
     pub home: u16,
     pub customer: u64,
     pub version: u32,
+    /// The record that made it.
+    pub made_uid: usize,
     pub last_uid: usize,
     pub placed: bool,
     pub deadline: u64,
@@ -170,7 +172,7 @@ impl Shop {
         cell.units.get(&bucket).copied().unwrap_or(0)
     }
 
-    fn shift(&mut self, m: &Mv) {
+    pub(super) fn shift(&mut self, m: &Mv) {
         let cell = &mut self.cells[(m.cell >> 24) as usize][(m.cell & 0x00FF_FFFF) as usize];
         if m.from < 32 {
             let held = cell.units.entry(m.from).or_insert(0);
@@ -228,6 +230,7 @@ impl Shop {
             entries,
             movements,
             instructions,
+            breaks: Vec::new(),
         };
         self.emit(shard, Body::Stock(stock));
         key
@@ -251,7 +254,7 @@ impl Shop {
         self.stock(shard, u32::MAX, 7, entries, movements);
     }
 
-    fn again(&mut self, cell: u32) -> Entry {
+    pub(super) fn again(&mut self, cell: u32) -> Entry {
         let found = &self.cells[(cell >> 24) as usize][(cell & 0x00FF_FFFF) as usize];
         let (sku, location, lot) = (found.sku, found.location, found.lot);
         self.entry((cell >> 24) as u16, sku, location, lot)
@@ -313,7 +316,7 @@ impl Shop {
         self.tell(shard, key, (0, (sku, location)), &instructions);
     }
 
-    fn tell(
+    pub(super) fn tell(
         &mut self,
         home: u16,
         id: u128,
@@ -385,7 +388,7 @@ impl Shop {
     }
 
     /// What one unit of a SKU takes: itself, or its components.
-    fn expand(&self, sku: u32, units: u32) -> Vec<(u32, u32)> {
+    pub(super) fn expand(&self, sku: u32, units: u32) -> Vec<(u32, u32)> {
         let define = &self.skus[sku as usize];
         if define.components.is_empty() {
             return vec![(sku, units)];
@@ -483,6 +486,7 @@ impl Shop {
             home,
             customer,
             version: 1,
+            made_uid: uid,
             last_uid: uid,
             placed: reserve.is_none(),
             deadline,
@@ -583,7 +587,7 @@ impl Shop {
         order.last_uid = uid;
     }
 
-    fn settle_order(&mut self, key: u128) {
+    pub(super) fn settle_order(&mut self, key: u128) {
         let order = self.orders.remove(&key).expect("live");
         self.settled[order.home as usize] += 1;
     }
@@ -654,7 +658,12 @@ impl Shop {
         self.cells[(cell >> 24) as usize][(cell & 0x00FF_FFFF) as usize].location
     }
 
-    fn sku_of(&self, cell: u32) -> u32 {
+    /// SKU and location of a cell.
+    pub fn name_of(&self, cell: u32) -> (u32, u32) {
+        (self.sku_of(cell), self.location_of(cell))
+    }
+
+    pub(super) fn sku_of(&self, cell: u32) -> u32 {
         self.cells[(cell >> 24) as usize][(cell & 0x00FF_FFFF) as usize].sku
     }
 
