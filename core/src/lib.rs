@@ -96,6 +96,7 @@
 //!
 //! None is on by default. `sim` makes the deterministic simulation public: a whole engine with
 //! clients, clock and a failing disk, moved by one seed on one thread.
+//! `shuttle` changes unit tests of this crate only: those named `interleaving` appear.
 //!
 //! # Reading order
 //!

@@ -679,7 +679,8 @@ fn the_engine_agrees_with_the_model() {
     check(Ground::Disk, 1, 12, &mut reached);
     check(Ground::Disk, 2, 12, &mut reached);
     // Two codes with one 64-bit id: see `apply::sku`. Contended and busy need requests that
-    // overtake each other: see the simulation. A full table: see below.
+    // overtake each other: see `shard::tests` and the simulation, which assert them. A full table:
+    // see below.
     let elsewhere =
         [Reject::SkuCodeTaken, Reject::Contended, Reject::Busy, Reject::CapacityReached];
     let wanted: BTreeSet<Reject> =

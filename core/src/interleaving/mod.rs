@@ -87,7 +87,7 @@ fn receive(code: &str, units: u32) -> Command {
 
 fn buy(name: &str, codes: &[&str]) -> Command {
     let lines: Vec<Line> = codes.iter().map(|c| Line::new(sku(c), Quantity::ONE)).collect();
-    let mut buy = Buy::one(key(name), CustomerId(1), lines[0].clone());
+    let mut buy = Buy::one(key(name), CustomerId(1), lines[0]);
     buy.lines = lines.into();
     Command::Buy(buy)
 }

@@ -15,7 +15,7 @@ use crate::sim::{Fault, FaultStorage};
 use crate::{Engine, OpenReport, Reply};
 
 /// Longer than any test: no timeout fires here.
-const LONG: Duration = Duration::from_secs(3_600);
+const LONG: Duration = Duration::from_hours(1);
 
 /// What a client knows at the end of a request.
 enum Told {

@@ -372,8 +372,13 @@ impl Core {
     fn must_look_up(&self, command: &Command) -> bool {
         let Some(archived) = &self.archived else { return false };
         let unknown = |key: u128| archived.may_hold(key) && self.state.lookup(key).is_none();
-        command.key().is_some_and(|k| unknown(k.bits()))
-            || command.order().is_some_and(|o| unknown(o.bits()))
+        let Some(key) = command.key() else { return false };
+        if unknown(key.bits()) {
+            return true;
+        }
+        // What is known of the key itself comes first: its order may have left memory before it.
+        let order = command.order().filter(|order| unknown(order.bits()));
+        order.is_some() && self.state.lookup(key.bits()).is_none()
     }
 
     /// Answers a command with what the archive knows of it.

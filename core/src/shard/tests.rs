@@ -118,7 +118,7 @@ fn receive(name: &str, code: &str) -> Command {
 
 fn buy(name: &str, codes: &[&str]) -> Command {
     let lines: Vec<Line> = codes.iter().map(|code| Line::new(sku(code), Quantity::ONE)).collect();
-    let mut buy = Buy::one(key(name), CustomerId(1), lines[0].clone());
+    let mut buy = Buy::one(key(name), CustomerId(1), lines[0]);
     buy.lines = lines.into();
     Command::Buy(buy)
 }
@@ -272,4 +272,30 @@ fn stock_is_published_from_the_first_change_on() {
         let stock = stage.parts.engine.stock(sku("A")).unwrap();
         assert_eq!(stock.available, 2, "after {idle} sections");
     }
+}
+
+/// A repetition gets its receipt even if the order that it is about has left memory before it.
+#[test]
+fn a_known_key_is_answered_after_its_order_was_archived() {
+    let mut stage = Stage::new();
+    assert!(stage.run(reserve("order", &["A"], 50)).outcome.is_ok());
+    let release = || {
+        let order = OrderId::from(key("order"));
+        Command::Release(crate::Release { key: key("release"), order, reason: 1 })
+    };
+    let receipt = stage.run(release()).outcome;
+    assert!(receipt.is_ok());
+    let core = &stage.parts.workers[0].core;
+    let order = (0..core.state.settled.len())
+        .find(|at| matches!(core.state.settled_entry(*at), Some(crate::state::Known::Order(_))));
+    let count = order.unwrap() as u32 + 1;
+    assert!((count as usize) < core.state.settled.len(), "the order goes, its release stays");
+    stage.parts.engine.shelf.put(&core.collect(0, count), count.into()).unwrap();
+    let evict = crate::shard::worker::Input::Evict(count);
+    assert!(stage.parts.engine.around.handles[0].push(evict, usize::MAX).is_ok());
+    stage.rest();
+    assert!(stage.parts.workers[0].core.state.order_slot(key("order").bits()).is_none());
+    let again = stage.run(release());
+    assert!(again.replayed);
+    assert_eq!(again.outcome, receipt);
 }

@@ -39,19 +39,28 @@ mod tests {
     use super::*;
 
     fn seeds(from: u64, count: u64) {
-        let (mut crashes, mut broken, mut broken_elsewhere) = (0, 0, 0);
+        let mut sum = Summary::default();
         for seed in from..from + count {
-            match run(seed, None) {
-                Ok(summary) => {
-                    crashes += summary.crashes;
-                    broken += summary.broken;
-                    broken_elsewhere += summary.broken_elsewhere;
-                }
-                Err(what) => panic!("SEED={seed} {what}"),
-            }
+            let summary = run(seed, None).unwrap_or_else(|what| panic!("SEED={seed} {what}"));
+            sum.crashes += summary.crashes;
+            sum.checkpoints += summary.checkpoints;
+            sum.from_checkpoints += summary.from_checkpoints;
+            sum.look_ups += summary.look_ups;
+            sum.archived += summary.archived;
+            sum.broken += summary.broken;
+            sum.broken_elsewhere += summary.broken_elsewhere;
+            let both = sum.refusals.iter_mut().zip(summary.refusals);
+            both.for_each(|(sum, count)| *sum += count);
         }
-        assert!(crashes > count, "the runs meet crashes");
-        assert!(broken_elsewhere > 0, "counts break promises: {broken}, none of other shards");
+        assert!(sum.crashes > count, "the runs meet crashes: {sum:?}");
+        assert!(sum.checkpoints > count / 2 && sum.from_checkpoints > count, "{sum:?}");
+        assert!(sum.archived > count && sum.look_ups > count / 10, "{sum:?}");
+        assert!(sum.broken_elsewhere > 0, "counts break promises of other shards: {sum:?}");
+        // Those that need requests which meet: the model-based tests reach all others.
+        for reject in [crate::Reject::Busy, crate::Reject::Contended] {
+            let at = crate::Reject::ALL.iter().position(|known| *known == reject);
+            assert!(at.is_some_and(|at| sum.refusals[at] > 0), "{reject:?} is reached: {sum:?}");
+        }
     }
 
     /// The first 2,000 seeds hold every promise, in four parts that run side by side.

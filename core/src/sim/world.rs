@@ -2,7 +2,6 @@
 
 mod keep;
 
-use crate::sync::mpsc::Receiver;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,6 +27,7 @@ use crate::shard::gate::Wrote;
 use crate::shard::worker::Worker;
 use crate::state::State;
 use crate::store::MemoryStore;
+use crate::sync::mpsc::Receiver;
 use crate::time::{Clock, ManualClock, Timestamp};
 
 /// Directory of the simulated engine.

@@ -236,11 +236,11 @@ impl CheckpointSink for MemorySink {
 /// An archive in memory; clones share it.
 #[derive(Clone, Default)]
 pub(crate) struct MemoryArchive {
-    inner: Arc<Mutex<Entries>>,
+    inner: Arc<Mutex<Kept>>,
 }
 
 #[derive(Clone, Default)]
-struct Entries {
+struct Kept {
     entries: BTreeMap<u128, (u64, Vec<u8>)>,
     high_water: u64,
     /// Whether puts fail.
@@ -254,7 +254,7 @@ const VISIT_KEYS: usize = 4_096;
 impl MemoryArchive {
     /// Loses all entries and the mark.
     pub(crate) fn lose_everything(&self) {
-        *self.inner.lock() = Entries::default();
+        *self.inner.lock() = Kept::default();
     }
 
     /// Makes puts fail from now on, or not any more.

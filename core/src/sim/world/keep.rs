@@ -152,7 +152,11 @@ impl World<'_> {
     }
 
     /// Lets everybody go on without new requests or faults.
-    pub(super) fn everybody(&mut self) -> Stepped {
+    fn everybody(&mut self) -> Stepped {
+        if self.storage.is_stopped() {
+            self.crash_is_due = true;
+            return Ok(());
+        }
         self.storage.clear_faults();
         self.storage.set_capacity(u64::MAX);
         while self.look_up()? {}
