@@ -1,8 +1,8 @@
 //! Stock that is counted, set aside and sent to another location; each step is a movement.
 
 use onhand_core::{
-    Adjust, Buy, Command, Count, CustomerId, Engine, Key, Line, LocationId, LotId, Quarantine, Reason, SkuId, TransferIn,
-    TransferOut,
+    Adjust, Buy, Command, Count, CustomerId, Engine, Key, Line, LocationId, LotId, Quarantine,
+    Reason, SkuId, TransferIn, TransferOut,
 };
 use onhand_examples::{Outcome, accept, define, goods, stock, units};
 
