@@ -10,8 +10,6 @@ use crate::workload::{Orders, Plan, definition, opening_stock, sku_ids};
 
 /// Commands in one section, as a busy shard has them.
 pub const SECTION: usize = 256;
-/// Commands whose table entries a shard brings into the cache together.
-const AHEAD: usize = 64;
 /// Number of the first order: duplicates before it are new orders.
 const FIRST: u64 = 10_000;
 
@@ -60,9 +58,11 @@ impl Stage {
         let start = Instant::now();
         self.shard.begin(Timestamp::from_millis(self.now));
         let mut accepted = 0;
-        for commands in commands.chunks(AHEAD) {
-            self.shard.touch_ahead(commands);
-            accepted += commands.iter().filter(|command| self.shard.apply(command)).count();
+        let mut rest = commands;
+        while !rest.is_empty() {
+            let (next, later) = rest.split_at(self.shard.touch_ahead(rest));
+            accepted += next.iter().filter(|command| self.shard.apply(command)).count();
+            rest = later;
         }
         self.shard.end();
         (start.elapsed(), accepted)

@@ -30,10 +30,10 @@ impl BenchShard {
         self.core.begin(self.next_seq, now);
     }
 
-    /// Brings the table entries that these commands will need into the cache together, as a shard
-    /// does for a batch.
-    pub fn touch_ahead(&mut self, commands: &[Command]) {
-        self.core.ahead.touch_commands(&self.core.state, commands);
+    /// Brings what the first commands will need into the cache together, as a shard does for a
+    /// batch; returns how many these are.
+    pub fn touch_ahead(&mut self, commands: &[Command]) -> usize {
+        self.core.ahead.touch_commands(&self.core.state, commands)
     }
 
     /// Carries one command out and encodes its record; returns whether it was accepted.

@@ -14,7 +14,9 @@ use crate::shard::gate::Gate;
 use crate::shard::worker::{Handle, Input};
 use crate::store::CheckpointStore;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use crate::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, sync_channel};
+use crate::sync::mpsc::{
+    Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError, sync_channel,
+};
 use crate::sync::{Mutex, SegQueue, pause};
 
 /// Time between two looks at what is to be done.
@@ -27,8 +29,14 @@ const COLLECT_MAX: u32 = 4_096;
 const BATCH_MAX: u32 = 32_768;
 /// Images that may wait to be written before a shard stops copying ahead.
 const IMAGES_MAX: usize = 64;
+/// Pause between two looks at what shards or the journal do for the keeper.
+const POLL: Duration = Duration::from_micros(500);
 /// Longest time that shards may take to come to rest for a cut.
 const CUT_WAIT: Duration = Duration::from_secs(10);
+
+/// What happens while the keeper waits for shards or the journal: its thread sleeps, and in the
+/// simulation the others go on.
+pub(crate) type Meanwhile<'a> = &'a mut dyn FnMut(Duration);
 
 /// What a checkpoint came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,12 +176,19 @@ pub(crate) fn run_look_ups(
     handles: &[Handle],
     look_ups: &Receiver<Option<LookUp>>,
 ) -> Result<(), Error> {
-    while let Ok(Some(LookUp { shard, command, reply_to })) = look_ups.recv() {
-        let answer = shelf.answer(&command)?;
-        let handle = &handles[usize::from(shard)];
-        handle.looked_up.push(LookedUp { command, reply_to, answer });
-        handle.wake();
+    while let Ok(Some(wanted)) = look_ups.recv() {
+        look_up(shelf, handles, wanted)?;
     }
+    Ok(())
+}
+
+/// Answers one look-up.
+pub(crate) fn look_up(shelf: &Shelf, handles: &[Handle], wanted: LookUp) -> Result<(), Error> {
+    let LookUp { shard, command, reply_to } = wanted;
+    let answer = shelf.answer(&command)?;
+    let handle = &handles[usize::from(shard)];
+    handle.looked_up.push(LookedUp { command, reply_to, answer });
+    handle.wake();
     Ok(())
 }
 
@@ -209,7 +224,7 @@ impl Keeper {
         loop {
             match wishes.recv_timeout(TICK) {
                 Ok(wish) => {
-                    let report = self.checkpoint();
+                    let report = self.checkpoint(&mut pause);
                     // Nobody waits any more: the report is of no use then.
                     let _ = wish.send(report);
                 }
@@ -221,7 +236,7 @@ impl Keeper {
             }
             let bytes = self.gate.journal_bytes.load(Ordering::Relaxed);
             if bytes - self.bytes_at_last >= self.checkpoint_journal_bytes
-                && let Err(error) = self.checkpoint()
+                && let Err(error) = self.checkpoint(&mut pause)
             {
                 self.gate.note(&format!("checkpoint failed: {error}"));
                 self.bytes_at_last = bytes;
@@ -230,7 +245,7 @@ impl Keeper {
             if ticks % COMPACT_TICKS == 1 {
                 self.look_at_disk();
             }
-            if !archive_fails && let Err(error) = self.archive() {
+            if !archive_fails && let Err(error) = self.archive(&mut pause) {
                 self.gate.note(&format!("archive takes no more until reopened: {error}"));
                 archive_fails = true;
             }
@@ -249,7 +264,7 @@ impl Keeper {
     }
 
     /// Moves settled entries from the shards to the archive while they have too many.
-    fn archive(&mut self) -> Result<(), Error> {
+    pub(crate) fn archive(&mut self, meanwhile: Meanwhile<'_>) -> Result<(), Error> {
         for shard in 0..self.handles.len() {
             loop {
                 let handle = &self.handles[shard];
@@ -259,7 +274,7 @@ impl Keeper {
                 if count == 0 || self.closing.load(Ordering::SeqCst) {
                     break;
                 }
-                if !self.archive_some(shard, count)? {
+                if !self.archive_some(shard, count, meanwhile)? {
                     break;
                 }
             }
@@ -267,7 +282,12 @@ impl Keeper {
         Ok(())
     }
 
-    fn archive_some(&mut self, shard: usize, count: u32) -> Result<bool, Error> {
+    fn archive_some(
+        &mut self,
+        shard: usize,
+        count: u32,
+        meanwhile: Meanwhile<'_>,
+    ) -> Result<bool, Error> {
         let handle = &self.handles[shard];
         let mut entries = Vec::new();
         while (entries.len() as u32) < count {
@@ -277,12 +297,12 @@ impl Keeper {
             if handle.push(Input::Collect { from, count: want, give }, usize::MAX).is_err() {
                 return Ok(false);
             }
-            let Ok((list, seq)) = take.recv() else { return Ok(false) };
+            let Some((list, seq)) = receive(&take, &self.gate, meanwhile) else { return Ok(false) };
             if list.is_empty() {
                 break;
             }
             entries.extend(list);
-            if !self.gate.wait_durable(seq, CUT_WAIT) {
+            if !self.until_durable(seq, meanwhile) {
                 return Ok(false);
             }
         }
@@ -298,7 +318,7 @@ impl Keeper {
         // The next batch starts behind this one.
         let until = Instant::now() + CUT_WAIT;
         while handle.evicted.load(Ordering::SeqCst) == before && Instant::now() < until {
-            pause(Duration::from_millis(1));
+            meanwhile(POLL);
             if self.gate.stopped.load(Ordering::SeqCst) {
                 return Ok(false);
             }
@@ -307,10 +327,13 @@ impl Keeper {
     }
 
     /// Makes a checkpoint while commands go on.
-    pub(crate) fn checkpoint(&mut self) -> Result<CheckpointReport, Error> {
+    pub(crate) fn checkpoint(
+        &mut self,
+        meanwhile: Meanwhile<'_>,
+    ) -> Result<CheckpointReport, Error> {
         let start = Instant::now();
-        let (bases, seq) = self.make_cut()?;
-        let made = self.write_cut(bases, seq);
+        let (bases, seq) = self.make_cut(meanwhile)?;
+        let made = self.write_cut(bases, seq, meanwhile);
         self.cut.copying.store(false, Ordering::SeqCst);
         let orders = made?;
         let kept = self.checkpoints.drop_older(2)?;
@@ -324,7 +347,7 @@ impl Keeper {
         Ok(CheckpointReport { seq, orders, elapsed: start.elapsed() })
     }
 
-    fn make_cut(&self) -> Result<(Vec<CutBase>, u64), Error> {
+    fn make_cut(&self, meanwhile: Meanwhile<'_>) -> Result<(Vec<CutBase>, u64), Error> {
         let cut = &self.cut;
         cut.made.store(0, Ordering::SeqCst);
         cut.resting.store(0, Ordering::SeqCst);
@@ -333,7 +356,7 @@ impl Keeper {
         let until = Instant::now() + CUT_WAIT;
         while cut.made.load(Ordering::SeqCst) != cut.all() {
             self.handles.iter().for_each(Handle::wake);
-            pause(Duration::from_micros(200));
+            meanwhile(POLL);
             let stopped = self.gate.stopped.load(Ordering::SeqCst);
             let in_vain = self.closing.load(Ordering::SeqCst) || Instant::now() > until;
             if stopped {
@@ -352,7 +375,12 @@ impl Keeper {
         Ok((bases, cut.seq.load(Ordering::SeqCst)))
     }
 
-    fn write_cut(&mut self, bases: Vec<CutBase>, seq: u64) -> Result<u64, Error> {
+    fn write_cut(
+        &mut self,
+        bases: Vec<CutBase>,
+        seq: u64,
+        meanwhile: Meanwhile<'_>,
+    ) -> Result<u64, Error> {
         let shard_count = bases.len() as u16;
         // A checkpoint of the same position is there already: it would say the same.
         let sink = self.checkpoints.begin(seq);
@@ -360,24 +388,53 @@ impl Keeper {
             Ok(sink) => Some(CheckpointWriter::new(sink, shard_count)),
             Err(_) if self.epochs.iter().any(|(known, _)| *known == seq) => None,
             Err(error) => {
-                self.drain_images(None, shard_count)?;
+                self.drain_images(None, shard_count, meanwhile)?;
                 return Err(error);
             }
         };
-        if let Some(writer) = &mut writer {
-            for base in &bases {
-                writer.base(base)?;
-            }
+        if let Some(into) = &mut writer
+            && let Err(error) = bases.iter().try_for_each(|base| into.base(base))
+        {
+            // The shards' copies must be taken off them even if the store fails.
+            self.drain_images(None, shard_count, meanwhile)?;
+            return Err(error);
         }
-        let writer = self.drain_images(writer, shard_count)?;
-        if !self.gate.wait_durable(seq, CUT_WAIT) {
+        let writer = self.drain_images(writer, shard_count, meanwhile)?;
+        let Some(chain) = self.chain_at(seq, meanwhile) else {
             return Err(Error::new(ErrorKind::Stopped, "journal did not reach the cut", "reopen"));
-        }
-        let chain: Chain = self.gate.chain_at_cut(CUT_WAIT)?;
+        };
         let Some(writer) = writer else { return Ok(0) };
         let orders = writer.finish(&chain, shard_count)?;
         self.epochs.push((seq, chain.epoch));
         Ok(orders)
+    }
+
+    /// Waits until a seq is durable; returns whether it is.
+    fn until_durable(&self, seq: u64, meanwhile: Meanwhile<'_>) -> bool {
+        let until = Instant::now() + CUT_WAIT;
+        while self.gate.durable() < seq {
+            if self.gate.stopped.load(Ordering::SeqCst) || Instant::now() > until {
+                return false;
+            }
+            meanwhile(POLL);
+        }
+        true
+    }
+
+    /// Waits until the journal is durable up to the cut; returns where it goes on from there.
+    fn chain_at(&self, seq: u64, meanwhile: Meanwhile<'_>) -> Option<Chain> {
+        if !self.until_durable(seq, meanwhile) {
+            return None;
+        }
+        let until = Instant::now() + CUT_WAIT;
+        loop {
+            let chain = self.gate.take_chain_at_cut(seq);
+            let stopped = self.gate.stopped.load(Ordering::SeqCst);
+            if chain.is_some() || stopped || Instant::now() > until {
+                return chain;
+            }
+            meanwhile(POLL);
+        }
     }
 
     /// Writes images as they come, until every shard has given its last.
@@ -385,6 +442,7 @@ impl Keeper {
         &self,
         mut writer: Option<CheckpointWriter>,
         shard_count: u16,
+        meanwhile: Meanwhile<'_>,
     ) -> Result<Option<CheckpointWriter>, Error> {
         let mut left = shard_count;
         let mut failed = None;
@@ -394,7 +452,7 @@ impl Keeper {
                     return Err(Error::new(ErrorKind::Stopped, "engine has stopped", "reopen"));
                 }
                 self.handles.iter().for_each(Handle::wake);
-                pause(Duration::from_micros(500));
+                meanwhile(POLL);
                 continue;
             };
             self.cut.waiting.fetch_sub(1, Ordering::Relaxed);
@@ -409,6 +467,18 @@ impl Keeper {
             None => Ok(writer),
         }
     }
+}
+
+/// Waits for what a shard gives; `None` if it has ended or the engine has stopped.
+fn receive<T>(take: &Receiver<T>, gate: &Gate, meanwhile: Meanwhile<'_>) -> Option<T> {
+    while !gate.stopped.load(Ordering::SeqCst) {
+        match take.try_recv() {
+            Ok(given) => return Some(given),
+            Err(TryRecvError::Empty) => meanwhile(POLL),
+            Err(TryRecvError::Disconnected) => return None,
+        }
+    }
+    None
 }
 
 /// Where an engine asks for a checkpoint.

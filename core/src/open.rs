@@ -61,6 +61,8 @@ impl Store {
 /// What recovery has found.
 struct Opened {
     states: Vec<State>,
+    /// Seq of the checkpoint that was used, and the epoch behind it.
+    checkpoint: Option<(u64, u64)>,
     open: Open,
     writer: JournalWriter,
     report: OpenReport,
@@ -79,8 +81,8 @@ pub(crate) struct Assembled {
     pub(crate) workers: Vec<Worker>,
     pub(crate) writer: JournalWriter,
     storage: Arc<dyn Storage>,
-    keeper: Keeper,
-    looked: mpsc::Receiver<Option<LookUp>>,
+    pub(crate) keeper: Keeper,
+    pub(crate) looked: mpsc::Receiver<Option<LookUp>>,
 }
 
 impl Assembled {
@@ -225,8 +227,11 @@ impl EngineBuilder {
         let journal = journal_dir(&ground.dir);
         let storage = &ground.storage;
         let mut report = OpenReport::default();
-        let there = storage.exists(&journal).unwrap_or(false);
+        let there = storage.exists(&journal);
+        let there = there.map_err(|e| Error::io("journal can't be looked for", &journal, e))?;
         let loaded = self.load_checkpoint(checkpoints, &mut report)?;
+        let epoch = loaded.as_ref().map(|(manifest, _)| manifest.chain.epoch);
+        let checkpoint = report.checkpoint.zip(epoch);
         let (start, states) = if let Some((manifest, states)) = loaded {
             (Start::At(manifest.chain), states)
         } else {
@@ -245,7 +250,8 @@ impl EngineBuilder {
             let writer = JournalWriter::resume(storage.clone(), &journal, bytes, found.tail)?;
             // A crash came before the first record: the engine is created now.
             report.created = writer.durable_seq() == 0;
-            return Ok(Opened { states: found.states, open: found.open, writer, report });
+            let (states, open) = (found.states, found.open);
+            return Ok(Opened { states, checkpoint, open, writer, report });
         }
         if report.checkpoint.is_some() {
             let what = "journal is missing, a checkpoint of it is there";
@@ -257,7 +263,8 @@ impl EngineBuilder {
         let engine = EngineId(random_id());
         let bytes = self.segment_bytes;
         let writer = JournalWriter::create(storage.clone(), &journal, bytes, engine)?;
-        Ok(Opened { states: self.new_states(shards), open: Open::new(), writer, report })
+        let states = self.new_states(shards);
+        Ok(Opened { states, checkpoint, open: Open::new(), writer, report })
     }
 
     /// Opens the archive, and makes it anew from the journal if it lacks what it should have.
@@ -304,7 +311,7 @@ impl EngineBuilder {
         checkpoints: Box<dyn CheckpointStore>,
         shelf: Arc<Shelf>,
     ) -> Result<(Assembled, OpenReport), Error> {
-        let Opened { states, open, mut writer, mut report } = opened;
+        let Opened { states, checkpoint, open, mut writer, mut report } = opened;
         let shard_count = states.len() as u16;
         let published = Arc::new(Published::new(shard_count));
         let stripes = Arc::new(Stripes::new());
@@ -347,7 +354,7 @@ impl EngineBuilder {
             settled_resident_max: self.settled_resident_max,
             keep_journal: self.keep_journal,
             bytes_at_last: 0,
-            epochs: Vec::new(),
+            epochs: checkpoint.into_iter().collect(),
         };
         let workers = cores.into_iter().map(|core| Worker::new(core, around.clone())).collect();
         let engine = Engine {

@@ -15,7 +15,7 @@ use crate::journal::frame::Frame;
 use crate::journal::reader::{JournalReader, Start, Tail, TornTail};
 use crate::shard::section::Section;
 use crate::state::State;
-use crate::state::ahead::{AHEAD, Ahead};
+use crate::state::ahead::{AHEAD, Ahead, AheadLine};
 use crate::storage::Storage;
 use crate::time::Timestamp;
 
@@ -215,14 +215,15 @@ fn touch_ahead(ahead: &mut Ahead, state: &State, mut records: &[u8]) {
     };
     for _ in 0..AHEAD {
         let Ok(Some((kind, _, record))) = next_record(&mut records) else { break };
-        if record.len() < 52 {
+        if record.len() < 60 {
             continue;
         }
         ahead.add_key(state, u128::from(word(record, 8)) | u128::from(word(record, 16)) << 64);
         if kind == Kind::Buy {
             let (customer, sku) = (word(record, 24), word(record, 44) >> 32);
             if (sku as usize) < state.catalogue.count() {
-                ahead.add_line(sku as u32, customer);
+                let location = u32::from_le_bytes([record[56], record[57], record[58], record[59]]);
+                ahead.add_line(AheadLine { sku: sku as u32, location, customer });
             }
         }
     }

@@ -249,7 +249,9 @@ fn accept(
     for planned in &scratch.plan {
         let movement = movement_of(state, planned, Bucket::Available, to);
         state.cells.get_mut(planned.cell).planned -= u64::from(planned.units);
-        state.carry_out(&movement, ctx.section).expect("planned units are available");
+        let (units, reserved) = (planned.units.into(), to == Bucket::Reserved);
+        let moved = state.move_units(planned.cell, ctx.section, |l| l.promise(units, reserved));
+        moved.expect("planned units are available");
         state.count_limit_of(basket.customer.0, &movement).expect("the limit was checked");
     }
     let new = new_order(basket, resolved.currency, total, ctx);

@@ -40,6 +40,7 @@ pub(crate) fn make(
     if !plain || !simple || !basket.has_valid_times() || basket.check_times(state.now).is_err() {
         return None;
     }
+    basket.check_times(state.now).ok()?;
     let tag = state.key_tag(basket.key.bits());
     let single = plan(state, line, basket.customer.0)?;
     if state.lookup_tagged(tag, basket.key.bits()).is_some() || !state.has_room() {

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
+use onhand_core::Reject;
 use onhand_core::sim::{Summary, run};
 
 const HELP: &str = "\
@@ -89,6 +90,13 @@ fn run_all(options: &Options) -> bool {
                 sum.accepted += summary.accepted;
                 sum.crashes += summary.crashes;
                 sum.opens += summary.opens;
+                sum.checkpoints += summary.checkpoints;
+                sum.from_checkpoints += summary.from_checkpoints;
+                sum.look_ups += summary.look_ups;
+                sum.archived += summary.archived;
+                for (sum, count) in sum.refusals.iter_mut().zip(summary.refusals) {
+                    *sum += count;
+                }
                 sum.broken += summary.broken;
                 sum.broken_elsewhere += summary.broken_elsewhere;
                 sum.trace_hash ^= summary.trace_hash;
@@ -123,5 +131,13 @@ fn run_all(options: &Options) -> bool {
         sum.broken_elsewhere,
         sum.trace_hash
     );
+    println!(
+        "{} checkpoints, {} opens from one, {} look-ups, {} entries archived",
+        sum.checkpoints, sum.from_checkpoints, sum.look_ups, sum.archived
+    );
+    let refusals = Reject::ALL.iter().zip(sum.refusals).filter(|(_, count)| *count > 0);
+    let refusals: Vec<String> =
+        refusals.map(|(reject, count)| format!("{} {count}", reject.code())).collect();
+    println!("refusals: {}", refusals.join(", "));
     failures == 0
 }

@@ -7,9 +7,11 @@ use std::sync::Mutex as Ledger;
 use shuttle::thread;
 
 use super::explore;
+use crate::domain::stock::Level;
 use crate::error::ErrorKind;
 use crate::reply::{Ack, Receipt, Reply};
 use crate::shard::completion::{BatchTicket, Completion, Ready};
+use crate::shard::published::Published;
 use crate::shard::stripes::Stripes;
 
 fn reply(seq: u64) -> Reply {
@@ -111,5 +113,27 @@ fn a_known_key_stays_until_it_is_forgotten() {
         assert_eq!(client.join().expect("claims"), first);
         stripes.forget(7);
         assert_eq!(stripes.find(7), None);
+    });
+}
+
+/// A reader sees the counts of one position, never some of before a change and some of after.
+#[test]
+fn published_counts_belong_together() {
+    explore(200, || {
+        let published = Arc::new(Published::new(1));
+        let level = |left| Level { available: left, committed: 9 - left, ..Level::default() };
+        published.set_level(0, 3, &level(9), 1);
+        let writes = Arc::clone(&published);
+        let writer = thread::spawn(move || {
+            for sold in 1..4 {
+                writes.set_level(0, 3, &level(9 - sold), 1 + sold);
+            }
+        });
+        for _ in 0..3 {
+            let words = published.level(0, 3).expect("it was set");
+            let (available, committed, seq) = (words[0], words[3], words[7]);
+            assert_eq!((available + committed, seq), (9, 10 - available), "{words:?}");
+        }
+        writer.join().expect("writes");
     });
 }

@@ -342,3 +342,22 @@ fn stopping_wakes_who_waits() {
         assert!(engine.submit(receive("A", 1)).is_err());
     });
 }
+
+/// A request that reaches the queue of a shard behind its end is told that the engine stopped.
+#[test]
+fn a_request_behind_the_end_is_told() {
+    explore(200, || {
+        let disk = stocked(1, 10);
+        let (parts, _) = super::builder(&disk, 1).assemble().expect("opens");
+        let crate::open::Assembled { engine, mut workers, .. } = parts;
+        let engine = Arc::new(engine);
+        let client = Arc::clone(&engine);
+        let client = thread::spawn(move || ask(&client, buy("late", &["A"])));
+        engine.around.gate.stop("told to");
+        workers[0].abandon("told to");
+        match client.join().expect("asks") {
+            Told::Replied(reply) => panic!("nobody carries it out: {reply:?}"),
+            Told::Failed(kind) | Told::NotTaken(kind) => assert_eq!(kind, ErrorKind::Stopped),
+        }
+    });
+}

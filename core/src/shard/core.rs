@@ -22,7 +22,7 @@ use crate::shard::completion::{Completion, Ready};
 use crate::shard::section::{PROVISIONAL, Section, resolve};
 use crate::shard::stripes::Stripes;
 use crate::state::State;
-use crate::state::ahead::{AHEAD, Ahead};
+use crate::state::ahead::Ahead;
 use crate::time::Timestamp;
 use crate::view::{OrderView, SkuView};
 
@@ -146,7 +146,11 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(state: State, wait_ms: u64, archived: Option<Arc<dyn Archived>>) -> Self {
+    pub(crate) fn new(mut state: State, wait_ms: u64, archived: Option<Arc<dyn Archived>>) -> Self {
+        // Sections count anew from here: what a replay has noted would be taken for theirs.
+        for index in 0..state.catalogue.count() as u32 {
+            state.catalogue.get_mut(index).touched_step = 0;
+        }
         Self {
             state,
             section: Section::new(),
@@ -302,12 +306,13 @@ impl Core {
         };
         let mut ahead = std::mem::take(&mut self.ahead);
         let mut at = 0;
-        for commands in job.commands.chunks(AHEAD) {
-            ahead.touch_commands(&self.state, commands);
-            for command in commands {
-                self.command(command, ReplyTo { job: slot, at }, false);
-                at += 1;
+        while at < count {
+            let upto = at + ahead.touch_commands(&self.state, &job.commands[at..]);
+            for at in at..upto {
+                let reply_to = ReplyTo { job: slot, at: at as u32 };
+                self.command(&job.commands[at], reply_to, false);
             }
+            at = upto;
         }
         self.ahead = ahead;
         if count == 0 {

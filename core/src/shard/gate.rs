@@ -87,7 +87,6 @@ pub(crate) struct Gate {
     pub(crate) remove_before: AtomicU64,
     /// Where the journal goes on behind the last cut.
     chain_at_cut: Mutex<Option<Chain>>,
-    chain_there: Condvar,
     /// What an operator should know, newest last.
     notes: Mutex<VecDeque<String>>,
     /// Shards to wake when the engine stops.
@@ -120,7 +119,6 @@ impl Gate {
             store_bytes: AtomicU64::new(0),
             remove_before: AtomicU64::new(0),
             chain_at_cut: Mutex::new(None),
-            chain_there: Condvar::new(),
             notes: Mutex::new(VecDeque::new()),
             shards: OnceLock::new(),
         }
@@ -299,20 +297,10 @@ impl Gate {
         last_seq
     }
 
-    /// Returns where the journal goes on behind the last cut, once everything before it is
-    /// durable.
-    ///
-    /// # Errors
-    ///
-    /// Returns that the writer did not come that far in time.
-    pub(crate) fn chain_at_cut(&self, timeout: Duration) -> Result<Chain, Error> {
-        let mut chain = self.chain_at_cut.lock();
-        if chain.is_none() && !self.stopped.load(Ordering::SeqCst) {
-            self.chain_there.wait_for(&mut chain, timeout);
-        }
-        chain.take().ok_or_else(|| {
-            Error::new(ErrorKind::Stopped, "journal did not reach the cut", STOPPED_HELP)
-        })
+    /// Takes where the journal goes on behind the cut at `seq`; `None` until everything before it
+    /// is durable. The mark of an earlier cut, whose checkpoint failed, may still come before it.
+    pub(crate) fn take_chain_at_cut(&self, seq: u64) -> Option<Chain> {
+        self.chain_at_cut.lock().take_if(|chain| chain.seq == seq + 1)
     }
 
     /// Keeps a note for the operator.
@@ -346,8 +334,6 @@ impl Gate {
         // Who has looked and not yet slept holds the lock: nobody misses this.
         drop(self.mark.lock());
         self.marked.notify_all();
-        drop(self.chain_at_cut.lock());
-        self.chain_there.notify_all();
         self.shards.get().into_iter().flat_map(|shards| shards.iter()).for_each(Handle::wake);
     }
 
@@ -404,7 +390,6 @@ impl Gate {
     ) -> Result<bool, Error> {
         if group.cut {
             *self.chain_at_cut.lock() = Some(writer.chain());
-            self.chain_there.notify_all();
         }
         if !group.sections.is_empty() {
             match writer.append_group(&mut group.sections) {

@@ -81,7 +81,7 @@ impl Published {
         slot.version.store(version + 2, Ordering::Release);
     }
 
-    fn level(&self, shard: usize, sku: u32) -> Option<[u64; WORDS]> {
+    pub(crate) fn level(&self, shard: usize, sku: u32) -> Option<[u64; WORDS]> {
         let slots = self.shards[shard].chunks[sku as usize / CHUNK].get()?;
         let slot = &slots[sku as usize % CHUNK];
         loop {

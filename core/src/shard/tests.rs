@@ -256,3 +256,20 @@ fn a_reservation_at_the_end_of_time_is_refused() {
     let refusal = stage.run(reserve("too late", &["B"], 5)).outcome.unwrap_err();
     assert_eq!(refusal.reject, Reject::TtlInvalid);
 }
+
+/// The first change of a SKU's stock after an opening is published, in whatever section it is.
+#[test]
+fn stock_is_published_from_the_first_change_on() {
+    let before = Stage::new();
+    for idle in 0..20 {
+        let (disk, clock) = (before.disk.fork(idle), before.clock.clone());
+        let mut stage = Stage { parts: assemble(&disk, &clock), disk, clock };
+        (0..idle).for_each(|_| stage.step(0));
+        let ticket = stage.submit(receive("delivery", "A"));
+        stage.step(0);
+        stage.write();
+        assert!(answer(ticket).outcome.is_ok());
+        let stock = stage.parts.engine.stock(sku("A")).unwrap();
+        assert_eq!(stock.available, 2, "after {idle} sections");
+    }
+}

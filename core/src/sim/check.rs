@@ -35,7 +35,9 @@ pub(super) fn deadlines(state: &State) -> Checked {
 }
 
 /// I1, I4, I5 and I9's counts, and that nothing is in flight: for states at rest.
-pub(super) fn at_rest(states: &[&State]) -> Checked {
+///
+/// `archived` are the orders that have left memory: limits count them too.
+pub(super) fn at_rest(states: &[&State], archived: &[OrderView]) -> Checked {
     for state in states {
         if let Some(order) = state.taken.keys().next() {
             return Err(format!(
@@ -71,7 +73,7 @@ pub(super) fn at_rest(states: &[&State]) -> Checked {
         }
     }
     transfers(states)?;
-    limits(states)
+    limits(states, archived)
 }
 
 /// A SKU counts the sum of its cells.
@@ -160,8 +162,9 @@ fn transfers(states: &[&State]) -> Checked {
 }
 
 /// I9: a customer's count is what its orders hold or were shipped.
-fn limits(states: &[&State]) -> Checked {
+fn limits(states: &[&State], archived: &[OrderView]) -> Checked {
     let mut used: BTreeMap<(u64, u32), u64> = BTreeMap::new();
+    archived.iter().for_each(|order| add_shipped(states[0], order, &mut used));
     for state in states {
         for_each_order(state, |slot, parts| {
             let customer = state.orders.get(slot).customer().0;
@@ -169,13 +172,7 @@ fn limits(states: &[&State]) -> Checked {
                 *used.entry((customer, part.sku)).or_default() +=
                     u64::from(part.reserved + part.committed);
             }
-            for line in &OrderView::new(state, slot).lines {
-                let index = state.catalogue.index_of(line.sku).expect("a line's SKU is defined");
-                let shipped = crate::domain::order::OrderLine { sku: index, ..Default::default() };
-                crate::apply::change::for_each_component(state, &shipped, |sku, per| {
-                    *used.entry((customer, sku)).or_default() += u64::from(line.shipped * per);
-                });
-            }
+            add_shipped(state, &OrderView::new(state, slot), &mut used);
             Ok(())
         })?;
     }
@@ -193,10 +190,25 @@ fn limits(states: &[&State]) -> Checked {
     Ok(())
 }
 
+fn add_shipped(state: &State, order: &OrderView, used: &mut BTreeMap<(u64, u32), u64>) {
+    for line in &order.lines {
+        let index = state.catalogue.index_of(line.sku).expect("a line's SKU is defined");
+        let shipped = crate::domain::order::OrderLine { sku: index, ..Default::default() };
+        crate::apply::change::for_each_component(state, &shipped, |sku, per| {
+            *used.entry((order.customer.0, sku)).or_default() += u64::from(line.shipped * per);
+        });
+    }
+}
+
 /// I3: the units of each SKU are those that known commands brought in, and every known key was
-/// sent by a client.
-pub(super) fn conserved(states: &[&State], sent: &BTreeMap<u128, Vec<Command>>) -> Checked {
+/// sent by a client; `archived` are the commands whose keys have left memory.
+pub(super) fn conserved(
+    states: &[&State],
+    sent: &BTreeMap<u128, Vec<Command>>,
+    archived: &[Command],
+) -> Checked {
     let mut wanted: BTreeMap<u64, i128> = BTreeMap::new();
+    archived.iter().for_each(|command| bring_in(command, &mut wanted));
     for state in states {
         let mut invented = None;
         state.for_each_key(|key| {
@@ -292,6 +304,16 @@ pub(super) fn describe(states: &[&State]) -> Vec<String> {
         state.limits.for_each(|e| limits.push(format!("{shard} {e:?}")));
         limits.sort_unstable();
         lines.append(&mut limits);
+        let settled = (0..state.settled.len()).filter_map(|at| state.settled_entry(at));
+        let keys = settled.map(|known| match known {
+            Known::Order(slot) => state.orders.get(slot).id().bits(),
+            Known::Answered(slot) => state.answered.get(slot).key,
+        });
+        lines.push(format!(
+            "{shard} evicted {} settled {:x?}",
+            state.evicted,
+            keys.collect::<Vec<_>>()
+        ));
         lines.push(format!("{shard} {:?} {:?}", state.transfers, state.taken));
         lines.push(format!("{shard} sent {:?} received {:?}", state.sent, state.received));
     }

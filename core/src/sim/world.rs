@@ -1,7 +1,10 @@
 //! One run: clients, shards, journal, clock and disk, all moved by one seed on one thread.
 
+mod keep;
+
+use crate::sync::mpsc::Receiver;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::check::{at_rest, conserved, deadlines, describe, known_receipt};
@@ -9,17 +12,22 @@ use super::history::{History, Refused};
 use super::workload::Workload;
 use super::{Fault, FaultStorage, Random};
 use crate::command::Command;
-use crate::config::EngineBuilder;
+use crate::config::{EngineBuilder, Place};
 use crate::engine::{Engine, EngineStatus};
 use crate::error::ErrorKind;
 use crate::journal::reader::{JournalReader, Start};
+use crate::journal::writer::JournalWriter;
+use crate::keeper::{Keeper, LookUp};
 use crate::open::Assembled;
 use crate::recovery::{OpenReport, journal_dir, shard_count_of};
 use crate::reject::Reject;
 use crate::reply::{Ack, Receipt, Reply};
 use crate::shard::completion::BatchTicket;
+use crate::shard::core::Archived;
 use crate::shard::gate::Wrote;
+use crate::shard::worker::Worker;
 use crate::state::State;
+use crate::store::MemoryStore;
 use crate::time::{Clock, ManualClock, Timestamp};
 
 /// Directory of the simulated engine.
@@ -52,6 +60,16 @@ pub struct Summary {
     pub broken_elsewhere: u64,
     /// Shards.
     pub shards: u16,
+    /// Checkpoints that were made.
+    pub checkpoints: u64,
+    /// Openings that began with a checkpoint.
+    pub from_checkpoints: u64,
+    /// Look-ups in the archive.
+    pub look_ups: u64,
+    /// Entries that had left memory at the end.
+    pub archived: u64,
+    /// Refusals by the place of their reject in [`Reject::ALL`].
+    pub refusals: [u64; Reject::ALL.len()],
 }
 
 /// Receives the trace of a run, line by line.
@@ -76,16 +94,34 @@ struct Pending {
     from: u64,
 }
 
+/// The engine without its threads.
+struct Parts {
+    engine: Engine,
+    workers: Vec<Worker>,
+    writer: JournalWriter,
+    /// Away while it works.
+    keeper: Option<Keeper>,
+    looked: Receiver<Option<LookUp>>,
+}
+
+impl From<Assembled> for Parts {
+    fn from(assembled: Assembled) -> Self {
+        let Assembled { engine, workers, writer, keeper, looked, .. } = assembled;
+        Self { engine, workers, writer, keeper: Some(keeper), looked }
+    }
+}
+
 pub(super) struct World<'a> {
     random: Random,
     trace: Option<Trace<'a>>,
     pub(super) summary: Summary,
     workload: Workload,
     storage: FaultStorage,
+    store: MemoryStore,
     clock: Arc<ManualClock>,
     builder: EngineBuilder,
     /// The engine, while it is open.
-    parts: Option<Assembled>,
+    parts: Option<Parts>,
     pending: Vec<Pending>,
     sent: BTreeMap<u128, Vec<Command>>,
     told: BTreeMap<u128, Told>,
@@ -97,6 +133,14 @@ pub(super) struct World<'a> {
     /// How often, in steps of 1,000, the run meets a crash or a fault.
     crash_rate: u64,
     fault_rate: u64,
+    /// Whether the journal is kept behind checkpoints.
+    keeps_journal: bool,
+    /// Whether the archive has failed since the engine was opened.
+    archive_fails: bool,
+    /// Whether the machine stops as soon as the keeper has noticed.
+    crash_is_due: bool,
+    /// Steps of the others since the keeper began its work.
+    patience: u32,
 }
 
 impl<'a> World<'a> {
@@ -105,8 +149,12 @@ impl<'a> World<'a> {
         let storage = FaultStorage::new(random.bits(), random.percent(60));
         let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_700_000_000_000)));
         let shards = 1 + random.below(4) as u16;
-        let builder = Engine::with_storage(Arc::new(storage.clone()), DIR)
+        let store = MemoryStore::new();
+        let keeps_journal = random.percent(75);
+        let builder = builder_on(&storage, &store)
             .shards(shards)
+            .keep_journal(keeps_journal)
+            .settled_resident_max([0, 3, 30, 100_000][random.below(4) as usize])
             .clock(clock.clone())
             .segment_bytes([128 << 10, 256 << 10][random.below(2) as usize])
             .min_free_bytes(0)
@@ -120,6 +168,7 @@ impl<'a> World<'a> {
             trace,
             summary: Summary { shards, ..Summary::default() },
             storage,
+            store,
             clock,
             builder,
             parts: None,
@@ -129,6 +178,10 @@ impl<'a> World<'a> {
             refused: Vec::new(),
             ended: BTreeSet::new(),
             faulty: false,
+            keeps_journal,
+            archive_fails: false,
+            crash_is_due: false,
+            patience: 0,
         }
     }
 
@@ -140,16 +193,20 @@ impl<'a> World<'a> {
             self.step()?;
         }
         self.settle()?;
-        let engine = &self.parts().engine;
-        let history = History::read(engine)?;
-        let (broken, broken_elsewhere) = (history.broken, history.broken_elsewhere);
-        for refused in &self.refused {
-            history.check(engine, refused)?;
+        if self.keeps_journal {
+            let engine = &self.parts().engine;
+            let history = History::read(engine)?;
+            let (broken, broken_elsewhere) = (history.broken, history.broken_elsewhere);
+            for refused in &self.refused {
+                history.check(engine, refused)?;
+            }
+            (self.summary.broken, self.summary.broken_elsewhere) = (broken, broken_elsewhere);
+            self.flipped_bits_are_found()?;
         }
-        (self.summary.broken, self.summary.broken_elsewhere) = (broken, broken_elsewhere);
         self.reopened_is_equal()?;
-        self.flipped_bits_are_found()?;
-        self.close_and_open()
+        self.close_and_open()?;
+        self.summary.archived = self.states().iter().map(|state| state.evicted).sum();
+        Ok(())
     }
 
     fn note(&mut self, text: impl FnOnce() -> String) {
@@ -167,11 +224,11 @@ impl<'a> World<'a> {
         }
     }
 
-    fn parts(&self) -> &Assembled {
+    fn parts(&self) -> &Parts {
         self.parts.as_ref().expect("the engine is open between steps")
     }
 
-    fn parts_mut(&mut self) -> &mut Assembled {
+    fn parts_mut(&mut self) -> &mut Parts {
         self.parts.as_mut().expect("the engine is open between steps")
     }
 
@@ -197,7 +254,9 @@ impl<'a> World<'a> {
                 self.step_shard(shard as usize)?;
             }
             70..=87 => self.step_writer()?,
-            88..=94 => self.step_clock(),
+            88..=91 => self.step_clock(),
+            92 => self.keep()?,
+            93..=94 => self.look_up().map(|_| ())?,
             95..=97 => self.keep_house(),
             98 if self.random.percent(20) => self.close_and_open()?,
             _ if self.is_stopped() => {
@@ -367,6 +426,7 @@ impl<'a> World<'a> {
             gate.stop(&error.to_string());
         }
         gate.watch_disk(&parts.writer);
+        self.remove_journal();
         self.note(|| format!("housekeeping, idle {idle}, roomy {roomy}"));
     }
 
@@ -451,6 +511,9 @@ impl<'a> World<'a> {
                     return Err(format!("I7: {command:?} got {before:?}, then {refusal:?}"));
                 }
                 let reject = refusal.reject;
+                if let Some(at) = Reject::ALL.iter().position(|known| *known == reject) {
+                    self.summary.refusals[at] += 1;
+                }
                 let short = matches!(reject, Reject::SoldOut | Reject::PartialOnly);
                 if short && ack != Ack::Memory {
                     self.refused.push(Refused { command, reject, from, to: reply.seq });
@@ -478,6 +541,7 @@ impl<'a> World<'a> {
         self.storage.crash();
         self.summary.crashes += 1;
         self.note(|| "machine crashed".to_owned());
+        self.damage_store();
         self.open()
     }
 
@@ -521,8 +585,8 @@ impl<'a> World<'a> {
             }
             self.summary.opens += 1;
             match self.builder.clone().assemble() {
-                Ok((parts, report)) => {
-                    self.parts = Some(parts);
+                Ok((assembled, report)) => {
+                    self.parts = Some(assembled.into());
                     break report;
                 }
                 Err(error) => {
@@ -541,6 +605,8 @@ impl<'a> World<'a> {
                 }
             }
         };
+        self.archive_fails = false;
+        self.summary.from_checkpoints += u64::from(report.checkpoint.is_some());
         // A fault that was meant for the opening may still be ahead.
         self.faulty = true;
         if self.random.percent(50) {
@@ -548,20 +614,25 @@ impl<'a> World<'a> {
             self.faulty = false;
         }
         self.note(|| {
-            let OpenReport { created, clean, durable_seq, undone_baskets, .. } = &report;
+            let OpenReport { created, clean, durable_seq, undone_baskets, checkpoint, .. } =
+                &report;
             format!(
-                "open: created {created} clean {clean} seq {durable_seq} undone {undone_baskets}"
+                "open: created {created} clean {clean} seq {durable_seq} undone {undone_baskets} \
+                 checkpoint {checkpoint:?} notes {:?}",
+                report.notes
             )
         });
         self.check_opened()
     }
 
     fn check_opened(&mut self) -> Stepped {
+        let shelf = self.on_the_shelf()?;
         let states = self.states();
-        at_rest(&states)?;
-        conserved(&states, &self.sent)?;
+        at_rest(&states, &shelf.orders)?;
+        conserved(&states, &self.sent, &shelf.commands)?;
         for (key, told) in &self.told {
             let known = known_receipt(&states, *key);
+            let known = known.or_else(|| self.archived_receipt(&told.command));
             if known.as_ref() != Some(&told.receipt) {
                 let (command, receipt) = (&told.command, &told.receipt);
                 return Err(format!("lost: {command:?} was told {receipt:?}, now {known:?}"));
@@ -582,7 +653,7 @@ impl<'a> World<'a> {
                 }
             }
         }
-        if self.storage_is_well() {
+        if self.storage_is_well() && self.keeps_journal {
             let journal = journal_dir(Path::new(DIR));
             let storage = Arc::new(self.storage.fork(1));
             let count = shard_count_of(storage, &journal).map_err(|e| e.to_string())?;
@@ -606,6 +677,7 @@ impl<'a> World<'a> {
             self.storage.clear_faults();
         }
         for _ in 0..ROUNDS_MAX {
+            while self.look_up()? {}
             for shard in 0..usize::from(self.summary.shards) {
                 self.step_shard(shard)?;
             }
@@ -617,7 +689,8 @@ impl<'a> World<'a> {
             self.clock.set(Timestamp::from_millis(now + 1));
             let idle = self.parts().workers.iter().all(|worker| worker.core.is_at_rest());
             let queues = self.parts().engine.around.handles.iter();
-            let empty = queues.map(|h| h.queued() + h.peers.len()).sum::<usize>() == 0;
+            let waiting = queues.map(|h| h.queued() + h.peers.len() + h.looked_up.len());
+            let empty = waiting.sum::<usize>() == 0;
             if self.pending.is_empty() && idle && empty {
                 return self.check_rest();
             }
@@ -627,25 +700,54 @@ impl<'a> World<'a> {
     }
 
     fn check_rest(&mut self) -> Stepped {
+        let shelf = self.on_the_shelf()?;
         let states = self.states();
-        at_rest(&states)?;
-        conserved(&states, &self.sent)
+        at_rest(&states, &shelf.orders)?;
+        conserved(&states, &self.sent, &shelf.commands)
     }
 
-    /// At rest, a copy of the disk gives the same state again.
+    /// At rest, a copy of disk and store gives the same state again: from the last checkpoint and
+    /// the journal behind it, and from the journal alone; the archive says the same too.
     fn reopened_is_equal(&mut self) -> Stepped {
         let live = describe(&self.states());
-        let fork = self.storage.fork(self.random.bits());
-        let again = self.open_copy(&fork).map_err(|e| format!("copy does not open: {e}"))?;
-        let states: Vec<&State> = again.0.workers.iter().map(|w| &w.core.state).collect();
-        same(&live, &describe(&states))
+        let mut stores = vec![self.store.fork()];
+        if self.keeps_journal {
+            stores.push(MemoryStore::new());
+        }
+        for store in stores {
+            let fork = self.storage.fork(self.random.bits());
+            let again = self.open_copy(&fork, &store);
+            let (again, _) = again.map_err(|e| format!("copy does not open: {e}"))?;
+            let states: Vec<&State> = again.workers.iter().map(|w| &w.core.state).collect();
+            same(&live, &describe(&states))?;
+            self.archive_is_equal(&again.engine)?;
+        }
+        Ok(())
     }
 
-    fn open_copy(&self, disk: &FaultStorage) -> Result<(Assembled, OpenReport), crate::Error> {
-        Engine::with_storage(Arc::new(disk.clone()), DIR)
-            .clock(self.clock.clone())
-            .segment_bytes(256 << 10)
-            .assemble()
+    /// What has left memory is the same in an engine that was opened anew.
+    fn archive_is_equal(&self, again: &Engine) -> Stepped {
+        let states = self.states();
+        let ours = &self.parts().engine.shelf;
+        for key in self.sent.keys().filter(|key| ours.may_hold(**key)) {
+            if states.iter().any(|state| state.lookup(*key).is_some()) {
+                continue;
+            }
+            let ours = self.archived_as(&self.parts().engine, *key);
+            let theirs = self.archived_as(again, *key);
+            if ours != theirs {
+                return Err(format!("archive of {key:032x}: {ours:?}, opened anew {theirs:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn open_copy(
+        &self,
+        disk: &FaultStorage,
+        store: &MemoryStore,
+    ) -> Result<(Assembled, OpenReport), crate::Error> {
+        builder_on(disk, store).clock(self.clock.clone()).segment_bytes(256 << 10).assemble()
     }
 
     /// A flipped bit in a frame is refused, or reported if it is in the last one.
@@ -666,7 +768,7 @@ impl<'a> World<'a> {
             let disk = fork.fork(self.random.bits());
             disk.flip(path, place, 1 << self.random.below(8));
             let last = at + 1 == frames.len();
-            match self.open_copy(&disk) {
+            match self.open_copy(&disk, &MemoryStore::new()) {
                 Err(error) if error.kind() == ErrorKind::Damaged => (),
                 Ok((_, report)) if last && report.torn_tail.is_some() => (),
                 Err(error) => return Err(format!("flipped byte {place}: {error}")),
@@ -687,7 +789,7 @@ impl<'a> World<'a> {
         self.settle()?;
         let live = describe(&self.states());
         let Some(parts) = self.parts.take() else { return Ok(()) };
-        let Assembled { engine, workers, writer, .. } = parts;
+        let Parts { engine, workers, writer, .. } = parts;
         engine.begin_close();
         drop(workers);
         let closed = writer.close();
@@ -698,9 +800,11 @@ impl<'a> World<'a> {
             told.durable = true;
         }
         self.storage.clear_faults();
-        let (parts, report) = self.builder.clone().assemble().map_err(|e| e.to_string())?;
-        self.parts = Some(parts);
+        let (assembled, report) = self.builder.clone().assemble().map_err(|e| e.to_string())?;
+        self.parts = Some(assembled.into());
         self.faulty = false;
+        self.archive_fails = false;
+        self.summary.from_checkpoints += u64::from(report.checkpoint.is_some());
         self.summary.opens += 1;
         if !report.clean || report.torn_tail.is_some() || report.undone_baskets > 0 {
             return Err(format!("closed engine comes back unclean: {report:?}"));
@@ -708,6 +812,11 @@ impl<'a> World<'a> {
         same(&live, &describe(&self.states()))?;
         self.check_opened()
     }
+}
+
+fn builder_on(disk: &FaultStorage, store: &MemoryStore) -> EngineBuilder {
+    let place = Place::Custom(Arc::new(disk.clone()), store.clone(), PathBuf::from(DIR));
+    EngineBuilder::new(place)
 }
 
 fn seq_of(receipt: &Receipt) -> u64 {

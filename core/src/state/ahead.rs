@@ -9,29 +9,42 @@ use crate::state::State;
 
 /// Commands, or records, that are looked at together.
 pub(crate) const AHEAD: usize = 64;
-/// Lines of baskets that are looked at together; those of later ones wait.
-const LINES_AHEAD_MAX: usize = 1_024;
+/// Lines of baskets from which on no further basket is looked at: what was brought in has to stay
+/// in the first caches, and the addresses of its pages too, until it is used.
+const LINES_AHEAD: usize = 128;
+
+/// What is needed of a line of a basket.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AheadLine {
+    /// Index of the SKU.
+    pub(crate) sku: u32,
+    /// Location, 0 for any.
+    pub(crate) location: u32,
+    pub(crate) customer: u64,
+}
 
 /// Buffers for the passes over one batch after the other.
 #[derive(Debug, Default)]
 pub(crate) struct Ahead {
     /// Tags of idempotency keys.
     keys: Vec<u32>,
-    /// SKU index and customer of each line.
-    lines: Vec<(u32, u64)>,
+    lines: Vec<AheadLine>,
     limits: Vec<u32>,
     cells: Vec<u32>,
 }
 
 impl Ahead {
-    /// Brings in what some commands will need.
-    pub(crate) fn touch_commands(&mut self, state: &State, commands: &[Command]) {
-        for command in commands {
+    /// Brings in what the first commands will need; returns how many these are.
+    pub(crate) fn touch_commands(&mut self, state: &State, commands: &[Command]) -> usize {
+        let mut count = 0;
+        for command in commands.iter().take(AHEAD) {
+            if self.lines.len() >= LINES_AHEAD {
+                break;
+            }
+            count += 1;
             if let Some(key) = command.key() {
                 self.add_key(state, key.bits());
             }
-        }
-        for command in commands {
             let (lines, customer) = match command {
                 Command::Buy(buy) => (buy.lines.as_slice(), buy.customer.0),
                 Command::Reserve(reserve) => (reserve.lines.as_slice(), reserve.customer.0),
@@ -39,11 +52,12 @@ impl Ahead {
             };
             for line in lines {
                 if let Some(sku) = state.catalogue.index_of(line.sku) {
-                    self.add_line(sku, customer);
+                    self.add_line(AheadLine { sku, location: line.location.0, customer });
                 }
             }
         }
         self.touch(state);
+        count
     }
 
     /// Adds the key of a command that will be carried out.
@@ -54,20 +68,21 @@ impl Ahead {
 
     /// Adds a line of a basket that will be carried out.
     #[inline]
-    pub(crate) fn add_line(&mut self, sku: u32, customer: u64) {
-        if self.lines.len() < LINES_AHEAD_MAX {
-            self.lines.push((sku, customer));
-        }
+    pub(crate) fn add_line(&mut self, line: AheadLine) {
+        self.lines.push(line);
     }
 
     /// Reads what was added, and forgets it.
     pub(crate) fn touch(&mut self, state: &State) {
         let mut sum = state.index.touch(&self.keys);
-        for (index, customer) in &self.lines {
-            let sku = state.catalogue.get(*index);
+        for line in &self.lines {
+            let sku = state.catalogue.get(line.sku);
             sum ^= sku.level.available as u32;
-            self.cells.extend(sku.first_cell());
-            self.limits.extend(state.limit_tag(*customer, *index));
+            self.cells.extend(match line.location {
+                0 => sku.first_cell(),
+                location => state.cell_of.get(&(line.sku, location)).copied(),
+            });
+            self.limits.extend(state.limit_tag(line.customer, line.sku));
         }
         for cell in &self.cells {
             sum ^= state.cells.get(*cell).level.available as u32;

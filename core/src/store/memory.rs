@@ -25,6 +25,8 @@ use crate::{Error, ErrorKind};
 pub(crate) struct MemoryStore {
     generations: Arc<Mutex<BTreeMap<u64, Stored>>>,
     archive: MemoryArchive,
+    /// Pages that may still be put before one fails; `None` for any number.
+    room: Arc<Mutex<Option<u64>>>,
 }
 
 #[derive(Clone)]
@@ -58,6 +60,27 @@ impl MemoryStore {
         OpenedArchive { archive: Arc::new(self.archive.clone()), filter, rebuild, notes }
     }
 
+    /// Makes the page after `pages` more of them fail to be put, once; `None` takes it back.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn fail_after(&self, pages: Option<u64>) {
+        *self.room.lock() = pages;
+    }
+
+    /// Returns the number of generations.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn generation_count(&self) -> usize {
+        self.generations.lock().len()
+    }
+
+    /// Returns a copy that shares nothing with this store.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn fork(&self) -> Self {
+        let fork = Self::new();
+        fork.generations.lock().clone_from(&self.generations.lock());
+        fork.archive.inner.lock().clone_from(&self.archive.inner.lock());
+        fork
+    }
+
     /// Loses all generations and the archive.
     #[cfg(test)]
     pub(crate) fn lose_everything(&self) {
@@ -66,7 +89,7 @@ impl MemoryStore {
     }
 
     /// Loses the newest generation; returns its seq.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn lose_newest(&self) -> Option<u64> {
         self.generations.lock().pop_last().map(|(seq, _)| seq)
     }
@@ -74,7 +97,7 @@ impl MemoryStore {
     /// Flips a bit of the newest generation: `at` chooses page and place, the same every time.
     ///
     /// Returns the page, or nothing if there is none.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn damage_page(&self, at: u64) -> Option<PageId> {
         let mut generations = self.generations.lock();
         let mut newest = generations.last_entry()?;
@@ -89,7 +112,7 @@ impl MemoryStore {
     /// Drops a page of the newest generation, as sled would drop its tail.
     ///
     /// Returns the page, or nothing if there is none.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn lose_page(&self) -> Option<PageId> {
         let mut generations = self.generations.lock();
         let mut newest = generations.last_entry()?;
@@ -97,7 +120,7 @@ impl MemoryStore {
     }
 
     /// Returns the archive itself, for its hooks.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn archive(&self) -> &MemoryArchive {
         &self.archive
     }
@@ -110,7 +133,8 @@ impl CheckpointStore for MemoryStore {
             return Err(Error::new(ErrorKind::Config, what, "write one at a later seq"));
         }
         let stored = Stored { manifest: Vec::new(), pages: BTreeMap::new() };
-        Ok(Box::new(MemorySink { generations: Arc::clone(&self.generations), seq, stored }))
+        let (generations, room) = (Arc::clone(&self.generations), Arc::clone(&self.room));
+        Ok(Box::new(MemorySink { generations, room, seq, stored }))
     }
 
     fn load_newest(&mut self, seq_max: u64) -> Result<Loaded, Error> {
@@ -167,6 +191,7 @@ fn read(seq: u64, stored: &Stored) -> Result<Generation, String> {
 
 struct MemorySink {
     generations: Arc<Mutex<BTreeMap<u64, Stored>>>,
+    room: Arc<Mutex<Option<u64>>>,
     seq: u64,
     stored: Stored,
 }
@@ -177,6 +202,14 @@ impl CheckpointSink for MemorySink {
             let what = format!("page {page:?} has {} bytes, above {PAGE_BYTES_MAX}", bytes.len());
             return Err(Error::new(ErrorKind::Config, what, "split the page"));
         }
+        let mut room = self.room.lock();
+        if let Some(left) = *room {
+            *room = left.checked_sub(1);
+            if left == 0 {
+                return Err(Error::new(ErrorKind::Io, "simulated failure", "try again later"));
+            }
+        }
+        drop(room);
         let (value, _) = Header::page(page, self.seq).seal(&[bytes]);
         self.stored.pages.insert(page, value);
         Ok(())
@@ -206,10 +239,12 @@ pub(crate) struct MemoryArchive {
     inner: Arc<Mutex<Entries>>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Entries {
     entries: BTreeMap<u128, (u64, Vec<u8>)>,
     high_water: u64,
+    /// Whether puts fail.
+    fails: bool,
 }
 
 /// Keys that one step of a visit holds at a time.
@@ -222,8 +257,14 @@ impl MemoryArchive {
         *self.inner.lock() = Entries::default();
     }
 
+    /// Makes puts fail from now on, or not any more.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn fail_puts(&self, fail: bool) {
+        self.inner.lock().fails = fail;
+    }
+
     /// Loses what was put after `high_water`, as sled does with a damaged tail.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn lose_tail(&self, high_water: u64) {
         let mut inner = self.inner.lock();
         inner.entries.retain(|_, (seq, _)| *seq <= high_water);
@@ -235,6 +276,9 @@ impl Archive for MemoryArchive {
     fn put_batch(&self, entries: &[(u128, &[u8])], high_water: u64) -> Result<(), Error> {
         let mut inner = self.inner.lock();
         check_batch(entries, inner.high_water, high_water)?;
+        if inner.fails {
+            return Err(Error::new(ErrorKind::Io, "simulated failure", "try again later"));
+        }
         for (key, value) in entries {
             let same = inner.entries.get(key).is_some_and(|(_, old)| old == value);
             if !same {
