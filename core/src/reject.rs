@@ -4,7 +4,9 @@ use std::fmt;
 
 /// Why a well-formed command changed nothing.
 ///
-/// Ordered by precedence: when several apply, the first is the answer. Codes appear in the
+/// Ordered by precedence: when several apply, over all lines of a basket, the first is the answer,
+/// at the first line that it applies to. What needs something that is not there does not apply: an
+/// order that can't be placed has no total to compare. Codes appear in the
 /// journal and the HTTP API, so a code is never renumbered or reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
