@@ -20,7 +20,7 @@ const GROUP: usize = 7;
 const SIZES: [u32; 4] = [296, 352, 424, 512];
 /// A segment grows when 49 eighths of the seven slots of each group are used on average.
 const FULL_PER_8_GROUPS: u32 = 49;
-/// Most directory bits; with them a table holds some 230 million entries.
+/// Most directory bits; with them a table holds some 135 million entries.
 const DEPTH_MAX: u32 = 16;
 
 /// Bit of the control byte of a used slot; the other seven are the lowest bits of its tag.
