@@ -6,7 +6,7 @@ use std::time::Duration;
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::thread;
 
-use super::{buy, explore, key, open, receive, sku, stocked};
+use super::{GROUP, buy, define, explore, key, open, receive, sku, stocked};
 use crate::command::Command;
 use crate::error::ErrorKind;
 use crate::id::OrderId;
@@ -208,10 +208,16 @@ fn closing_answers_everybody() {
     explore(80, || {
         let disk = stocked(2, 10);
         let engine = Arc::new(open(&disk, 2));
-        let clients: Vec<_> = [("x", ["A", "B"]), ("y", ["B", "A"])]
-            .map(|(name, codes)| {
+        let commands = [
+            ("x", buy("x", &["A", "B"])),
+            ("y", buy("y", &["B", "A"])),
+            // Every shard is told of it, and none of them answers.
+            ("define C", define("C", GROUP)),
+        ];
+        let clients: Vec<_> = commands
+            .map(|(name, command)| {
                 let engine = Arc::clone(&engine);
-                thread::spawn(move || (name, ask(&engine, buy(name, &codes))))
+                thread::spawn(move || (name, ask(&engine, command)))
             })
             .into();
         let reader = Arc::clone(&engine);
