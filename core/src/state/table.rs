@@ -92,7 +92,7 @@ const fn place(tag: u32) -> u32 {
 fn share(entries: u64, index: u64, depth: u32) -> u64 {
     // The inverse of `place`, sqrt(1 + 3 p) - 1, in parts of 2^30.
     let below = |index: u64| ((1 << 60) + 3 * (index << (60 - depth))).isqrt();
-    (u128::from(entries) * u128::from(below(index + 1) - below(index)) >> 30) as u64
+    ((u128::from(entries) * u128::from(below(index + 1) - below(index))) >> 30) as u64
 }
 
 /// Returns the group that a tag's search starts with.
