@@ -412,7 +412,10 @@ fn facts<T>(state: &State, flight: &Flight<T>) -> Result<CrossFacts, Refusal> {
     if !state.has_room() {
         return Err(refuse(Reject::CapacityReached, 0, 0, 0));
     }
-    // Time has passed while the basket was in flight.
+    // Time has passed while the basket was in flight, and a count with its key may have ended.
+    if state.lookup(basket.key.bits()).is_some() {
+        return Err(refuse(Reject::IdempotencyKeyReused, 0, 0, 0));
+    }
     basket.check_times(state.now)?;
     let currency = state.catalogue.get(skus[0]).currency;
     let to = if basket.times.is_some() { Bucket::Reserved } else { Bucket::Committed };
