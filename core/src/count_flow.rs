@@ -14,6 +14,7 @@ use crate::apply::{Applied, Context, Instruction, existing_cell, refuse};
 use crate::command::Count;
 use crate::domain::bucket::CellNo;
 use crate::reject::Reject;
+use crate::shard::section::resolve;
 use crate::state::State;
 
 /// Most counts of one shard that may wait or be under way.
@@ -245,6 +246,13 @@ impl<T: Copy> Counting<T> {
         }
     }
 
+    /// Replaces provisional seqs in what this shard's own orders hold: the count is decided in a
+    /// later section, whose base is another.
+    pub(crate) fn settle_seqs(&mut self, base: u64) {
+        let holdings = self.flights.iter_mut().flat_map(|flight| &mut flight.holdings);
+        holdings.for_each(|holding| holding.created_seq = resolve(holding.created_seq, base));
+    }
+
     /// Returns what the orders at home here hold of the cell that is searched for a shard.
     fn holdings(&self, state: &State, home: u16) -> Vec<Holding> {
         let mut holdings = Vec::new();
@@ -312,5 +320,44 @@ impl Search {
             }
         }
         self.next = end;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{Key, LocationId, LotId, SkuId};
+    use crate::shard::section::PROVISIONAL;
+
+    /// What a shard's own orders hold is decided on in a later section: an order that was made in
+    /// the section of the look must not seem younger then than one that was made after it.
+    #[test]
+    fn own_holdings_get_the_seqs_of_their_section() {
+        let mut counting: Counting<()> = Counting::new();
+        let count = Count {
+            key: Key::new(1),
+            sku: SkuId::new(1),
+            location: LocationId(1),
+            lot: LotId(0),
+            expected: 2,
+            counted: 1,
+        };
+        counting.start(count, ());
+        let holding = |order, created_seq| Holding {
+            order,
+            home: 0,
+            line: 0,
+            units: 1,
+            reserved: false,
+            created_seq,
+            breakable: true,
+        };
+        counting.flights[0].holdings = vec![holding(1, PROVISIONAL + 4), holding(2, 70)];
+        counting.settle_seqs(100);
+        // The next section's records come behind those of the first.
+        counting.flights[0].holdings.push(holding(3, PROVISIONAL + 1));
+        counting.settle_seqs(110);
+        let seqs: Vec<u64> = counting.flights[0].holdings.iter().map(|h| h.created_seq).collect();
+        assert_eq!(seqs, [104, 70, 111]);
     }
 }

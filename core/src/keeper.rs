@@ -111,8 +111,14 @@ impl Cut {
         }
     }
 
-    /// Returns whether this shard is to make the cut now: all are at rest.
-    pub(crate) fn is_time(&self, shard: u16) -> bool {
+    /// Returns the number of the cut if this shard is to make it now: all are at rest.
+    pub(crate) fn time_for(&self, shard: u16) -> Option<CutNumber> {
+        // Before the look: whoever finds rest for one cut must not make the next one.
+        let number = self.number.load(Ordering::SeqCst);
+        self.is_time(shard).then_some(number)
+    }
+
+    fn is_time(&self, shard: u16) -> bool {
         let quiet = || {
             self.in_transit.load(Ordering::SeqCst) == 0
                 && self.resting.load(Ordering::SeqCst) == self.all()
@@ -123,12 +129,17 @@ impl Cut {
             && (self.made.load(Ordering::SeqCst) != 0 || (quiet() && quiet()))
     }
 
-    /// Takes a shard's part of the cut; returns the cut's number, or `None` if the keeper has
-    /// given the cut up.
-    pub(crate) fn add(&self, make: impl FnOnce() -> CutBase, gate: &Gate) -> Option<CutNumber> {
+    /// Takes a shard's part of a cut; `false` if the keeper has given it up.
+    pub(crate) fn add(
+        &self,
+        number: CutNumber,
+        make: impl FnOnce() -> CutBase,
+        gate: &Gate,
+    ) -> bool {
         let mut bases = self.bases.lock();
-        if !self.wanted.load(Ordering::SeqCst) {
-            return None;
+        let wanted = self.wanted.load(Ordering::SeqCst);
+        if !wanted || self.number.load(Ordering::SeqCst) != number {
+            return false;
         }
         if bases.is_empty() {
             self.seq.store(gate.mark_cut(), Ordering::SeqCst);
@@ -136,10 +147,19 @@ impl Cut {
         let base = make();
         let shard = base.shard;
         bases.push(base);
-        let number = self.number.load(Ordering::SeqCst);
         self.copying.store(number, Ordering::SeqCst);
         self.made.fetch_or(1 << shard, Ordering::SeqCst);
-        Some(number)
+        true
+    }
+
+    /// Asks the shards for the next cut.
+    fn want(&self) {
+        let mut bases = self.bases.lock();
+        bases.clear();
+        self.number.fetch_add(1, Ordering::SeqCst);
+        self.made.store(0, Ordering::SeqCst);
+        self.resting.store(0, Ordering::SeqCst);
+        self.wanted.store(true, Ordering::SeqCst);
     }
 
     /// Gives the cut up, unless a shard has made its part already: then all will.
@@ -260,7 +280,7 @@ impl Keeper {
                 Err(RecvTimeoutError::Timeout) => (),
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
-            // A shard may have made a cut at the moment at which it was given up.
+            // What a cut that was stopped has left is not wanted any more.
             self.cut.copying.store(0, Ordering::SeqCst);
             if self.closing.load(Ordering::SeqCst) || self.gate.stopped.load(Ordering::SeqCst) {
                 continue;
@@ -367,7 +387,7 @@ impl Keeper {
                 return false;
             }
         }
-        true
+        handle.evicted.load(Ordering::SeqCst) != before
     }
 
     /// Makes a checkpoint while commands go on.
@@ -393,11 +413,7 @@ impl Keeper {
 
     fn make_cut(&self, meanwhile: Meanwhile<'_>) -> Result<(Vec<CutBase>, u64), Error> {
         let cut = &self.cut;
-        cut.number.fetch_add(1, Ordering::SeqCst);
-        cut.made.store(0, Ordering::SeqCst);
-        cut.resting.store(0, Ordering::SeqCst);
-        cut.bases.lock().clear();
-        cut.wanted.store(true, Ordering::SeqCst);
+        cut.want();
         let until = Instant::now() + CUT_WAIT;
         while cut.made.load(Ordering::SeqCst) != cut.all() {
             self.handles.iter().for_each(Handle::wake);

@@ -528,6 +528,7 @@ impl Core {
             }
             outbound.push((peer, PeerMessage::Count(message)));
         }
+        self.counting.settle_seqs(base);
         self.resolve_open_jobs(base);
         let ready = self.ready.drain(..).map(|job| close(job, base));
         let mut ready: Vec<Ready> = ready.collect();

@@ -218,7 +218,10 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn new(core: Core, around: Surroundings) -> Self {
         let (steps, asked, copying, shut) = (0, 0, None, false);
-        Self { core, around, steps, asked, copying, shut, collect: Vec::new() }
+        let worker = Self { core, around, steps, asked, copying, shut, collect: Vec::new() };
+        // The archive's mark counts all shards, those that have done nothing yet too.
+        worker.handle().evicted.store(worker.core.state.evicted, Ordering::SeqCst);
+        worker
     }
 
     fn handle(&self) -> &Handle {
@@ -387,12 +390,14 @@ impl Worker {
             && handle.peers.is_empty()
             && handle.looked_up.is_empty();
         self.around.cut.set_resting(shard, resting);
-        if !resting || !self.around.cut.is_time(shard) {
-            return false;
-        }
+        let number = self.around.cut.time_for(shard).filter(|_| resting);
+        let Some(number) = number else { return false };
         let state = &mut self.core.state;
-        self.copying = self.around.cut.add(|| state.cut(), &self.around.gate);
-        self.copying.is_some()
+        let made = self.around.cut.add(number, || state.cut(), &self.around.gate);
+        if made {
+            self.copying = Some(number);
+        }
+        made
     }
 
     /// Copies some of a cut and gives it on; returns whether it did.

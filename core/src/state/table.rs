@@ -16,7 +16,7 @@
 const GROUP: usize = 7;
 /// Groups of a segment as it grows; after the last it splits into two of the first.
 ///
-/// Four steps keep at least 7/8 / 2^(1/4), that is 73 %, of a table's slots in use.
+/// Four steps keep at least 72 % of a table's slots in use.
 const SIZES: [u32; 4] = [296, 352, 424, 512];
 /// A segment grows when 49 eighths of the seven slots of each group are used on average.
 const FULL_PER_8_GROUPS: u32 = 49;
