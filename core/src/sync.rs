@@ -40,6 +40,8 @@ mod scheduled {
     use std::sync::PoisonError;
     use std::time::{Duration, Instant};
 
+    use shuttle::rand::Rng;
+
     pub(crate) use shuttle::hint::spin_loop;
     pub(crate) use shuttle::sync::{atomic, mpsc};
     pub(crate) use shuttle::thread;
@@ -50,6 +52,16 @@ mod scheduled {
     /// Lets others run: what is polled does not depend on a wake-up.
     pub(crate) fn pause(_span: Duration) {
         thread::yield_now();
+    }
+
+    /// A disk is slow, so that others run meanwhile, or quick, so that they stay where they are: a
+    /// scheduler with priorities puts whoever yields behind all others.
+    pub(crate) fn on_disk() {
+        if shuttle::rand::thread_rng().r#gen() {
+            thread::yield_now();
+        } else {
+            thread::sleep(Duration::ZERO);
+        }
     }
 
     /// A lock with `parking_lot`'s interface: a panic does not poison it.

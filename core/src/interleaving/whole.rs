@@ -6,10 +6,10 @@ use std::time::Duration;
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::thread;
 
-use super::{GROUP, buy, define, explore, key, open, receive, sku, stocked};
+use super::{GROUP, buy, define, explore, key, open, other_group, receive, sku, stocked};
 use crate::command::Command;
 use crate::error::ErrorKind;
-use crate::id::OrderId;
+use crate::id::{LocationId, OrderId};
 use crate::reply::Ack;
 use crate::sim::{Fault, FaultStorage};
 use crate::{Engine, OpenReport, Reply};
@@ -32,6 +32,11 @@ fn ask(engine: &Engine, command: Command) -> Told {
             Err(error) => Told::Failed(error.kind()),
         },
     }
+}
+
+/// Returns whether the cells of a SKU are in the first of two shards.
+fn is_in_first(sku: &crate::SkuView) -> bool {
+    crate::route::cell_shard(sku.placement, sku.id, LocationId(1), 2) == 0
 }
 
 /// Looks at an engine that is opened from what its disk holds, without threads.
@@ -104,6 +109,43 @@ fn baskets_over_shards_end() {
             clients.into_iter().map(|client| client.join().expect("asks")).collect();
         assert_eq!(placed.iter().filter(|placed| **placed).count(), 1, "one unit, one order");
         Arc::into_inner(engine).expect("nobody else has it").close().expect("closes");
+    });
+}
+
+/// A shard does what its peers told it before it does what was asked after: who has the answer to
+/// a definition can use the SKU at once, in whatever shard its stock is.
+#[test]
+fn a_defined_sku_is_known_in_every_shard() {
+    explore(200, || {
+        let disk = stocked(2, 10);
+        let (parts, _) = super::builder(&disk, 2).assemble().expect("opens");
+        let crate::open::Assembled { engine, mut workers, mut writer, .. } = parts;
+        let of_a = engine.published.sku(sku("A")).expect("defined");
+        let group = if is_in_first(&of_a) { other_group(2) } else { GROUP };
+        let mut other = workers.pop().expect("two shards");
+        let gate = engine.around.gate.clone();
+        for round in 0..10 {
+            let code = format!("C{round}");
+            let stepping = thread::spawn(move || {
+                other.step().expect("steps");
+                other
+            });
+            // Shard 0 defines, and tells the other shard, which is in the middle of a step.
+            let mut defined = engine.submit(define(&code, group)).expect("taken");
+            workers[0].step().expect("steps");
+            gate.write_one(&mut writer, &engine.published).expect("writes");
+            let reply = defined.try_take().expect("durable").expect("answered");
+            assert!(reply.outcome.is_ok(), "{reply:?}");
+            let mut received = engine.submit(receive(&code, 1)).expect("taken");
+            other = stepping.join().expect("steps");
+            while gate.waiting_groups() == 0 {
+                other.step().expect("steps");
+            }
+            other.step().expect("steps");
+            gate.write_one(&mut writer, &engine.published).expect("writes");
+            let reply = received.try_take().expect("durable").expect("answered");
+            assert!(reply.outcome.is_ok(), "{reply:?}");
+        }
     });
 }
 

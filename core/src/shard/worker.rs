@@ -348,11 +348,7 @@ impl Worker {
         let handles = self.around.handles.clone();
         let handle = &handles[usize::from(self.core.state.shard)];
         let mut busy = self.core.section.count > 0;
-        let mut messages = 0;
-        while let Some(message) = handle.peers.pop() {
-            self.core.receive(message);
-            messages += 1;
-        }
+        let mut messages = self.hear_peers(handle);
         busy |= messages > 0;
         self.core.retry();
         while let Some(LookedUp { command, reply_to, answer }) = handle.looked_up.pop() {
@@ -363,12 +359,16 @@ impl Worker {
                 None => self.core.command(&command, reply_to, true),
             }
         }
-        let takes = !cutting
-            && !self.core.is_held()
-            && handles.iter().all(|h| h.peers.len() < PEER_QUEUE_MAX);
-        while takes && self.core.section.bytes.len() < SECTION_BYTES_SOFT {
+        let takes = !cutting && handles.iter().all(|h| h.peers.len() < PEER_QUEUE_MAX);
+        while takes && !self.core.is_held() && self.core.section.bytes.len() < SECTION_BYTES_SOFT {
             let Some(input) = handle.pop() else { break };
             busy = true;
+            // Who asked may know from an answer what a peer has told this shard since.
+            let heard = self.hear_peers(handle);
+            if heard > 0 {
+                messages += heard;
+                self.core.retry();
+            }
             self.take(input);
         }
         // What a part that waited has done, or the flow alone has answered, has to leave too.
@@ -379,6 +379,16 @@ impl Worker {
         }
         busy |= self.copy_ahead();
         Ok(busy)
+    }
+
+    /// Carries out what peers have said so far; returns how many messages that were.
+    fn hear_peers(&mut self, handle: &Handle) -> u64 {
+        let mut messages = 0;
+        while let Some(message) = handle.peers.pop() {
+            self.core.receive(message);
+            messages += 1;
+        }
+        messages
     }
 
     /// Comes to rest for a cut, and makes it when all shards rest; returns whether it did.

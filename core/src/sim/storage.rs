@@ -492,9 +492,8 @@ struct FaultFile {
 
 impl FaultFile {
     fn run<T>(&self, work: impl FnOnce(&mut Machine) -> io::Result<T>) -> io::Result<T> {
-        // A disk takes its time: others may run meanwhile.
         #[cfg(all(test, feature = "shuttle"))]
-        crate::sync::pause(std::time::Duration::ZERO);
+        crate::sync::on_disk();
         let mut machine = self.disk.0.lock();
         if machine.life != self.life {
             return Err(io::Error::other("the file was opened before the simulated crash"));
