@@ -169,7 +169,9 @@ impl State {
     /// Returns whether there is room for one more order and answer.
     pub(crate) fn has_room(&self) -> bool {
         let most = (u32::MAX >> 1) - 1;
-        self.orders.high() < most && self.answered.high() < most && self.details.high() < most
+        let slots =
+            self.orders.high() < most && self.answered.high() < most && self.details.high() < most;
+        slots && self.index.has_room() && self.limits.has_room()
     }
 
     /// Stores a new order and indexes its key.

@@ -69,6 +69,10 @@ pub(crate) struct Table<E> {
     directory: Vec<u32>,
     segments: Vec<Segment<E>>,
     cut: u32,
+    /// Most directory bits; less than [`DEPTH_MAX`] in tests alone.
+    depth_max: u32,
+    /// Whether a segment that can't split any more has begun its last size.
+    crowded: bool,
 }
 
 /// The table can't grow any more.
@@ -133,20 +137,38 @@ impl<E: Entry> Table<E> {
         while depth < DEPTH_MAX && !fits(0, depth) {
             depth += 1;
         }
-        let mut table = Self { seed, depth, directory: Vec::new(), segments: Vec::new(), cut: 0 };
+        let mut table = Self {
+            seed,
+            depth,
+            directory: Vec::new(),
+            segments: Vec::new(),
+            cut: 0,
+            depth_max: DEPTH_MAX,
+            crowded: false,
+        };
         let mut at = 0;
         while at < 1 << depth {
             let starts = |d: &u32| at & ((1 << (depth - d)) - 1) == 0;
             let shallow = (0..depth).filter(starts).find(|d| fits(at >> (depth - d), *d));
             let own = shallow.unwrap_or(depth);
             let share = share(entries, at >> (depth - own), own);
-            let size = SIZES.iter().find(|size| share <= u64::from(capacity(**size)));
+            // A segment that can't split keeps its last step, which tells that the end is near.
+            let sizes = if own == DEPTH_MAX { &SIZES[..SIZES.len() - 1] } else { &SIZES[..] };
+            let size = sizes.iter().find(|size| share <= u64::from(capacity(**size)));
             let segment = table.segments.len() as u32;
-            table.segments.push(Segment::new(*size.unwrap_or(&biggest), own, 0));
+            table.segments.push(Segment::new(*size.unwrap_or(&sizes[sizes.len() - 1]), own, 0));
             at += 1 << (depth - own);
             table.directory.resize(at as usize, segment);
         }
         table
+    }
+
+    /// Returns whether a command may add entries: some hundreds have room wherever they fall.
+    ///
+    /// Once it says no it stays so until the table is made anew, at the next opening.
+    #[inline]
+    pub(crate) fn has_room(&self) -> bool {
+        !self.crowded
     }
 
     /// Returns how many entries the table has room for as it is, if they spread as expected.
@@ -249,6 +271,7 @@ impl<E: Entry> Table<E> {
         let Segment { depth, copied, .. } = self.segments[index];
         let groups = self.segments[index].groups.len() as u32;
         let Some(size) = SIZES.iter().find(|s| **s > groups) else { return self.split(index) };
+        self.crowded |= depth == self.depth_max && *size == SIZES[SIZES.len() - 1];
         let new = Segment::new(*size, depth, copied);
         let old = std::mem::replace(&mut self.segments[index], new);
         let (seed, segment) = (self.seed, &mut self.segments[index]);
@@ -259,7 +282,7 @@ impl<E: Entry> Table<E> {
     fn split(&mut self, index: usize) -> Result<(), TableFull> {
         let Segment { depth, copied, .. } = self.segments[index];
         if depth == self.depth {
-            if self.depth == DEPTH_MAX {
+            if self.depth == self.depth_max {
                 return Err(TableFull);
             }
             self.directory = self.directory.iter().flat_map(|s| [*s, *s]).collect();
@@ -545,6 +568,25 @@ mod tests {
         let span = ENTRIES / 2 / 16;
         let most = steps.windows(64).filter(|w| w[63] - w[0] < span / 16).count();
         assert_eq!(most, 0, "64 segments grew within {} insertions", span / 16);
+    }
+
+    /// A table says that it has no more room while some hundreds of entries still have, wherever
+    /// they fall.
+    #[test]
+    fn a_table_tells_its_end_in_time() {
+        let mut table: Table<LimitEntry> = Table { depth_max: 2, ..Table::with_capacity(11, 0) };
+        let mut customers = 1..;
+        let mut insert = |table: &mut Table<LimitEntry>| {
+            let customer = customers.next().expect("endless");
+            let tag = crate::hash::tag(11, customer, 1);
+            table.insert(tag, LimitEntry { customer, sku: 1, used: 1 })
+        };
+        while table.has_room() {
+            insert(&mut table).expect("what has room takes an entry");
+        }
+        assert!(table.len() > 4_000, "{} entries", table.len());
+        (0..500).for_each(|_| insert(&mut table).expect("the last ones have room"));
+        assert!((0..20_000).any(|_| insert(&mut table).is_err()), "it has an end");
     }
 
     /// What a cut copies, with what was noted before changes, is each entry as it was when the cut
