@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::apply::count::decide;
+use crate::apply::count::{decide, keep_newest};
 use crate::apply::promise::{Holding, break_one, holdings_of};
 use crate::apply::{Applied, Context, Instruction, existing_cell, refuse};
 use crate::command::Count;
@@ -43,6 +43,8 @@ pub(crate) enum CountMessage {
 struct Flight<T> {
     count: Count,
     reply_to: T,
+    /// Who sent the same count again meanwhile.
+    again: Vec<T>,
     stage: Stage,
     holdings: Vec<Holding>,
 }
@@ -109,13 +111,18 @@ impl<T: Copy> Counting<T> {
 
     /// Takes a count that must break promises.
     pub(crate) fn start(&mut self, count: Count, reply_to: T) {
+        let same = self.flights.iter_mut().find(|flight| flight.count == count);
+        if let Some(flight) = same.filter(|flight| flight.again.len() < COUNTS_MAX) {
+            flight.again.push(reply_to);
+            return;
+        }
         if self.flights.len() >= COUNTS_MAX {
             let refusal = refuse(Reject::Busy, 0, COUNTS_MAX as u64, COUNTS_MAX as u64);
             self.answers.push((count.key.bits(), reply_to, Applied::Refused(refusal)));
             return;
         }
-        let (stage, holdings) = (Stage::Waiting, Vec::new());
-        self.flights.push_back(Flight { count, reply_to, stage, holdings });
+        let (again, stage, holdings) = (Vec::new(), Stage::Waiting, Vec::new());
+        self.flights.push_back(Flight { count, reply_to, again, stage, holdings });
     }
 
     /// Goes on with what is under way: a step of each search, and of this shard's own count.
@@ -228,7 +235,8 @@ impl<T: Copy> Counting<T> {
     }
 
     fn tell_held(&mut self, state: &mut State, ctx: &mut Context<'_>, home: u16) {
-        let holdings = self.holdings(state, home);
+        let mut holdings = self.holdings(state, home);
+        keep_newest(&mut holdings);
         if home == state.shard {
             self.held(state, ctx, holdings);
         } else {
@@ -279,7 +287,13 @@ impl<T: Copy> Counting<T> {
             }
         }
         let outcome = outcome.unwrap_or_else(Applied::Refused);
-        self.answers.push((flight.count.key.bits(), flight.reply_to, outcome));
+        let key = flight.count.key.bits();
+        let repeated = match &outcome {
+            Applied::Done(receipt) => Applied::Repeated(receipt.clone()),
+            other => other.clone(),
+        };
+        self.answers.push((key, flight.reply_to, outcome));
+        self.answers.extend(flight.again.iter().map(|to| (key, *to, repeated.clone())));
         if flight.stage == Stage::OwnSearch {
             self.end_search(state, state.shard);
             return;
@@ -301,9 +315,15 @@ impl<T: Copy> Counting<T> {
 
     fn end_search(&mut self, state: &mut State, home: u16) {
         self.searches.remove(&home);
-        if self.searches.is_empty() {
+        let Some(from) = self.searches.values().map(|search| search.noted_from).min() else {
             state.made = None;
+            return;
+        };
+        // No search that is left needs what was made before it began.
+        if let Some(made) = &mut state.made {
+            made.drain(..from);
         }
+        self.searches.values_mut().for_each(|search| search.noted_from -= from);
     }
 }
 
@@ -343,6 +363,8 @@ mod tests {
             counted: 1,
         };
         counting.start(count, ());
+        counting.start(count, ());
+        assert_eq!(counting.flights.len(), 1, "the same count again waits for the first");
         let holding = |order, created_seq| Holding {
             order,
             home: 0,

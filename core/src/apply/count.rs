@@ -112,16 +112,32 @@ fn check(state: &State, count: &Count) -> Result<Result<Checked, Applied>, Refus
     }))
 }
 
-/// Chooses the promises that are broken: reservations before commitments, the newest first.
+/// Returns when it is a holding's turn to be broken: reservations before commitments, the newest
+/// first.
 ///
 /// Once there are priorities, the lowest goes first within each kind.
+fn turn(holding: &Holding) -> Reverse<(bool, u64, u16)> {
+    Reverse((holding.reserved, holding.created_seq, holding.line))
+}
+
+/// Keeps the holdings whose turn comes first, as many as one count may look at: a cell that very
+/// many orders hold does not make it longer.
+pub(crate) fn keep_newest(holdings: &mut Vec<Holding>) {
+    if holdings.len() > BREAKS_MAX + 1 {
+        holdings.select_nth_unstable_by_key(BREAKS_MAX, turn);
+        holdings.truncate(BREAKS_MAX + 1);
+    }
+}
+
+/// Chooses the promises that are broken.
 fn choose(
     count: u128,
     cell: CellNo,
     lost: u32,
     mut holdings: Vec<Holding>,
 ) -> Result<Vec<Break>, Refusal> {
-    holdings.sort_unstable_by_key(|h| Reverse((h.reserved, h.created_seq, h.line)));
+    keep_newest(&mut holdings);
+    holdings.sort_unstable_by_key(turn);
     let mut left = lost;
     let mut breaks = Vec::new();
     for holding in &holdings {
@@ -171,4 +187,45 @@ fn accept(
     let applied = carry_out(state, ctx, &change);
     instruct_breaks(ctx, &change.breaks);
     applied
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A count that looks at the newest holdings alone breaks what it would break with all.
+    #[test]
+    fn the_newest_are_enough() {
+        let holding = |n: u64| Holding {
+            order: n.into(),
+            home: 0,
+            line: 0,
+            units: 1 + n as u32 % 3,
+            reserved: n.is_multiple_of(7),
+            created_seq: n * 7_919 % 10_007,
+            breakable: true,
+        };
+        let all: Vec<Holding> = (0..5_000).map(holding).collect();
+        for lost in [1, 40, 900, 1_500, 3_000, 9_000] {
+            let mut sorted = all.clone();
+            sorted.sort_unstable_by_key(turn);
+            let mut left: u32 = lost;
+            let wanted = sorted.iter().take_while(|h| {
+                let needed = left > 0;
+                left = left.saturating_sub(h.units);
+                needed
+            });
+            let wanted: Vec<u128> = wanted.map(|h| h.order).collect();
+            let chosen = choose(1, CellNo::new(0, 0), lost, all.clone());
+            match chosen {
+                Ok(breaks) => {
+                    assert_eq!(breaks.iter().map(|b| b.order).collect::<Vec<_>>(), wanted);
+                }
+                Err(refusal) => {
+                    assert_eq!(refusal.reject, Reject::CapacityReached);
+                    assert!(wanted.len() > BREAKS_MAX, "{} breaks", wanted.len());
+                }
+            }
+        }
+    }
 }

@@ -84,23 +84,7 @@ fn run_all(options: &Options) -> bool {
         let result = run(seed, options.trace.then_some(&mut print));
         done += 1;
         match result {
-            Ok(summary) => {
-                sum.steps += summary.steps;
-                sum.answers += summary.answers;
-                sum.accepted += summary.accepted;
-                sum.crashes += summary.crashes;
-                sum.opens += summary.opens;
-                sum.checkpoints += summary.checkpoints;
-                sum.from_checkpoints += summary.from_checkpoints;
-                sum.look_ups += summary.look_ups;
-                sum.archived += summary.archived;
-                for (sum, count) in sum.refusals.iter_mut().zip(summary.refusals) {
-                    *sum += count;
-                }
-                sum.broken += summary.broken;
-                sum.broken_elsewhere += summary.broken_elsewhere;
-                sum.trace_hash ^= summary.trace_hash;
-            }
+            Ok(summary) => sum.add(&summary),
             Err(what) => {
                 failures += 1;
                 println!("SEED={seed} {what}");

@@ -41,16 +41,7 @@ mod tests {
     fn seeds(from: u64, count: u64) {
         let mut sum = Summary::default();
         for seed in from..from + count {
-            let summary = run(seed, None).unwrap_or_else(|what| panic!("SEED={seed} {what}"));
-            sum.crashes += summary.crashes;
-            sum.checkpoints += summary.checkpoints;
-            sum.from_checkpoints += summary.from_checkpoints;
-            sum.look_ups += summary.look_ups;
-            sum.archived += summary.archived;
-            sum.broken += summary.broken;
-            sum.broken_elsewhere += summary.broken_elsewhere;
-            let both = sum.refusals.iter_mut().zip(summary.refusals);
-            both.for_each(|(sum, count)| *sum += count);
+            sum.add(&run(seed, None).unwrap_or_else(|what| panic!("SEED={seed} {what}")));
         }
         assert!(sum.crashes > count, "the runs meet crashes: {sum:?}");
         assert!(sum.checkpoints > count / 2 && sum.from_checkpoints > count, "{sum:?}");

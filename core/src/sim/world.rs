@@ -71,6 +71,27 @@ pub struct Summary {
     pub refusals: [u64; Reject::ALL.len()],
 }
 
+impl Summary {
+    /// Adds what another run has done; its shards are its own.
+    pub fn add(&mut self, other: &Self) {
+        self.trace_hash ^= other.trace_hash;
+        self.steps += other.steps;
+        self.answers += other.answers;
+        self.accepted += other.accepted;
+        self.crashes += other.crashes;
+        self.opens += other.opens;
+        self.broken += other.broken;
+        self.broken_elsewhere += other.broken_elsewhere;
+        self.checkpoints += other.checkpoints;
+        self.from_checkpoints += other.from_checkpoints;
+        self.look_ups += other.look_ups;
+        self.archived += other.archived;
+        for (sum, count) in self.refusals.iter_mut().zip(other.refusals) {
+            *sum += count;
+        }
+    }
+}
+
 /// Receives the trace of a run, line by line.
 pub type Trace<'a> = &'a mut dyn FnMut(&str);
 
