@@ -33,6 +33,8 @@ const BATCH_MAX: u32 = 32_768;
 const POLL: Duration = Duration::from_micros(500);
 /// Longest time that shards may take to come to rest for a cut.
 const CUT_WAIT: Duration = Duration::from_secs(10);
+/// Looks for counts to end before a cut is made all the same: 10 seconds.
+const COUNT_POLLS_MAX: u32 = 20_000;
 
 /// What happens while the keeper waits for shards or the journal: its thread sleeps, and in the
 /// simulation the others go on.
@@ -59,6 +61,8 @@ pub(crate) struct Cut {
     wanted: AtomicBool,
     /// Messages between shards that are not carried out yet.
     pub(crate) in_transit: AtomicU64,
+    /// Shards that a count concerns, one bit each.
+    counting: AtomicU64,
     /// Shards that are at rest, one bit each.
     resting: AtomicU64,
     /// Shards that have made the cut, one bit each.
@@ -81,6 +85,7 @@ impl Cut {
         Self {
             wanted: AtomicBool::new(false),
             in_transit: AtomicU64::new(0),
+            counting: AtomicU64::new(0),
             resting: AtomicU64::new(0),
             made: AtomicU64::new(0),
             shard_count,
@@ -100,6 +105,15 @@ impl Cut {
     /// Returns whether shards shall take no new work because a cut is to be made.
     pub(crate) fn is_wanted(&self) -> bool {
         self.wanted.load(Ordering::SeqCst) && self.made.load(Ordering::SeqCst) != self.all()
+    }
+
+    /// Notes whether a count that breaks promises concerns a shard.
+    pub(crate) fn set_counting(&self, shard: u16, counting: bool) {
+        if counting {
+            self.counting.fetch_or(1 << shard, Ordering::SeqCst);
+        } else {
+            self.counting.fetch_and(!(1 << shard), Ordering::SeqCst);
+        }
     }
 
     /// Notes whether a shard is at rest.
@@ -413,6 +427,15 @@ impl Keeper {
 
     fn make_cut(&self, meanwhile: Meanwhile<'_>) -> Result<(Vec<CutBase>, u64), Error> {
         let cut = &self.cut;
+        // Shards that wait for a cut take no commands, and a count may look at millions of orders
+        // before they rest: it ends first. One that begins later only makes the cut wait.
+        for _ in 0..COUNT_POLLS_MAX {
+            if cut.counting.load(Ordering::SeqCst) == 0 || self.gate.stopped.load(Ordering::SeqCst)
+            {
+                break;
+            }
+            meanwhile(POLL);
+        }
         cut.want();
         let until = Instant::now() + CUT_WAIT;
         while cut.made.load(Ordering::SeqCst) != cut.all() {

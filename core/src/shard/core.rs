@@ -234,6 +234,11 @@ impl Core {
         run(&mut self.state, &mut ctx, &mut self.counting);
     }
 
+    /// Returns whether a count that breaks promises concerns this shard.
+    pub(crate) fn is_counting(&self) -> bool {
+        !self.counting.is_idle()
+    }
+
     /// Returns whether this shard holds still for a count: it takes no commands.
     pub(crate) fn is_held(&self) -> bool {
         self.counting.is_held()

@@ -299,3 +299,35 @@ fn a_known_key_is_answered_after_its_order_was_archived() {
     assert!(again.replayed);
     assert_eq!(again.outcome, receipt);
 }
+
+/// A checkpoint does not make commands wait for a count that is still looking for promises.
+#[test]
+fn a_checkpoint_lets_a_count_end_first() {
+    let mut stage = Stage::new();
+    assert!(stage.run(buy("order", &["A"])).outcome.is_ok());
+    let count = stage.submit(Command::Count(crate::Count {
+        key: key("count"),
+        sku: sku("A"),
+        location: LocationId(1),
+        lot: LotId(0),
+        expected: 1,
+        counted: 0,
+    }));
+    stage.step(0);
+    assert!(stage.parts.workers[0].core.is_counting());
+    let Assembled { workers, engine, keeper, writer, .. } = &mut stage.parts;
+    let mut met = 0;
+    let report = keeper.checkpoint(&mut |_| {
+        if workers[0].core.is_counting() {
+            met += 1;
+            assert!(!engine.around.cut.is_wanted(), "commands would wait for the count");
+        }
+        for worker in workers.iter_mut() {
+            worker.step().unwrap();
+        }
+        engine.around.gate.write_one(writer, &engine.published).unwrap();
+    });
+    assert!(report.is_ok());
+    assert!(met > 0);
+    assert!(answer(count).outcome.is_ok());
+}

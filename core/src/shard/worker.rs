@@ -211,14 +211,17 @@ pub(crate) struct Worker {
     copying: Option<CutNumber>,
     /// Whether the engine closes and this shard's queue takes nothing more.
     shut: bool,
+    /// Whether others were told that a count concerns this shard.
+    counting: bool,
     /// Wishes for settled entries: first entry, most entries, where they go.
     collect: Vec<(u32, u32, SyncSender<Collected>)>,
 }
 
 impl Worker {
     pub(crate) fn new(core: Core, around: Surroundings) -> Self {
-        let (steps, asked, copying, shut) = (0, 0, None, false);
-        let worker = Self { core, around, steps, asked, copying, shut, collect: Vec::new() };
+        let (steps, asked, copying, shut, counting) = (0, 0, None, false, false);
+        let collect = Vec::new();
+        let worker = Self { core, around, steps, asked, copying, shut, counting, collect };
         // The archive's mark counts all shards, those that have done nothing yet too.
         worker.handle().evicted.store(worker.core.state.evicted, Ordering::SeqCst);
         worker
@@ -457,6 +460,10 @@ impl Worker {
             let _ = self.around.look_ups.send(Some(LookUp { shard, command, reply_to }));
         }
         self.handle().evicted.store(self.core.state.evicted, Ordering::SeqCst);
+        if self.core.is_counting() != self.counting {
+            self.counting = !self.counting;
+            self.around.cut.set_counting(shard, self.counting);
+        }
         self.steps += 1;
         if self.steps % 64 == 1 || ended.ready.is_empty() {
             self.tell();
