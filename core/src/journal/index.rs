@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use super::frame::{Chain, FRAME_HEADER_BYTES, Frame};
+use super::frame::{Chain, FRAME_HEADER_BYTES, Frame, FrameHeader};
 use super::segment::{EngineId, SEGMENT_HEADER_BYTES, SegmentHeader, damaged, segment_path};
 use super::window::{Found, Window};
 use crate::error::{Error, ErrorKind};
@@ -154,7 +154,25 @@ impl FrameReader {
     /// Returns [`ErrorKind::Damaged`] with file and offset, or [`ErrorKind::Mismatch`] if the
     /// segment was removed meanwhile.
     pub(crate) fn next_frame(&mut self) -> Result<Option<Frame<'_>>, Error> {
-        let (header, offset) = loop {
+        let found = self.find_next().map_err(|error| {
+            // A segment that is removed loses its bytes while it is read here.
+            let first_left = self.index.first_seq().unwrap_or(1);
+            if self.chain.seq < first_left { gone(self.chain.seq, first_left) } else { error }
+        });
+        let Some((header, offset)) = found? else { return Ok(None) };
+        let window = self.window.as_ref().expect("the frame was found in it");
+        let bytes = FRAME_HEADER_BYTES + header.payload_bytes as usize;
+        Ok(Some(Frame {
+            header,
+            segment: window.number(),
+            offset,
+            payload: &window.loaded(offset, bytes)[FRAME_HEADER_BYTES..],
+            path: window.path(),
+        }))
+    }
+
+    fn find_next(&mut self) -> Result<Option<(FrameHeader, u64)>, Error> {
+        loop {
             if self.durable_seq < self.chain.seq || self.durable_seq < self.seq {
                 return Ok(None);
             }
@@ -168,7 +186,7 @@ impl FrameReader {
                 self.offset += header.padded_bytes() as u64;
                 self.window = Some(window);
                 if header.record_count != 0 && self.seq < self.chain.seq {
-                    break (header, offset);
+                    return Ok(Some((header, offset)));
                 }
             } else {
                 // A durable frame must follow: at the start of the next segment, or the journal
@@ -177,16 +195,7 @@ impl FrameReader {
                 self.segment += 1;
                 self.offset = SEGMENT_HEADER_BYTES as u64;
             }
-        };
-        let window = self.window.as_ref().expect("the frame was found in it");
-        let bytes = FRAME_HEADER_BYTES + header.payload_bytes as usize;
-        Ok(Some(Frame {
-            header,
-            segment: window.number(),
-            offset,
-            payload: &window.loaded(offset, bytes)[FRAME_HEADER_BYTES..],
-            path: window.path(),
-        }))
+        }
     }
 
     fn open_segment(&self) -> Result<Window, Error> {
@@ -206,10 +215,6 @@ impl FrameReader {
             .storage
             .exists(&path)
             .map_err(|e| Error::io("journal segment cannot be looked up", &path, e))?;
-        let first_left = index.first_seq().unwrap_or(1);
-        if !there && self.chain.seq < first_left {
-            return Err(gone(self.chain.seq, first_left));
-        }
         if !there && self.left != 0 {
             return Err(lost(self.segment - 1, self.left));
         }

@@ -171,9 +171,14 @@ pub(crate) fn spare_path(dir: &Path, id: u64) -> PathBuf {
     dir.join(format!("{id:020}.spare"))
 }
 
-/// Returns whether a name is that of a spare segment.
-pub(crate) fn is_spare_name(name: &str) -> bool {
-    name.strip_suffix(".spare").is_some()
+/// Returns the path of a segment that is being removed.
+pub(crate) fn removed_path(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("{number:020}.removed"))
+}
+
+/// Returns whether a name is that of a spare segment, or of one that was not wholly removed.
+pub(crate) fn is_leftover_name(name: &str) -> bool {
+    [".spare", ".removed"].iter().any(|suffix| name.ends_with(suffix))
 }
 
 /// Returns the numbers of the segments in a directory, ascending and without a gap.

@@ -2,11 +2,11 @@
 //!
 //! Both jobs touch only files that the writer does not: they may run on another thread.
 
-use std::path::PathBuf;
-use std::time::Instant;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::buffer::AlignedBuffer;
-use super::segment::{segment_path, spare_path};
+use super::segment::{removed_path, segment_path, spare_path};
 use crate::error::Error;
 use crate::storage::{Access, Storage, StorageFile};
 
@@ -14,6 +14,10 @@ use crate::storage::{Access, Storage, StorageFile};
 const FILL_BYTES: usize = 1 << 20;
 /// The same where the journal goes on meanwhile: its writes wait behind one at most.
 const GENTLE_BYTES: usize = 128 << 10;
+/// Bytes that a file which is removed loses at once, and the rest behind each step: a file system
+/// that tells its device what is free makes every write wait some 25 ms for a whole segment.
+const SHRINK_BYTES: u64 = 1 << 20;
+const SHRINK_REST: Duration = Duration::from_millis(5);
 
 /// A segment that should be made ahead of need.
 #[derive(Debug)]
@@ -61,12 +65,7 @@ impl SpareRequest {
         made
     }
 
-    fn fill(
-        &self,
-        storage: &dyn Storage,
-        path: &std::path::Path,
-        gently: bool,
-    ) -> Result<Spare, Error> {
+    fn fill(&self, storage: &dyn Storage, path: &Path, gently: bool) -> Result<Spare, Error> {
         let failed = |e| Error::io("spare journal segment cannot be made", path, e);
         let file = storage.create(path, Access::WriteThrough).map_err(failed)?;
         let bytes = u64::from(self.segment_bytes);
@@ -120,20 +119,35 @@ impl Removal {
 
     /// Removes the files, oldest first, so that a cut leaves no gap; may run on any thread.
     ///
-    /// Returns how many were removed.
+    /// A segment loses its name first and its bytes then, little by little: the journal goes on
+    /// meanwhile. Returns how many were removed.
     ///
     /// # Errors
     ///
-    /// Returns [`ErrorKind::Io`](crate::ErrorKind::Io); the segments that are left stay until the
-    /// journal is opened again.
+    /// Returns [`ErrorKind::Io`](crate::ErrorKind::Io); what is left stays until the journal is
+    /// opened again.
     pub(crate) fn run(&self, storage: &dyn Storage) -> Result<usize, Error> {
         for &number in &self.segments {
             let path = segment_path(&self.dir, number);
+            let removed = removed_path(&self.dir, number);
             storage
-                .remove(&path)
+                .rename(&path, &removed)
                 .and_then(|()| storage.sync_dir(&self.dir))
+                .and_then(|()| shrink(storage, &removed))
+                .and_then(|()| storage.remove(&removed))
                 .map_err(|e| Error::io("journal segment cannot be removed", &path, e))?;
         }
         Ok(self.segments.len())
     }
+}
+
+fn shrink(storage: &dyn Storage, path: &Path) -> std::io::Result<()> {
+    let file = storage.open(path, Access::Write)?;
+    let mut bytes = file.size()?;
+    while SHRINK_BYTES < bytes {
+        bytes -= SHRINK_BYTES;
+        file.set_size(bytes)?;
+        std::thread::park_timeout(SHRINK_REST);
+    }
+    Ok(())
 }

@@ -434,9 +434,10 @@ fn wrong_segments_are_named() {
         let text = message(read(&storage, &dir(), Start::Origin));
         assert!(text.contains(expected), "{expected}: {text}");
     }
-    // Foreign names are left alone, and a spare of an earlier life is cleared away.
+    // Foreign names are left alone, and what an earlier life left over is cleared away.
     disk.put_file(&dir().join("notes.txt"), vec![1]);
     disk.put_file(&dir().join("00000000000000000007.spare"), vec![1]);
+    disk.put_file(&dir().join("00000000000000000001.removed"), vec![1]);
     let (_, tail) = read(&storage, &dir(), Start::Origin).unwrap().unwrap();
     drop(JournalWriter::resume(storage.clone(), &dir(), 16 << 10, tail).unwrap());
     let names = storage.list(&dir()).unwrap();
@@ -624,7 +625,20 @@ fn the_index_finds_every_seq() {
     // Segments behind an epoch go, and the index says so.
     assert!(writer.remove_before(1).is_empty());
     let third = frames.iter().find(|f| f.segment == 3).unwrap();
+    let mut midway = index.read_frames_from(1, end).unwrap();
+    assert!(midway.next_frame().unwrap().is_some());
     let removal = writer.remove_before(third.epoch);
+    // Segments shrink before they are gone, under the eyes of who reads them.
+    for segment in 1..=2 {
+        let file = storage.open(&segment_path(&dir(), segment), Access::Write).unwrap();
+        file.set_size(SEGMENT_HEADER_BYTES as u64 + 200).unwrap();
+    }
+    let error = loop {
+        if let Err(error) = midway.next_frame() {
+            break error;
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::Mismatch, "{error}");
     assert_eq!(removal.run(&*storage).unwrap(), 2);
     assert_eq!(index.first_seq(), Some(third.first_seq));
     let error = index.read_frames_from(third.first_seq - 1, end).err().unwrap();

@@ -11,7 +11,8 @@ use super::frame::{
 use super::index::FrameIndex;
 use super::reader::Tail;
 use super::segment::{
-    EngineId, SEGMENT_HEADER_BYTES, SegmentHeader, check_segment_bytes, is_spare_name, segment_path,
+    EngineId, SEGMENT_HEADER_BYTES, SegmentHeader, check_segment_bytes, is_leftover_name,
+    segment_path,
 };
 use super::spare::{Removal, Spare, SpareRequest, zero};
 use crate::error::{Error, ErrorKind};
@@ -102,7 +103,7 @@ impl JournalWriter {
             written_bytes: 0,
             poisoned: false,
         };
-        writer.remove_spares()?;
+        writer.remove_leftovers()?;
         writer.roll()?;
         Ok(writer)
     }
@@ -151,7 +152,7 @@ impl JournalWriter {
             written_bytes: 0,
             poisoned: false,
         };
-        writer.remove_spares()?;
+        writer.remove_leftovers()?;
         Ok(writer)
     }
 
@@ -383,15 +384,15 @@ impl JournalWriter {
         Removal { dir: self.dir.clone(), segments }
     }
 
-    /// Removes spare segments of an earlier life.
-    fn remove_spares(&self) -> Result<(), Error> {
+    /// Removes spare segments of an earlier life, and what is left of removed ones.
+    fn remove_leftovers(&self) -> Result<(), Error> {
         let listed = |e| Error::io("journal directory cannot be listed", &self.dir, e);
         for name in self.storage.list(&self.dir).map_err(listed)? {
-            if is_spare_name(&name) {
+            if is_leftover_name(&name) {
                 let path = self.dir.join(name);
                 self.storage
                     .remove(&path)
-                    .map_err(|e| Error::io("spare journal segment cannot be removed", &path, e))?;
+                    .map_err(|e| Error::io("leftover journal file cannot be removed", &path, e))?;
             }
         }
         Ok(())
