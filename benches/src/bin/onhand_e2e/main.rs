@@ -6,7 +6,7 @@ mod refusal;
 mod restart;
 mod throughput;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
@@ -192,17 +192,55 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Makes a data directory that goes away with the run.
-fn data_dir(common: &Common) -> Result<TempDir, BenchError> {
-    Ok(tempfile::Builder::new().prefix("onhand-e2e-").tempdir_in(&common.data)?)
+/// Bytes that a file of a run loses at once when it goes, and the rest behind each step.
+const SHRINK_BYTES: u64 = 1 << 20;
+const SHRINK_REST: Duration = Duration::from_millis(2);
+
+/// A data directory that goes away with the run, little by little: a file system that tells its
+/// device what is free would make the next run's writes wait for gigabytes of it.
+struct DataDir(TempDir);
+
+impl DataDir {
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
 }
 
-fn builder(common: &Common, dir: &TempDir) -> EngineBuilder {
+impl Drop for DataDir {
+    fn drop(&mut self) {
+        // Best effort: what stays is removed at once, with the directory.
+        let _ = shrink_files(self.path());
+    }
+}
+
+fn shrink_files(dir: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            shrink_files(&path)?;
+            continue;
+        }
+        let file = std::fs::File::options().write(true).open(&path)?;
+        let mut bytes = file.metadata()?.len();
+        while SHRINK_BYTES < bytes {
+            bytes -= SHRINK_BYTES;
+            file.set_len(bytes)?;
+            std::thread::sleep(SHRINK_REST);
+        }
+    }
+    Ok(())
+}
+
+fn data_dir(common: &Common) -> Result<DataDir, BenchError> {
+    Ok(DataDir(tempfile::Builder::new().prefix("onhand-e2e-").tempdir_in(&common.data)?))
+}
+
+fn builder(common: &Common, dir: &DataDir) -> EngineBuilder {
     let builder = Engine::builder(dir.path()).shards(common.shards);
     builder.expected_orders(common.expected_orders).queue_commands_max(1 << 20)
 }
 
-fn open(common: &Common, dir: &TempDir) -> Result<(Engine, OpenReport), BenchError> {
+fn open(common: &Common, dir: &DataDir) -> Result<(Engine, OpenReport), BenchError> {
     Ok(builder(common, dir).open()?)
 }
 

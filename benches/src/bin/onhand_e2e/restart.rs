@@ -8,9 +8,8 @@ use onhand_benches::workload::{Mix, Orders, Plan, STOCK, stock_shop};
 use onhand_benches::{BenchError, machine};
 use onhand_core::{Ack, Command, Engine};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use crate::{Common, RestartArgs, builder, data_dir, tell};
+use crate::{Common, DataDir, RestartArgs, builder, data_dir, tell};
 
 /// Sections after which a shard has surely counted its memory anew.
 const COUNT_SECTIONS: usize = 2_100;
@@ -76,7 +75,7 @@ pub(crate) fn restart(common: &Common, args: &RestartArgs) -> Result<Value, Benc
     }))
 }
 
-fn reopen(common: &Common, dir: &TempDir, live: u64) -> Result<(Runs, u64), BenchError> {
+fn reopen(common: &Common, dir: &DataDir, live: u64) -> Result<(Runs, u64), BenchError> {
     let mut runs = Runs::default();
     let mut replayed = 0;
     for run in 0..common.runs {

@@ -11,7 +11,7 @@ use onhand_benches::workload::{Mix, Orders, Plan, STOCK, stock_shop};
 use onhand_core::{Ack, Engine};
 use serde_json::{Value, json};
 
-use crate::{Common, LatencyArgs, ThroughputArgs, data_dir, open, settle, tell};
+use crate::{Common, DataDir, LatencyArgs, ThroughputArgs, data_dir, open, settle, tell};
 
 /// Orders before the measured ones: threads, tables and the disk are warm then.
 const WARM_UP: u64 = 200_000;
@@ -96,7 +96,7 @@ pub(crate) fn throughput(common: &Common, args: &ThroughputArgs) -> Result<Value
 
 fn run_window(
     common: &Common,
-    dir: &tempfile::TempDir,
+    dir: &DataDir,
     plan: Plan,
     window: Window,
 ) -> Result<(Outcome, [f64; 2], Value), BenchError> {
