@@ -32,6 +32,7 @@ const CORE_DEPENDENCIES_MAX: usize = 6;
 const ARROWS: &[(&str, &[&str])] = &[
     ("onhand-core", &[]),
     ("onhand-verify", &[]),
+    ("onhand-policy", &["onhand-core"]),
     ("onhand-loadtest", &["onhand-core"]),
     ("onhand-host", &["onhand-core", "onhand-verify", "onhand-loadtest", "onhand-plugin-runtime"]),
     ("onhand-benches", &["onhand-core", "onhand-verify", "onhand-loadtest"]),
