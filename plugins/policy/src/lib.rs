@@ -7,3 +7,7 @@
 
 pub mod decision;
 pub mod fact;
+mod range;
+pub mod recommend;
+
+pub use range::SettingError;
