@@ -7,6 +7,8 @@
 
 pub mod decision;
 pub mod fact;
+pub mod fraud;
+pub mod pricing;
 mod range;
 pub mod recommend;
 
