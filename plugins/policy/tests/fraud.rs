@@ -122,24 +122,30 @@ proptest! {
         }
     }
 
-    /// Memory is bounded, and the subjects seen last are those that are kept.
+    /// Memory is bounded, and the subjects seen last are those that are kept: by a plain list.
     #[test]
     fn the_oldest_subjects_make_room(
         order in prop::collection::vec(1_u64..30, 1..80),
         max in 1_u32..10,
     ) {
         let mut velocity = Velocity::new(max).expect("in range");
-        let mut newest: Vec<u64> = Vec::new();
+        let mut model: Vec<(u64, u64)> = Vec::new();
         for (at, customer) in order.iter().enumerate() {
-            // One bucket of the day each, so that ages differ; all within one day.
+            // A quarter of an hour each, all within one day, so that nothing leaves by its age.
             let now = 1_700_000_000_000 + at as u64 * HOUR / 4;
             velocity.observe(&sighting(*customer, *customer, 0, now), Stage::Attempted);
-            newest.retain(|other| other != customer);
-            newest.push(*customer);
-            let [customers, amounts, addresses, devices] = velocity.subjects();
-            prop_assert!(customers <= max as usize && addresses == customers);
-            prop_assert_eq!((amounts, devices), (0, 0));
-            prop_assert_eq!(facts(&velocity, *customer, 0, 0, now).customer_orders_hour >= 1, true);
+            model.retain(|(_, other)| other != customer);
+            if model.len() == max as usize {
+                model.sort_unstable();
+                model.remove(0);
+            }
+            model.push((now / DAY_BUCKET_MS, *customer));
+            prop_assert_eq!(velocity.subjects(), [model.len(), 0, model.len(), 0]);
+            for customer in 1..30 {
+                let kept = facts(&velocity, customer, 0, 0, now).customer_orders_day > 0;
+                let expected = model.iter().any(|(_, other)| *other == customer);
+                prop_assert_eq!(kept, expected, "customer {}", customer);
+            }
         }
     }
 }

@@ -7,32 +7,36 @@
 mod neighbours;
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher};
 
 use onhand_core::SkuId;
 
+use crate::fact::{CANDIDATES_MAX, Candidate, ITEMS_MAX};
 use crate::range::{SettingError, setting};
 use neighbours::Neighbours;
 
 /// Most items of one basket whose pairs are counted; further ones only count as sold.
 pub const BASKET_ITEMS_MAX: usize = 128;
 /// Most items of a customer's history that one request uses: the newest.
-pub const HISTORY_MAX: usize = 1_024;
+pub const HISTORY_MAX: usize = 512;
 /// Most neighbours that one request reads, shared evenly among its different items.
-pub const NEIGHBOURS_READ_MAX: usize = 4_096;
+pub const NEIGHBOURS_READ_MAX: usize = 1_024;
 /// Neighbours that a request reads of each item at least, however many items it has.
 pub const NEIGHBOURS_READ_MIN: usize = 4;
-/// Items of history after which an older one weighs half as much.
-const HISTORY_HALF: usize = 256;
+/// An item of history with so many newer ones weighs half as much as the newest.
+const HISTORY_HALF: u64 = 64;
 /// Weight of an item of the basket or of the newest one of the history.
 const WEIGHT: u64 = 256;
-/// An inverse square root is stored times this.
+/// How much more an item that was bought speaks for itself than for a neighbour.
+const OWN: u64 = 4;
+/// Inverse roots are stored times this.
 const ROOT_ONE: u64 = 1 << 20;
 
 /// Bounds of an [`Index`]; memory grows up to them with what is observed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Most SKUs known; further ones are counted in [`Index::ignored`] and not recommended.
-    /// Default 1,048,576. Range 1..=16,777,216, the most an engine can have. About 60 bytes each.
+    /// Default 1,048,576. Range 1..=16,777,216, the most an engine can have. About 100 bytes each.
     pub items_max: u32,
     /// Most neighbours kept of one SKU. Default 64. Range 1..=1,024. 12 bytes each.
     pub neighbours_max: u16,
@@ -54,6 +58,35 @@ impl Limits {
     }
 }
 
+/// Spreads the bits of a SKU: ids are the shop's own and mostly hashes, so this is enough.
+#[derive(Clone, Copy, Debug, Default)]
+struct Spread(u64);
+
+impl BuildHasher for Spread {
+    type Hasher = Self;
+
+    fn build_hasher(&self) -> Self {
+        *self
+    }
+}
+
+impl Hasher for Spread {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64((*byte).into());
+        }
+    }
+
+    fn write_u64(&mut self, bits: u64) {
+        let product = u128::from(self.0 ^ bits) * 0x9E37_79B9_7F4A_7C15;
+        self.0 = (product >> 64) as u64 ^ product as u64;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Item {
     sku: SkuId,
@@ -61,6 +94,8 @@ struct Item {
     baskets: u32,
     /// [`ROOT_ONE`] divided by the square root of `baskets`.
     root: u32,
+    /// [`ROOT_ONE`] divided by the fourth root of `baskets`.
+    fourth_root: u32,
     /// Its place among the best sellers.
     rank: u32,
     neighbours: Neighbours,
@@ -125,7 +160,7 @@ pub struct Scratch {
 pub struct Index {
     limits: Limits,
     /// Look-ups only, so that the order of a hash never shows.
-    numbers: HashMap<SkuId, u32>,
+    numbers: HashMap<SkuId, u32, Spread>,
     items: Vec<Item>,
     /// Items by falling number of baskets.
     ranks: Vec<u32>,
@@ -144,7 +179,7 @@ impl Index {
         limits.check()?;
         Ok(Self {
             limits,
-            numbers: HashMap::new(),
+            numbers: HashMap::default(),
             items: Vec::new(),
             ranks: Vec::new(),
             pairs: 0,
@@ -171,7 +206,14 @@ impl Index {
         self.numbers.insert(sku, number);
         self.ranks.push(number);
         let neighbours = Neighbours::default();
-        self.items.push(Item { sku, baskets: 0, root: 0, rank: number, neighbours });
+        self.items.push(Item {
+            sku,
+            baskets: 0,
+            root: 0,
+            fourth_root: 0,
+            rank: number,
+            neighbours,
+        });
         Some(number)
     }
 
@@ -209,8 +251,10 @@ impl Index {
         let item = &mut self.items[number as usize];
         item.rank = first as u32;
         item.baskets = baskets.saturating_add(1);
+        // Scaled by powers of two, so that no root of a small number loses its fraction.
         let root = (u64::from(item.baskets) << 20).isqrt();
         item.root = ((ROOT_ONE << 10) / root) as u32;
+        item.fourth_root = ((ROOT_ONE << 20) / (root << 30).isqrt()) as u32;
     }
 
     /// Returns how many SKUs are known.
@@ -255,10 +299,12 @@ impl Index {
 
     /// Returns the best recommendations of which `available` says yes, best first.
     ///
-    /// Score: for each item of the request, baskets with both divided by the geometric mean of the
-    /// baskets of each (cosine), times the item's weight, summed; an item of the history also
-    /// speaks for itself. The list is filled up with best sellers. It is shorter than the limit only
-    /// if fewer SKUs are known and available outside the basket.
+    /// Score: for each item of the request its weight times `both / (items ^ 1/2 * own ^ 1/4)`, where
+    /// `both` counts baskets with the item and the candidate, `items` those with the item and
+    /// `own` those with the candidate; summed. That is a cosine which damps frequent candidates
+    /// less. An item of the history also speaks for itself, four times as loud: what was bought
+    /// before is bought again. The list is filled up with best sellers. It is shorter than the
+    /// limit only if fewer SKUs are known and available outside the basket.
     pub fn recommend(
         &self,
         scratch: &mut Scratch,
@@ -271,7 +317,7 @@ impl Index {
             let item = &self.items[number as usize];
             // Larger scores first, better sellers first among equals.
             let sum = std::mem::take(&mut scratch.scores[number as usize]);
-            let score = (sum >> 20) * u64::from(item.root);
+            let score = (sum >> 20) * u64::from(item.fourth_root);
             let entry = (score, u32::MAX - item.rank);
             if score == 0 || (best.len() == ask.limit && best.last() >= Some(&entry)) {
                 continue;
@@ -304,13 +350,61 @@ impl Index {
         found
     }
 
+    /// Gathers the candidates that a recommendation plugin is told about: the neighbours of each of
+    /// the items, then best sellers, at most `limit` and [`CANDIDATES_MAX`] together.
+    ///
+    /// A SKU is there once for each item beside which it was bought; a best seller has no item and
+    /// `together` and `items` 0. `available` says how many units may be promised now; what has
+    /// none is left out. Of more than [`ITEMS_MAX`] items the last are used.
+    pub fn candidates(
+        &self,
+        items: &[SkuId],
+        limit: usize,
+        mut available: impl FnMut(SkuId) -> u32,
+        candidates: &mut Vec<Candidate>,
+    ) {
+        let last = &items[items.len().saturating_sub(ITEMS_MAX)..];
+        let mut numbers: Vec<u32> =
+            last.iter().filter_map(|sku| self.numbers.get(sku)).copied().collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        let end = candidates.len() + limit.min(CANDIDATES_MAX);
+        let each = limit.min(CANDIDATES_MAX) / (numbers.len() + 1);
+        let mut push = |number: u32, together: u32, beside: u32| {
+            let item = &self.items[number as usize];
+            let units = available(item.sku);
+            if units > 0 && candidates.len() < end {
+                candidates.push(Candidate {
+                    sku: item.sku.bits(),
+                    together,
+                    alone: item.baskets,
+                    items: beside,
+                    popularity: item.rank,
+                    available: units,
+                });
+            }
+            candidates.len() < end
+        };
+        for number in &numbers {
+            let item = &self.items[*number as usize];
+            for neighbour in item.neighbours.as_slice().iter().take(each) {
+                push(neighbour.item, neighbour.least(), item.baskets);
+            }
+        }
+        for number in &self.ranks {
+            if !push(*number, 0, 0) {
+                break;
+            }
+        }
+    }
+
     /// Adds up the weights of the request's items, each item once.
     fn weigh(&self, scratch: &mut Scratch, ask: &Ask<'_>) {
         scratch.scores.resize(self.items.len(), 0);
         scratch.weights.clear();
         let newest = &ask.history[ask.history.len().saturating_sub(HISTORY_MAX)..];
         for (age, sku) in newest.iter().rev().enumerate() {
-            let weight = WEIGHT * HISTORY_HALF as u64 / (HISTORY_HALF + age) as u64;
+            let weight = WEIGHT * HISTORY_HALF / (HISTORY_HALF + age as u64);
             self.weigh_one(scratch, *sku, weight);
         }
         for sku in ask.basket.iter().take(HISTORY_MAX) {
@@ -349,7 +443,7 @@ impl Index {
                 }
                 *slot += part;
             };
-            add(*number, weight * u64::from(item.baskets));
+            add(*number, weight * OWN * u64::from(item.baskets));
             for neighbour in item.neighbours.as_slice().iter().take(each) {
                 add(neighbour.item, weight * u64::from(neighbour.least()));
             }
