@@ -180,10 +180,10 @@ fn facts_are_checked_when_a_batch_is_made() {
     let overlap = error(&overlapping, &lines);
     assert_eq!(overlap, text("first_line of record 1 is 0, outside 1..=1"));
     assert_eq!(
-        error(&headers(&[513]), &[line(1, 1); 513]),
+        error(&headers(&[513]), &vec![line(1, 1); 513]),
         text("line_count of record 0 is 513, outside 1..=512")
     );
-    assert_eq!(error(&headers(&[512]), &[line(1, 1); 512]), None);
+    assert_eq!(error(&headers(&[512]), &vec![line(1, 1); 512]), None);
     let one = headers(&[1]);
     assert_eq!(error(&one, &[line(1, Money::MINOR_MAX)]), None);
     let dear = error(&one, &[line(1_000_000_000, Money::MINOR_MAX)]);

@@ -211,10 +211,13 @@ fn fits(measure: Measure, test: Test, facts: FraudHeader) -> bool {
     score(&rules, facts).code == 3
 }
 
+/// Writes what a measure looks at.
+type Set = fn(&mut FraudHeader, u32);
+
 #[test]
 fn each_measure_is_compared_on_both_sides_of_its_edge() {
     let least = Test::AtLeast(5);
-    let cases: [(Measure, fn(&mut FraudHeader, u32)); 11] = [
+    let cases: [(Measure, Set); 11] = [
         (Measure::Total(Currency::EUR), |f, v| f.total = v.into()),
         (Measure::Units, |f, v| f.units = v),
         (Measure::CustomerAgeDays, |f, v| f.customer_age_days = v),

@@ -19,14 +19,17 @@ use neighbours::Neighbours;
 pub const BASKET_ITEMS_MAX: usize = 128;
 /// Most items of a customer's history that one request uses: the newest.
 pub const HISTORY_MAX: usize = 512;
-/// Most neighbours that one request reads, shared evenly among its different items.
+/// Most different items of one request whose neighbours are read: those of the basket first, then
+/// the newest of the history; further ones speak for themselves only.
+pub const NEIGHBOUR_ITEMS_MAX: usize = 128;
+/// Most neighbours that one request reads, shared evenly among those items.
 pub const NEIGHBOURS_READ_MAX: usize = 1_024;
-/// Neighbours that a request reads of each item at least, however many items it has.
-pub const NEIGHBOURS_READ_MIN: usize = 4;
 /// An item of history with so many newer ones weighs half as much as the newest.
 const HISTORY_HALF: u64 = 64;
 /// Weight of an item of the basket or of the newest one of the history.
 const WEIGHT: u64 = 256;
+
+const _: () = assert!(NEIGHBOURS_READ_MAX >= NEIGHBOUR_ITEMS_MAX);
 /// How much more an item that was bought speaks for itself than for a neighbour.
 const OWN: u64 = 4;
 /// Inverse roots are stored times this.
@@ -94,11 +97,17 @@ struct Item {
     baskets: u32,
     /// [`ROOT_ONE`] divided by the square root of `baskets`.
     root: u32,
-    /// [`ROOT_ONE`] divided by the fourth root of `baskets`.
+    neighbours: Neighbours,
+}
+
+/// What the last step of a request needs of an item, apart from the rest: a request looks at a
+/// thousand of them, which stay in the processor's cache this way.
+#[derive(Clone, Copy, Debug)]
+struct Standing {
+    /// [`ROOT_ONE`] divided by the fourth root of the item's baskets.
     fourth_root: u32,
     /// Its place among the best sellers.
     rank: u32,
-    neighbours: Neighbours,
 }
 
 /// What is asked for.
@@ -162,6 +171,8 @@ pub struct Index {
     /// Look-ups only, so that the order of a hash never shows.
     numbers: HashMap<SkuId, u32, Spread>,
     items: Vec<Item>,
+    /// One for each item.
+    standings: Vec<Standing>,
     /// Items by falling number of baskets.
     ranks: Vec<u32>,
     pairs: u32,
@@ -181,6 +192,7 @@ impl Index {
             limits,
             numbers: HashMap::default(),
             items: Vec::new(),
+            standings: Vec::new(),
             ranks: Vec::new(),
             pairs: 0,
             ignored: 0,
@@ -206,14 +218,8 @@ impl Index {
         self.numbers.insert(sku, number);
         self.ranks.push(number);
         let neighbours = Neighbours::default();
-        self.items.push(Item {
-            sku,
-            baskets: 0,
-            root: 0,
-            fourth_root: 0,
-            rank: number,
-            neighbours,
-        });
+        self.items.push(Item { sku, baskets: 0, root: 0, neighbours });
+        self.standings.push(Standing { fourth_root: 0, rank: number });
         Some(number)
     }
 
@@ -241,20 +247,20 @@ impl Index {
 
     /// Counts one more basket with an item and moves it up among the best sellers.
     fn sold(&mut self, number: u32) {
-        let item = &self.items[number as usize];
-        let (baskets, rank) = (item.baskets, item.rank as usize);
+        let baskets = self.items[number as usize].baskets;
+        let rank = self.standings[number as usize].rank as usize;
         let above = |other: &u32| self.items[*other as usize].baskets > baskets;
         let first = self.ranks[..rank].partition_point(above);
         let other = self.ranks[first];
         self.ranks.swap(first, rank);
-        self.items[other as usize].rank = rank as u32;
+        self.standings[other as usize].rank = rank as u32;
         let item = &mut self.items[number as usize];
-        item.rank = first as u32;
         item.baskets = baskets.saturating_add(1);
         // Scaled by powers of two, so that no root of a small number loses its fraction.
         let root = (u64::from(item.baskets) << 20).isqrt();
         item.root = ((ROOT_ONE << 10) / root) as u32;
-        item.fourth_root = ((ROOT_ONE << 20) / (root << 30).isqrt()) as u32;
+        let fourth_root = ((ROOT_ONE << 20) / (root << 30).isqrt()) as u32;
+        self.standings[number as usize] = Standing { fourth_root, rank: first as u32 };
     }
 
     /// Returns how many SKUs are known.
@@ -314,15 +320,16 @@ impl Index {
         let mut best: Vec<(u64, u32)> = Vec::with_capacity(ask.limit.min(self.items.len()) + 1);
         self.score(scratch, ask);
         for number in scratch.touched.drain(..) {
-            let item = &self.items[number as usize];
             // Larger scores first, better sellers first among equals.
             let sum = std::mem::take(&mut scratch.scores[number as usize]);
-            let score = (sum >> 20) * u64::from(item.fourth_root);
-            let entry = (score, u32::MAX - item.rank);
+            let Standing { fourth_root, rank } = self.standings[number as usize];
+            let score = (sum >> 20) * u64::from(fourth_root);
+            let entry = (score, u32::MAX - rank);
             if score == 0 || (best.len() == ask.limit && best.last() >= Some(&entry)) {
                 continue;
             }
-            if ask.basket.contains(&item.sku) || !available(item.sku) {
+            let sku = self.items[number as usize].sku;
+            if ask.basket.contains(&sku) || !available(sku) {
                 continue;
             }
             let at = best.partition_point(|other| *other > entry);
@@ -379,7 +386,7 @@ impl Index {
                     together,
                     alone: item.baskets,
                     items: beside,
-                    popularity: item.rank,
+                    popularity: self.standings[number as usize].rank,
                     available: units,
                 });
             }
@@ -402,13 +409,13 @@ impl Index {
     fn weigh(&self, scratch: &mut Scratch, ask: &Ask<'_>) {
         scratch.scores.resize(self.items.len(), 0);
         scratch.weights.clear();
+        for sku in ask.basket.iter().take(HISTORY_MAX) {
+            self.weigh_one(scratch, *sku, WEIGHT);
+        }
         let newest = &ask.history[ask.history.len().saturating_sub(HISTORY_MAX)..];
         for (age, sku) in newest.iter().rev().enumerate() {
             let weight = WEIGHT * HISTORY_HALF / (HISTORY_HALF + age as u64);
             self.weigh_one(scratch, *sku, weight);
-        }
-        for sku in ask.basket.iter().take(HISTORY_MAX) {
-            self.weigh_one(scratch, *sku, WEIGHT);
         }
         for (number, weight) in &mut scratch.weights {
             *weight = std::mem::take(&mut scratch.scores[*number as usize]);
@@ -417,7 +424,8 @@ impl Index {
 
     fn weigh_one(&self, scratch: &mut Scratch, sku: SkuId, weight: u64) {
         let Some(number) = self.numbers.get(&sku) else { return };
-        if self.items[*number as usize].baskets == 0 {
+        // Never bought: its root would be infinite.
+        if self.standings[*number as usize].fourth_root == 0 {
             return;
         }
         let slot = &mut scratch.scores[*number as usize];
@@ -431,9 +439,9 @@ impl Index {
     fn score(&self, scratch: &mut Scratch, ask: &Ask<'_>) {
         self.weigh(scratch, ask);
         let Scratch { scores, touched, weights } = scratch;
-        let each = NEIGHBOURS_READ_MAX / weights.len().max(1);
-        let each = each.max(NEIGHBOURS_READ_MIN);
-        for (number, weight) in weights.iter() {
+        let each = NEIGHBOURS_READ_MAX / weights.len().clamp(1, NEIGHBOUR_ITEMS_MAX);
+        for (at, (number, weight)) in weights.iter().enumerate() {
+            let each = if at < NEIGHBOUR_ITEMS_MAX { each } else { 0 };
             let item = &self.items[*number as usize];
             let weight = weight * u64::from(item.root);
             let mut add = |number: u32, part: u64| {
