@@ -300,19 +300,45 @@ fn a_known_key_is_answered_after_its_order_was_archived() {
     assert_eq!(again.outcome, receipt);
 }
 
-/// A checkpoint does not make commands wait for a count that is still looking for promises.
+/// A count looks for promises once a section, however often its shard hears its peers meanwhile.
 #[test]
-fn a_checkpoint_lets_a_count_end_first() {
+fn a_section_has_one_step_of_a_search() {
     let mut stage = Stage::new();
     assert!(stage.run(buy("order", &["A"])).outcome.is_ok());
-    let count = stage.submit(Command::Count(crate::Count {
-        key: key("count"),
+    let count = stage.submit(count_to_none("count"));
+    stage.step(0);
+    let gate = stage.parts.engine.around.gate.clone();
+    for section in 0..2 {
+        let core = &mut stage.parts.workers[0].core;
+        assert!(core.is_counting(), "over before section {section}");
+        core.begin_without_expiry(gate.base(2), Timestamp::from_millis(START));
+        core.retry();
+        let over = !core.is_counting();
+        (0..10).for_each(|_| core.follow_up());
+        assert_eq!(!core.is_counting(), over, "section {section}");
+        gate.hand_over(core, |_, _| ()).unwrap();
+    }
+    stage.write();
+    assert!(answer(count).outcome.is_ok());
+}
+
+fn count_to_none(text: &str) -> Command {
+    Command::Count(crate::Count {
+        key: key(text),
         sku: sku("A"),
         location: LocationId(1),
         lot: LotId(0),
         expected: 1,
         counted: 0,
-    }));
+    })
+}
+
+/// A checkpoint does not make commands wait for a count that is still looking for promises.
+#[test]
+fn a_checkpoint_lets_a_count_end_first() {
+    let mut stage = Stage::new();
+    assert!(stage.run(buy("order", &["A"])).outcome.is_ok());
+    let count = stage.submit(count_to_none("count"));
     stage.step(0);
     assert!(stage.parts.workers[0].core.is_counting());
     let Assembled { workers, engine, keeper, writer, .. } = &mut stage.parts;
