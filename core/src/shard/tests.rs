@@ -300,6 +300,22 @@ fn a_known_key_is_answered_after_its_order_was_archived() {
     assert_eq!(again.outcome, receipt);
 }
 
+/// A basket over two shards is refused, and nothing is moved, if either of them has no more room
+/// for what it may have to note of a customer.
+#[test]
+fn a_part_needs_room_in_its_shard() {
+    for shard in 0..2 {
+        let mut stage = Stage::new();
+        stage.parts.workers[shard].core.state.crowd();
+        let reply = stage.run(buy("both", &["A", "B"]));
+        let refused = reply.outcome.map_err(|refusal| refusal.reject);
+        assert_eq!(refused, Err(Reject::CapacityReached), "shard {shard}");
+        let free = 1 - shard;
+        let code = ["A", "B"][free];
+        assert!(stage.run(buy("one", &[code])).outcome.is_ok(), "{code} was given back");
+    }
+}
+
 /// A count looks for promises once a section, however often its shard hears its peers meanwhile.
 #[test]
 fn a_section_has_one_step_of_a_search() {

@@ -174,6 +174,12 @@ impl State {
         slots && self.index.has_room() && self.limits.has_room()
     }
 
+    /// Makes the table of limits say that it has no room.
+    #[cfg(test)]
+    pub(crate) fn crowd(&mut self) {
+        self.limits.crowd();
+    }
+
     /// Stores a new order and indexes its key.
     ///
     /// # Panics
