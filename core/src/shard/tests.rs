@@ -316,6 +316,17 @@ fn a_part_needs_room_in_its_shard() {
     }
 }
 
+/// What a full shard has accepted is carried out again, whatever its tables say in this life.
+#[test]
+fn a_replay_has_room_for_what_was_accepted() {
+    let mut stage = Stage::new();
+    let state = &mut stage.parts.workers[0].core.state;
+    state.crowd();
+    assert!(!state.has_room());
+    state.replays = true;
+    assert!(state.has_room());
+}
+
 /// A count looks for promises once a section, however often its shard hears its peers meanwhile.
 #[test]
 fn a_section_has_one_step_of_a_search() {
