@@ -162,9 +162,14 @@ fn eviction_is_by_age_then_by_key() {
     velocity.observe(&sighting(5, 0, 0, 2 * HOUR), Stage::Attempted);
     velocity.observe(&sighting(7, 0, 0, 2 * HOUR), Stage::Attempted);
     assert_eq!([5, 6, 7].map(|customer| day(&velocity, customer)), [2, 0, 1]);
-    // What no window sees any more goes without being pushed out.
-    velocity.observe(&sighting(8, 0, 0, 40 * HOUR), Stage::Attempted);
-    assert_eq!(velocity.subjects()[0], 1);
+    // What no window sees any more goes without being pushed out, and not a bucket sooner.
+    let mut velocity = Velocity::new(9).expect("in range");
+    velocity.observe(&sighting(1, 0, 0, 2 * HOUR), Stage::Attempted);
+    velocity.observe(&sighting(2, 0, 0, 26 * HOUR - 1), Stage::Attempted);
+    assert_eq!(velocity.subjects()[0], 2);
+    velocity.observe(&sighting(3, 0, 0, 26 * HOUR), Stage::Attempted);
+    assert_eq!([1, 2, 3].map(|customer| day(&velocity, customer)), [0, 1, 1]);
+    assert_eq!(velocity.subjects()[0], 2);
 }
 
 #[test]
