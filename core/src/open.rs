@@ -11,7 +11,7 @@ use crate::engine::Engine;
 use crate::error::{Error, ErrorKind};
 use crate::journal::reader::{JournalReader, Start};
 use crate::journal::segment::EngineId;
-use crate::journal::spare::{Removal, Spare, SpareRequest};
+use crate::journal::spare::{Chore, Made, do_chores};
 use crate::journal::writer::JournalWriter;
 use crate::keeper::{Cut, Keeper, LookUp, run_look_ups};
 use crate::limits::SHARDS_MAX;
@@ -511,12 +511,6 @@ fn spawn(
     })
 }
 
-/// What is done for the writer on another thread.
-enum Chore {
-    Spare(SpareRequest),
-    Remove(Removal),
-}
-
 /// Starts the journal's writer, and the thread that makes its segments ahead of need.
 fn start_writer(
     around: &Surroundings,
@@ -525,19 +519,10 @@ fn start_writer(
     published: Arc<Published>,
 ) -> Result<(JoinHandle<()>, JoinHandle<()>), Error> {
     let (ask, asked) = mpsc::channel::<Chore>();
-    let made: Arc<Mutex<Option<Result<Spare, Error>>>> = Arc::default();
+    let made: Arc<Made> = Arc::default();
     let place = made.clone();
     let keeper = move || {
-        while let Ok(chore) = asked.recv() {
-            match chore {
-                Chore::Spare(request) => {
-                    let spare = request.run_gently(&*storage);
-                    *place.lock() = Some(spare);
-                }
-                // What is left over is removed when the journal is opened again.
-                Chore::Remove(removal) => drop(removal.run(&*storage)),
-            }
-        }
+        do_chores(&asked, &*storage, &place);
         Ok(())
     };
     let segments = spawn("onhand-segments", around.gate.clone(), keeper)?;

@@ -75,7 +75,8 @@ pub(crate) struct Replayer {
 }
 
 impl Replayer {
-    pub(crate) fn new(states: Vec<State>, shelf: Option<Arc<Shelf>>) -> Self {
+    pub(crate) fn new(mut states: Vec<State>, shelf: Option<Arc<Shelf>>) -> Self {
+        states.iter_mut().for_each(|state| state.replays = true);
         Self {
             shelf,
             failed: None,

@@ -84,7 +84,9 @@ fn acknowledged_orders_survive_kill_9() {
             let lines = (random >> 40) % 700;
             live_and_die(dir.path(), shards, lines, &mut told);
             let (engine, report) = Engine::builder(dir.path()).open().expect("opens again");
-            assert!(report.notes.is_empty(), "round {round}: {report:?}");
+            // It may have died in the middle of a checkpoint; that is all there is to say.
+            let swept = |note: &String| note.starts_with("removed the unfinished checkpoint ");
+            assert!(report.notes.iter().all(swept), "round {round}: {report:?}");
             check(&engine, &told, round);
             engine.close().expect("closes");
         }

@@ -20,6 +20,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use onhand_core::Engine;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio_io_timeout::TimeoutStream;
 
 use crate::auth::ApiKeys;
 use crate::context::{BLOCKING_MAX, Context};
@@ -66,6 +67,8 @@ pub struct ServerConfig {
     pub body_timeout: Duration,
     /// How long a command may take; default 30 s.
     pub request_timeout: Duration,
+    /// How long a client may take before it reads on; default 30 s.
+    pub write_timeout: Duration,
 }
 
 impl Default for ServerConfig {
@@ -82,6 +85,7 @@ impl Default for ServerConfig {
             header_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
         }
     }
 }
@@ -358,6 +362,9 @@ fn open(
     let Ok(stream) = tokio::net::TcpStream::from_std(stream) else {
         return;
     };
+    // Answers that nobody reads fill the buffers of the connection: it ends then.
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(context.config.write_timeout));
     let spoken = Arc::new(AtomicBool::new(false));
     let heard = Arc::clone(&spoken);
     let first_request = context.config.header_timeout;
@@ -368,7 +375,7 @@ fn open(
         }
         handler::answer(Arc::clone(&shared), surface, request)
     });
-    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+    let connection = builder.serve_connection(TokioIo::new(Box::pin(stream)), service).into_owned();
     let connection = graceful.watch(connection);
     let gauge = context.telemetry.connections.clone();
     tokio::spawn(async move {

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::io::ErrorKind;
+
 use common::{Client, Shop, buy_body};
 
 /// Goal: no malformed body has an effect or an answer other than a 4xx problem that names the
@@ -253,6 +255,24 @@ fn slow_clients_are_cut() {
     let mut idle = shop.client();
     assert_eq!(idle.call("GET", "/livez", &[], "").status, 200);
     assert!(idle.is_closed(), "an idle connection is closed as well");
+}
+
+/// Who asks and does not read has its connection closed: answers don't wait for it without end.
+#[test]
+fn a_client_that_does_not_read_is_cut() {
+    let shop = Shop::with(|config| {
+        config.open_writes = true;
+        config.write_timeout = std::time::Duration::from_millis(300);
+    });
+    let mut deaf = shop.client();
+    // Many more bytes of answers than the buffers between the two hold; a write fails once the
+    // server has closed.
+    let ask = b"GET /metrics HTTP/1.1\r\nHost: t\r\n\r\n".repeat(100);
+    let error = (0..100_000).find_map(|_| deaf.try_send_raw(&ask).err());
+    let kind = error.map(|error| error.kind());
+    let closed = [Some(ErrorKind::BrokenPipe), Some(ErrorKind::ConnectionReset)];
+    assert!(closed.contains(&kind), "the connection stays open though nobody reads: {kind:?}");
+    assert_eq!(shop.client().call("GET", "/livez", &[], "").status, 200);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::codec::{Kind, Put, begin, end};
 use crate::command::{Fill, Line};
 use crate::domain::bucket::{Bucket, CellNo, Movement};
 use crate::domain::stock::Imbalance;
+use crate::reject::Reject;
 use crate::reply::Refusal;
 use crate::state::{State, Taken, TakenPart};
 
@@ -74,6 +75,10 @@ pub(crate) enum Vote {
 /// A part that may be filled in part and `waits` is contended as long as others hold tentatively
 /// what it lacks.
 pub(crate) fn take(state: &mut State, ctx: &mut Context<'_>, part: &Part, waits: bool) -> Vote {
+    // Each part may count a customer's units for the first time: the shard needs room for that.
+    if !state.has_room() {
+        return Vote::No(super::refuse(Reject::CapacityReached, 0, 0, 0));
+    }
     if let Err(refusal) = check_limits(state, &part.wants, part.customer) {
         return Vote::No(refusal);
     }
@@ -91,14 +96,11 @@ pub(crate) fn take(state: &mut State, ctx: &mut Context<'_>, part: &Part, waits:
         Err(_) if part.fill != Fill::All => {
             Vote::Taken(record_take(state, ctx, part, &mut scratch), lacks)
         }
-        Err(Shortage::SoldOut { want, asked, available, .. }) => Vote::No(super::refuse(
-            crate::reject::Reject::SoldOut,
-            want.line.into(),
-            asked,
-            available,
-        )),
+        Err(Shortage::SoldOut { want, asked, available, .. }) => {
+            Vote::No(super::refuse(Reject::SoldOut, want.line.into(), asked, available))
+        }
         Err(Shortage::PartialOnly { .. } | Shortage::TooMany) => {
-            Vote::No(super::refuse(crate::reject::Reject::CapacityReached, 0, 0, 0))
+            Vote::No(super::refuse(Reject::CapacityReached, 0, 0, 0))
         }
     };
     forget_plan(state, &mut scratch);

@@ -49,9 +49,10 @@ pub(crate) fn pass_time(state: &mut State, now: Timestamp) {
     state.scratch.due = due;
 }
 
-/// Enters those reservations again that were due in the last sections and whose expiry a crash
-/// has cut off: a section is written in parts if it is large.
+/// Ends a replay. Enters those reservations again that were due in the last sections and whose
+/// expiry a crash has cut off: a section is written in parts if it is large.
 pub(crate) fn end_replay(state: &mut State) {
+    state.replays = false;
     for slot in still_due(state) {
         let deadline = state.orders.get(slot).deadline();
         state.calendar.add(deadline.millis(), slot);

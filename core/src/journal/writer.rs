@@ -14,7 +14,7 @@ use super::segment::{
     EngineId, SEGMENT_HEADER_BYTES, SegmentHeader, check_segment_bytes, is_leftover_name,
     segment_path,
 };
-use super::spare::{Removal, Spare, SpareRequest, zero};
+use super::spare::{LetGo, Removal, Spare, SpareRequest, zero};
 use crate::error::{Error, ErrorKind};
 use crate::storage::{Access, Storage, StorageFile};
 
@@ -55,6 +55,8 @@ pub(crate) struct JournalWriter {
     marked: bool,
     /// Number and first epoch of every segment, ascending.
     segments: VecDeque<(u64, u64)>,
+    /// Segments that are to be removed.
+    let_go: LetGo,
     spare: Option<Spare>,
     /// Whether a request is out.
     spare_asked: bool,
@@ -96,6 +98,7 @@ impl JournalWriter {
             chain: Chain::ORIGIN,
             marked: false,
             segments: VecDeque::new(),
+            let_go: LetGo::default(),
             spare: None,
             spare_asked: false,
             spare_id: 1,
@@ -145,6 +148,7 @@ impl JournalWriter {
             chain: tail.chain,
             marked: tail.marked,
             segments: tail.segments.into(),
+            let_go: LetGo::default(),
             spare: None,
             spare_asked: false,
             spare_id: 1,
@@ -372,16 +376,17 @@ impl JournalWriter {
     /// Lets go of the segments all of whose frames are older than an epoch; never of the current
     /// one.
     ///
-    /// They are no longer read by the index; [`Removal::run`] removes their files.
+    /// They are no longer read by the index; the [`Removal`] removes their files, and first those
+    /// that an earlier one could not.
     pub(crate) fn remove_before(&mut self, epoch: u64) -> Removal {
-        let mut segments = Vec::new();
         while self.segments.get(1).is_some_and(|&(_, next_epoch)| next_epoch <= epoch) {
-            segments.extend(self.segments.pop_front().map(|(number, _)| number));
+            let gone = self.segments.pop_front().map(|(number, _)| number);
+            self.let_go.lock().extend(gone);
         }
         if let Some(&(first, _)) = self.segments.front() {
             self.index.forget_before(first);
         }
-        Removal { dir: self.dir.clone(), segments }
+        Removal { dir: self.dir.clone(), segments: self.let_go.clone() }
     }
 
     /// Removes spare segments of an earlier life, and what is left of removed ones.

@@ -462,10 +462,23 @@ impl Core {
         self.views.drain(..).for_each(|(_, done)| done.fail(ErrorKind::Stopped, why));
     }
 
-    /// Lets parts that wait for tentative units try again, and collects the flow's answers.
+    /// Goes on, once a section, with what takes several: a step of each search for promises, and
+    /// what [`follow_up`](Self::follow_up) does.
     pub(crate) fn retry(&mut self) {
-        if !self.counting.is_idle() || !self.counting.answers.is_empty() {
-            self.count();
+        if !self.counting.is_idle() {
+            self.with_counting(|state, ctx, counting| counting.step(state, ctx));
+        }
+        self.follow_up();
+    }
+
+    /// Does what the messages of peers have made possible: answers what they have decided, carries
+    /// out what waited for a count, and lets parts that wait for tentative units try again.
+    ///
+    /// It may be called before each request: no search goes on here, which would make a section
+    /// as long as its requests are many.
+    pub(crate) fn follow_up(&mut self) {
+        for (key, reply_to, outcome) in std::mem::take(&mut self.counting.answers) {
+            self.answer(reply_to, Some(key), outcome);
         }
         if self.is_held() {
             // What was decided before it was held is answered in this section.
@@ -484,14 +497,6 @@ impl Core {
             self.with(|state, ctx, flow| flow.retry_parked(state, ctx));
         }
         self.flow_answers();
-    }
-
-    /// Goes on with counts that must break promises.
-    fn count(&mut self) {
-        self.with_counting(|state, ctx, counting| counting.step(state, ctx));
-        for (key, reply_to, outcome) in std::mem::take(&mut self.counting.answers) {
-            self.answer(reply_to, Some(key), outcome);
-        }
     }
 
     /// Returns whether no basket is in flight here, none of another shard waits here, and no

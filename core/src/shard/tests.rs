@@ -300,19 +300,72 @@ fn a_known_key_is_answered_after_its_order_was_archived() {
     assert_eq!(again.outcome, receipt);
 }
 
-/// A checkpoint does not make commands wait for a count that is still looking for promises.
+/// A basket over two shards is refused, and nothing is moved, if either of them has no more room
+/// for what it may have to note of a customer.
 #[test]
-fn a_checkpoint_lets_a_count_end_first() {
+fn a_part_needs_room_in_its_shard() {
+    for shard in 0..2 {
+        let mut stage = Stage::new();
+        stage.parts.workers[shard].core.state.crowd();
+        let reply = stage.run(buy("both", &["A", "B"]));
+        let refused = reply.outcome.map_err(|refusal| refusal.reject);
+        assert_eq!(refused, Err(Reject::CapacityReached), "shard {shard}");
+        let free = 1 - shard;
+        let code = ["A", "B"][free];
+        assert!(stage.run(buy("one", &[code])).outcome.is_ok(), "{code} was given back");
+    }
+}
+
+/// What a full shard has accepted is carried out again, whatever its tables say in this life.
+#[test]
+fn a_replay_has_room_for_what_was_accepted() {
+    let mut stage = Stage::new();
+    let state = &mut stage.parts.workers[0].core.state;
+    state.crowd();
+    assert!(!state.has_room());
+    state.replays = true;
+    assert!(state.has_room());
+}
+
+/// A count looks for promises once a section, however often its shard hears its peers meanwhile.
+#[test]
+fn a_section_has_one_step_of_a_search() {
     let mut stage = Stage::new();
     assert!(stage.run(buy("order", &["A"])).outcome.is_ok());
-    let count = stage.submit(Command::Count(crate::Count {
-        key: key("count"),
+    let count = stage.submit(count_to_none("count"));
+    stage.step(0);
+    let gate = stage.parts.engine.around.gate.clone();
+    for section in 0..2 {
+        let core = &mut stage.parts.workers[0].core;
+        assert!(core.is_counting(), "over before section {section}");
+        core.begin_without_expiry(gate.base(2), Timestamp::from_millis(START));
+        core.retry();
+        let over = !core.is_counting();
+        (0..10).for_each(|_| core.follow_up());
+        assert_eq!(!core.is_counting(), over, "section {section}");
+        gate.hand_over(core, |_, _| ()).unwrap();
+    }
+    stage.write();
+    assert!(answer(count).outcome.is_ok());
+}
+
+fn count_to_none(text: &str) -> Command {
+    Command::Count(crate::Count {
+        key: key(text),
         sku: sku("A"),
         location: LocationId(1),
         lot: LotId(0),
         expected: 1,
         counted: 0,
-    }));
+    })
+}
+
+/// A checkpoint does not make commands wait for a count that is still looking for promises.
+#[test]
+fn a_checkpoint_lets_a_count_end_first() {
+    let mut stage = Stage::new();
+    assert!(stage.run(buy("order", &["A"])).outcome.is_ok());
+    let count = stage.submit(count_to_none("count"));
     stage.step(0);
     assert!(stage.parts.workers[0].core.is_counting());
     let Assembled { workers, engine, keeper, writer, .. } = &mut stage.parts;

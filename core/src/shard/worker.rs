@@ -370,7 +370,7 @@ impl Worker {
             let heard = self.hear_peers(handle);
             if heard > 0 {
                 messages += heard;
-                self.core.retry();
+                self.core.follow_up();
             }
             self.take(input);
         }

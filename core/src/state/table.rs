@@ -171,6 +171,12 @@ impl<E: Entry> Table<E> {
         !self.crowded
     }
 
+    /// Makes the table say that it has no room.
+    #[cfg(test)]
+    pub(crate) fn crowd(&mut self) {
+        self.crowded = true;
+    }
+
     /// Returns how many entries the table has room for as it is, if they spread as expected.
     pub(crate) fn room(&self) -> usize {
         self.segments.iter().map(|s| capacity(s.groups.len() as u32) as usize).sum()

@@ -290,6 +290,7 @@ impl Settings {
             header_timeout: self.millis("limits.header_timeout_ms", 600_000)?,
             body_timeout: self.millis("limits.body_timeout_ms", 600_000)?,
             request_timeout: self.millis("limits.request_timeout_ms", 600_000)?,
+            write_timeout: self.millis("limits.write_timeout_ms", 600_000)?,
         })
     }
 }
@@ -432,6 +433,7 @@ mod tests {
         assert_eq!(config.server.header_timeout, server.header_timeout);
         assert_eq!(config.server.body_timeout, server.body_timeout);
         assert_eq!(config.server.request_timeout, server.request_timeout);
+        assert_eq!(config.server.write_timeout, server.write_timeout);
         assert_eq!(config.server.workers, server.workers);
     }
 

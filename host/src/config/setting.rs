@@ -62,6 +62,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("limits.header_timeout_ms", "30000", "how long a head may take, and a pause between"),
     setting("limits.request_timeout_ms", "30000", "how long a command may take"),
     setting("limits.waiting_max", "1024", "most reads that wait for a position or an event"),
+    setting("limits.write_timeout_ms", "30000", "how long a client may take before it reads on"),
     setting("listen", "127.0.0.1:8080", "address to serve; port 0 takes a free one"),
     setting("workers", "auto", "threads that serve HTTP, 1 to 64; auto: one a core, at most 8"),
 ];

@@ -174,6 +174,7 @@ impl Client {
     pub(crate) fn connect(addr: SocketAddr) -> Self {
         let stream = TcpStream::connect(addr).expect("the server listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout is allowed");
+        stream.set_write_timeout(Some(PATIENCE)).expect("a timeout is allowed");
         stream.set_nodelay(true).expect("an option of TCP");
         Self { reader: BufReader::new(stream) }
     }

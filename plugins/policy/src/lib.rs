@@ -7,3 +7,9 @@
 
 pub mod decision;
 pub mod fact;
+pub mod fraud;
+pub mod pricing;
+mod range;
+pub mod recommend;
+
+pub use range::SettingError;
