@@ -1,0 +1,271 @@
+//! The runtime: one engine with settings that give the same answer everywhere, its pools, its
+//! clock and its one compiler thread at a time.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use wasmtime::component::Component;
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
+    RegallocAlgorithm, Strategy,
+};
+
+use crate::cache::{Cache, CacheUse, Functions};
+use crate::error::{LoadError, RuntimeError, explain};
+use crate::limits::{
+    CORE_INSTANCES, MEMORIES_PER_INSTANCE, MEMORY_BYTES, STACK_BYTES, TABLE_ELEMENTS,
+    TABLES_PER_INSTANCE, TOTAL_INSTANCES, check_all,
+};
+use crate::ticker::{Running, Ticker};
+
+/// Memory of an instance that stays in place when the instance is given back, in bytes: what makes
+/// a fresh one cheap.
+const KEEP_RESIDENT_BYTES: usize = 256 << 10;
+/// Most bytes of what the engine keeps for one instance beside its memory and tables.
+const INSTANCE_BYTES_MAX: usize = 1 << 20;
+/// Stack of the compiler's thread in bytes: deep expressions make it deep.
+const COMPILE_STACK_BYTES: usize = 16 << 20;
+
+/// How a runtime is set up; [`RuntimeConfig::default`] has the default of every bound.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuntimeConfig {
+    /// See [`TOTAL_INSTANCES`].
+    pub total_instances: u64,
+    /// See [`STACK_BYTES`].
+    pub stack_bytes: u64,
+    /// See [`CORE_INSTANCES`].
+    pub core_instances: u64,
+    /// Most memory that any plugin's limits may allow; see [`MEMORY_BYTES`].
+    pub memory_bytes: u64,
+    /// Most table elements that any plugin's limits may allow; see [`TABLE_ELEMENTS`].
+    pub table_elements: u64,
+    /// Directory for compiled code, made if it is not there; `None` compiles at each start.
+    pub cache_dir: Option<PathBuf>,
+}
+
+impl Default for RuntimeConfig {
+    fn default() -> Self {
+        Self {
+            total_instances: TOTAL_INSTANCES.default,
+            stack_bytes: STACK_BYTES.default,
+            core_instances: CORE_INSTANCES.default,
+            memory_bytes: MEMORY_BYTES.default,
+            table_elements: TABLE_ELEMENTS.default,
+            cache_dir: None,
+        }
+    }
+}
+
+impl RuntimeConfig {
+    fn check(&self) -> Result<(), RuntimeError> {
+        check_all(&[
+            (TOTAL_INSTANCES, self.total_instances),
+            (STACK_BYTES, self.stack_bytes),
+            (CORE_INSTANCES, self.core_instances),
+            (MEMORY_BYTES, self.memory_bytes),
+            (TABLE_ELEMENTS, self.table_elements),
+        ])?;
+        Ok(())
+    }
+}
+
+/// Runs plugins: one WebAssembly engine, shared by all of them. Cheap to clone.
+///
+/// # Example
+///
+/// ```
+/// use onhand_plugin_runtime::{Runtime, RuntimeConfig};
+///
+/// let runtime = Runtime::new(RuntimeConfig { total_instances: 8, ..RuntimeConfig::default() })?;
+/// assert_eq!(runtime.config().total_instances, 8);
+/// # Ok::<(), onhand_plugin_runtime::RuntimeError>(())
+/// ```
+#[derive(Clone)]
+pub struct Runtime {
+    shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runtime").field("config", &self.shared.config).finish()
+    }
+}
+
+struct Shared {
+    engine: Engine,
+    config: RuntimeConfig,
+    compiler: Arc<Compiler>,
+    ticker: Ticker,
+}
+
+/// The one place where code is compiled, and what it keeps.
+struct Compiler {
+    functions: Arc<Functions>,
+    cache: Option<Cache>,
+    busy: Mutex<bool>,
+    free: Condvar,
+}
+
+/// A compiled component and what the cache did for it.
+pub(crate) struct Compiled {
+    pub(crate) component: Component,
+    pub(crate) cache: CacheUse,
+}
+
+impl Runtime {
+    /// Sets up an engine, its pools and its clock.
+    ///
+    /// # Errors
+    ///
+    /// Returns a limit outside its range, settings that this machine cannot fulfil, or a directory
+    /// for compiled code that cannot be trusted.
+    pub fn new(config: RuntimeConfig) -> Result<Self, RuntimeError> {
+        config.check()?;
+        let functions = Arc::new(Functions::default());
+        let engine =
+            engine(&config, &functions).map_err(|error| RuntimeError::Engine(explain(&error)))?;
+        let cache = config.cache_dir.as_deref().map(|dir| Cache::open(dir, &engine)).transpose()?;
+        let compiler = Compiler { functions, cache, busy: Mutex::new(false), free: Condvar::new() };
+        let ticker = Ticker::start(engine.clone()).map_err(RuntimeError::Thread)?;
+        let compiler = Arc::new(compiler);
+        Ok(Self { shared: Arc::new(Shared { engine, config, compiler, ticker }) })
+    }
+
+    /// Returns how the runtime was set up.
+    pub fn config(&self) -> &RuntimeConfig {
+        &self.shared.config
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.shared.engine
+    }
+
+    /// Keeps deadlines going until the guard is dropped.
+    pub(crate) fn running(&self) -> Running<'_> {
+        self.shared.ticker.run()
+    }
+
+    /// Compiles on a thread of its own, one component at a time.
+    ///
+    /// A component that takes too long keeps that thread until it is done, so that further ones
+    /// are refused meanwhile instead of taking one processor each.
+    pub(crate) fn compile(&self, wasm: &[u8], max_ms: u64) -> Result<Compiled, LoadError> {
+        let late = LoadError::CompileTime { max_ms };
+        let until = Instant::now() + Duration::from_millis(max_ms);
+        let compiler = Arc::clone(&self.shared.compiler);
+        {
+            let mut busy = compiler.busy.lock();
+            while *busy {
+                if compiler.free.wait_until(&mut busy, until).timed_out() && *busy {
+                    return Err(late);
+                }
+            }
+            *busy = true;
+        }
+        let (give, take) = mpsc::sync_channel(1);
+        let (engine, wasm) = (self.shared.engine.clone(), wasm.to_vec());
+        let of_thread = Arc::clone(&compiler);
+        let started = thread::Builder::new()
+            .name("onhand-plugin-compile".to_owned())
+            .stack_size(COMPILE_STACK_BYTES)
+            .spawn(move || {
+                let _slot = Slot(&of_thread);
+                let compiled = of_thread.compile(&engine, &wasm);
+                // Nobody waits any more if it took too long.
+                drop(give.send(compiled));
+            });
+        if let Err(error) = started {
+            compiler.release();
+            return Err(LoadError::Compile(format!("no thread: {error}")));
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        match take.recv_timeout(left) {
+            Ok(compiled) => compiled,
+            Err(mpsc::RecvTimeoutError::Timeout) => Err(late),
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                Err(LoadError::Compile("the compiler gave up on it".to_owned()))
+            }
+        }
+    }
+}
+
+/// Gives the compiler back, also if it panics.
+struct Slot<'a>(&'a Compiler);
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        self.0.release();
+    }
+}
+
+impl Compiler {
+    fn release(&self) {
+        *self.busy.lock() = false;
+        self.free.notify_one();
+    }
+
+    fn compile(&self, engine: &Engine, wasm: &[u8]) -> Result<Compiled, LoadError> {
+        let hash = blake3::hash(wasm);
+        if let Some(cache) = &self.cache {
+            cache.begin(&hash, &self.functions);
+        }
+        let compiled = Component::from_binary(engine, wasm);
+        let used = self.cache.as_ref().map(|cache| cache.end(&hash, &self.functions));
+        let component = compiled.map_err(|error| LoadError::Compile(explain(&error)))?;
+        Ok(Compiled { component, cache: used.unwrap_or_default() })
+    }
+}
+
+/// Returns an engine that gives the same answer, and takes the same fuel, on every machine.
+fn engine(config: &RuntimeConfig, functions: &Arc<Functions>) -> wasmtime::Result<Engine> {
+    let mut pool = PoolingAllocationConfig::new();
+    let instances = config.total_instances as u32;
+    let core_instances = config.core_instances as u32;
+    pool.total_component_instances(instances)
+        .total_core_instances(instances.saturating_mul(core_instances))
+        .max_core_instances_per_component(core_instances)
+        .total_memories(instances.saturating_mul(MEMORIES_PER_INSTANCE))
+        .max_memories_per_component(MEMORIES_PER_INSTANCE)
+        .max_memories_per_module(MEMORIES_PER_INSTANCE)
+        .max_memory_size(config.memory_bytes as usize)
+        .total_tables(instances.saturating_mul(TABLES_PER_INSTANCE))
+        .max_tables_per_component(TABLES_PER_INSTANCE)
+        .max_tables_per_module(TABLES_PER_INSTANCE)
+        .table_elements(config.table_elements as usize)
+        .max_component_instance_size(INSTANCE_BYTES_MAX)
+        .max_core_instance_size(INSTANCE_BYTES_MAX)
+        .max_unused_warm_slots(instances)
+        .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
+        .table_keep_resident(KEEP_RESIDENT_BYTES)
+        .pagemap_scan(Enabled::Auto);
+
+    let mut settings = Config::new();
+    settings
+        .strategy(Strategy::Cranelift)
+        .cranelift_opt_level(OptLevel::Speed)
+        .cranelift_regalloc_algorithm(RegallocAlgorithm::Backtracking)
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
+        .memory_init_cow(true)
+        .consume_fuel(true)
+        .epoch_interruption(true)
+        .max_wasm_stack(config.stack_bytes as usize)
+        .concurrency_support(false);
+    // What may differ from machine to machine, or is not needed, is off or forced.
+    settings
+        .cranelift_nan_canonicalization(true)
+        .relaxed_simd_deterministic(true)
+        .wasm_relaxed_simd(false)
+        .wasm_memory64(false)
+        .wasm_multi_memory(false)
+        .wasm_tail_call(false)
+        .wasm_custom_page_sizes(false)
+        .wasm_wide_arithmetic(false);
+    if config.cache_dir.is_some() {
+        settings.enable_incremental_compilation(Arc::clone(functions) as _)?;
+    }
+    Engine::new(&settings)
+}
