@@ -331,7 +331,17 @@ pub(crate) fn plain(text: &str, bytes_max: usize) -> String {
     let mut out = String::new();
     for c in text.chars() {
         // Text marks that turn or hide what follows are as bad in a log as a line feed.
-        let hidden = matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}');
+        let hidden = matches!(
+            c,
+            '\u{AD}'
+                | '\u{61C}'
+                | '\u{180E}'
+                | '\u{200B}'..='\u{200F}'
+                | '\u{2028}'..='\u{202E}'
+                | '\u{2060}'..='\u{206F}'
+                | '\u{FEFF}'
+                | '\u{E0000}'..='\u{E007F}'
+        );
         let shown = if c.is_control() || hidden {
             c.escape_unicode().collect::<String>()
         } else {
@@ -360,6 +370,7 @@ mod tests {
         assert_eq!(plain("fine, Käse", 20), "fine, Käse");
         assert_eq!(plain("a\nb\u{1b}[31m", 40), "a\\u{a}b\\u{1b}[31m");
         assert_eq!(plain("x\u{202e}y", 40), "x\\u{202e}y");
+        assert_eq!(plain("a\u{61c}b\u{2060}\u{ad}", 40), "a\\u{61c}b\\u{2060}\\u{ad}");
         assert_eq!(plain("ääää", 5), "ää");
         assert_eq!(plain("ab\n", 5), "ab");
     }
