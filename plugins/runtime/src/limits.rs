@@ -198,6 +198,11 @@ pub const STACK_BYTES: Bound = bound("stack_bytes", "bytes", 512 << 10, 64 << 10
 /// Core instances of one component; what joins a language's runtime out of many needs about 100.
 pub const CORE_INSTANCES: Bound = bound("core_instances", "core instances", 128, 1, 1_000);
 
+/// Components and core modules in a component, itself included.
+pub const PARTS: u64 = 1_000;
+/// Instantiations of components written in a component. Each is unfolded anew wherever the
+/// component around it is instantiated, so that `n` of them can stand for `3 ^ (n / 3)`.
+pub const COMPONENT_INSTANCES: u64 = 16;
 /// Tables of one instance: a component made from one core module has up to three.
 pub const TABLES_PER_INSTANCE: u32 = 4;
 /// Linear memories of one instance.

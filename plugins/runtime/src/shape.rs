@@ -4,11 +4,11 @@ use wasmparser::component_types::{
     ComponentDefinedType, ComponentEntityType, ComponentFuncTypeId, ComponentItem, ComponentValType,
 };
 use wasmparser::types::{Types, TypesRef};
-use wasmparser::{Encoding, Parser, Payload, Validator, WasmFeatures};
+use wasmparser::{ComponentInstance, Encoding, Parser, Payload, Validator, WasmFeatures};
 
 use crate::error::{LoadError, plain};
 use crate::kind::{AbiVersion, Kind, LOG};
-use crate::limits::{Limits, MEMORIES_PER_INSTANCE, TEXT_BYTES};
+use crate::limits::{COMPONENT_INSTANCES, Limits, MEMORIES_PER_INSTANCE, PARTS, TEXT_BYTES};
 
 /// Most bytes of a type as text; the types of our worlds have fewer.
 const TYPE_TEXT_BYTES: usize = 2_048;
@@ -108,6 +108,10 @@ struct Counts {
     imports: Vec<String>,
     exports: Vec<String>,
     modules: u64,
+    /// Components and modules.
+    parts: u64,
+    /// Instantiations of components.
+    instances: u64,
     functions: u64,
     code_bytes: u64,
     memories: u64,
@@ -135,6 +139,8 @@ fn count(wasm: &[u8], limits: &Limits) -> Result<Counts, LoadError> {
                 }
                 outermost = false;
                 depth += 1;
+                counts.parts += 1;
+                at_most("number of components and modules", counts.parts, PARTS)?;
                 counts.modules += u64::from(encoding == Encoding::Module);
             }
             Payload::End(_) => depth = depth.saturating_sub(1),
@@ -149,6 +155,14 @@ fn count(wasm: &[u8], limits: &Limits) -> Result<Counts, LoadError> {
                     let name = export.map_err(|e| malformed(&e))?.name.name;
                     counts.exports.push(name.to_owned());
                 }
+            }
+            Payload::ComponentInstanceSection(section) => {
+                for instance in section {
+                    let instance = instance.map_err(|e| malformed(&e))?;
+                    let unfolds = matches!(instance, ComponentInstance::Instantiate { .. });
+                    counts.instances += u64::from(unfolds);
+                }
+                at_most("number of component instances", counts.instances, COMPONENT_INSTANCES)?;
             }
             Payload::MemorySection(section) => {
                 for memory in section {

@@ -93,6 +93,46 @@ fn sizes_have_limits() {
     assert_eq!(error, LoadError::TooLarge { what, value: 2, max: 1 });
 }
 
+/// Instances of instances of instances: a few hundred bytes that stand for 2^40 of them are
+/// refused before the compiler unfolds them, and so is a very deep nest.
+#[test]
+fn what_unfolds_without_end_is_refused() {
+    let nest = |levels: u32| {
+        let level = |at: u32| {
+            let start = "(instance (instantiate $inner))";
+            format!(
+                "(component $c{at} (alias outer 1 $c{} (component $inner)) {start} {start})",
+                at - 1
+            )
+        };
+        let levels_text: String = (1..=levels).map(level).collect();
+        let imports = format!("(component $c0) {levels_text} (instance (instantiate $c{levels}))");
+        common::Text { imports, ..text(Kind::Pricing) }.bytes()
+    };
+    let what = "number of component instances";
+    // Two a level, the outermost one, and that of the plugin itself.
+    assert!(inspect(&nest(7), &Limits::default()).is_ok());
+    for (levels, value) in [(8, 17), (40, 18)] {
+        assert_eq!(refused(&nest(levels)), LoadError::TooLarge { what, value, max: 16 });
+    }
+
+    // Each component is the only section (number 4) of the one around it.
+    let mut deep = b"\0asm\x0d\0\x01\0".to_vec();
+    for _ in 0..1_000 {
+        let mut outer = b"\0asm\x0d\0\x01\0\x04".to_vec();
+        let mut left = deep.len();
+        while left > 0x7F {
+            outer.push((left & 0x7F) as u8 | 0x80);
+            left >>= 7;
+        }
+        outer.push(left as u8);
+        outer.append(&mut deep);
+        deep = outer;
+    }
+    let what = "number of components and modules";
+    assert_eq!(refused(&deep), LoadError::TooLarge { what, value: 1_001, max: 1_000 });
+}
+
 /// WebAssembly that may differ from machine to machine, or that nobody needs, is no valid plugin.
 #[test]
 fn other_features_are_refused() {
