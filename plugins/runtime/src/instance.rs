@@ -132,5 +132,7 @@ fn judge(error: &wasmtime::Error) -> Option<Failure> {
 
 /// Returns the failure of a call: what is no trap was found while its answer was read.
 fn blame(error: &wasmtime::Error) -> Failure {
-    judge(error).unwrap_or_else(|| Failure::Output(explain(error)))
+    // The cause alone: a trace with the plugin's own names before it would leave it no room.
+    let cause = || plain(&error.root_cause().to_string(), TEXT_BYTES);
+    judge(error).unwrap_or_else(|| Failure::Output(cause()))
 }

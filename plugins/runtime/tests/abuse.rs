@@ -211,7 +211,9 @@ fn log_lines_are_checked() {
         fails(&bad(&log(pointer, length)), patient(), FailureKind::Output);
     }
     let broken = bad(&log(64, 1)).with("(data (i32.const 64) \"\\ff\")");
-    fails(&broken, patient(), FailureKind::Output);
+    let said = fails(&broken, patient(), FailureKind::Output);
+    let cause = "invalid utf-8 sequence of 1 bytes from index 0".to_owned();
+    assert_eq!(said, Failure::Output(cause));
 
     let two = bad(&log(64, 8)).with("(data (i32.const 64) \"a\\nERROR\\1b\")");
     let plugin = load::<Pricing>(&runtime(), &two);
