@@ -284,7 +284,8 @@ impl Index {
     }
 
     /// Returns the fewest and the most baskets that can have had both SKUs, by the list of the
-    /// first; equal while its list has never been full.
+    /// first; equal while its list has never been full. Items of a basket beyond
+    /// [`BASKET_ITEMS_MAX`] are counted in neither.
     pub fn together(&self, sku: SkuId, other: SkuId) -> (u32, u32) {
         let numbers = (self.numbers.get(&sku), self.numbers.get(&other));
         let (Some(number), Some(other)) = numbers else { return (0, 0) };
@@ -294,7 +295,9 @@ impl Index {
         }
         let full = list.len() >= self.limits.neighbours_max as usize
             || self.pairs >= self.limits.pairs_max;
-        let last = list.last().map_or(0, |last| last.most());
+        // A list that never got room has counted nothing: only its own baskets bound it.
+        let own = self.items[*number as usize].baskets;
+        let last = list.last().map_or(own, |last| last.most());
         (0, if full { last } else { 0 })
     }
 
