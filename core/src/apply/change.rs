@@ -383,7 +383,9 @@ pub(crate) fn detail_of_simple(state: &State, slot: u32) -> Detail {
         OrderStatus::Reserved => part.reserved = units,
         OrderStatus::Placed => part.committed = units,
         OrderStatus::Completed => line.shipped = units,
-        OrderStatus::Expired | OrderStatus::Cancelled => line.cancelled = units,
+        OrderStatus::Expired | OrderStatus::Cancelled | OrderStatus::Rejected => {
+            line.cancelled = units;
+        }
     }
     let deadline = order.deadline().millis();
     Detail {

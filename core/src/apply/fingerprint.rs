@@ -187,6 +187,6 @@ pub(crate) fn of(command: &crate::command::Command) -> u32 {
         Command::Cancel(command) => of_cancel(command),
         Command::Ship(command) => of_ship(command),
         Command::Short(command) => of_short(command),
-        Command::Tick => 0,
+        Command::PolicyStep(_) | Command::RecordRisk(_) | Command::Tick => 0,
     }
 }

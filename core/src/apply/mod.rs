@@ -114,6 +114,9 @@ pub(crate) fn apply(state: &mut State, ctx: &mut Context<'_>, command: &Command)
         Command::Cancel(cancel) => change::cancel(state, ctx, cancel),
         Command::Ship(ship) => change::ship(state, ctx, ship),
         Command::Short(short) => change::short(state, ctx, short),
+        Command::PolicyStep(_) | Command::RecordRisk(_) => {
+            Err(refuse(Reject::CapacityReached, 0, 0, 0))
+        }
         Command::Tick => Ok(Applied::Done(Receipt::Tick)),
     };
     outcome.unwrap_or_else(Applied::Refused)

@@ -7,6 +7,7 @@ use crate::apply::basket::{
 use crate::apply::{Applied, Context, Scratch, fingerprint, precedence, refuse, single};
 use crate::codec::{FLAG_CROSS, FLAG_PRICED, FLAG_TOTAL, Kind, Put, begin, end};
 use crate::command::{Buy, Fill, Line, Reserve};
+use crate::decided::Risk;
 use crate::domain::bucket::{Bucket, CellNo, Movement};
 use crate::domain::order::{Detail, NewOrder, Order, OrderLine, Part};
 use crate::id::{CustomerId, Key, OrderId};
@@ -304,6 +305,8 @@ pub(crate) fn new_order(
         fingerprint: basket.fingerprint,
         created_seq: ctx.section.seq(),
         deadline: basket.deadlines(ctx.now).0,
+        risk: Risk::Unscored,
+        asked_as_buy: false,
     }
 }
 
@@ -488,6 +491,7 @@ pub(crate) fn receipt(state: &State, slot: u32) -> OrderReceipt {
         status: if order.was_reserved() { OrderStatus::Reserved } else { OrderStatus::Placed },
         seq: order.created_seq(),
         total: Money::trusted(order.total(), order.currency()),
+        risk: order.first_risk(),
         deadline: if order.was_reserved() { order.deadline() } else { Timestamp::ZERO },
         grants: Grants::Full,
     };

@@ -327,9 +327,10 @@ fn order(
             ttl_ms,
             hard_cap_ms,
             expected_total,
+            decided: None,
         })
     } else {
-        Command::Buy(Buy { key, customer, lines, fill, expected_total })
+        Command::Buy(Buy { key, customer, lines, fill, expected_total, decided: None })
     };
     if flags & FLAG_CROSS == 0 {
         return run(state, ctx, &command);

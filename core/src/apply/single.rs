@@ -7,6 +7,7 @@ use crate::apply::Context;
 use crate::apply::order::{Basket, Header, begin_record, new_order, put_lines};
 use crate::codec::{Put, end};
 use crate::command::{Fill, Line, Placement};
+use crate::decided::Risk;
 use crate::domain::bucket::{Bucket, CellNo, Movement};
 use crate::domain::order::Order;
 use crate::id::LocationId;
@@ -121,6 +122,7 @@ fn accept(
         status: new.status,
         seq: new.created_seq,
         total: Money::trusted(single.total, single.currency),
+        risk: Risk::Unscored,
         deadline: if basket.times.is_some() { new.deadline } else { Timestamp::ZERO },
         grants: Grants::Full,
     }
@@ -223,6 +225,7 @@ mod tests {
                 expected_total: None,
                 ttl_ms,
                 hard_cap_ms: ttl_ms + draw(2),
+                decided: None,
             };
             let basket =
                 if draw(4) == 0 { Basket::of_reserve(&reserve) } else { Basket::of_buy(&buy) };

@@ -619,6 +619,7 @@ fn resolve_receipt(receipt: &mut Receipt, base: u64) {
         Receipt::Order(order) => order.seq = resolve(order.seq, base),
         Receipt::Change(change) => change.seq = resolve(change.seq, base),
         Receipt::Stock(stock) => stock.seq = resolve(stock.seq, base),
+        Receipt::Policy(policy) => policy.seq = resolve(policy.seq, base),
         Receipt::Tick => (),
     }
 }
