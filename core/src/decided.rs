@@ -15,6 +15,18 @@ pub enum PolicyKind {
     Recommend = 3,
 }
 
+impl PolicyKind {
+    /// Returns the word of the HTTP API.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pricing => "pricing",
+            Self::Fraud => "fraud",
+            Self::Recommend => "recommend",
+        }
+    }
+}
+
 /// Number of a policy: given by the engine, from 1, to each pair of plugin and configuration that
 /// a [`PolicyStep`] names for the first time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,6 +72,26 @@ pub enum Risk {
     Review = 3,
     /// Refused.
     Deny = 4,
+}
+
+impl Risk {
+    /// Returns the word of the HTTP API.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unscored => "unscored",
+            Self::Allow => "allow",
+            Self::Challenge => "challenge",
+            Self::Review => "review",
+            Self::Deny => "deny",
+        }
+    }
+
+    /// Returns whether somebody must still look: challenge or review.
+    #[must_use]
+    pub const fn is_open(self) -> bool {
+        matches!(self, Self::Challenge | Self::Review)
+    }
 }
 
 /// What a fraud policy has decided.
@@ -137,6 +169,50 @@ pub enum Step {
     Stopped = 10,
     /// It is gone; decisions of it stay in the journal.
     Removed = 11,
+}
+
+impl Step {
+    /// Every step, by its number.
+    pub const ALL: [Self; 11] = [
+        Self::Installed,
+        Self::Activated,
+        Self::Shadowed,
+        Self::Canary,
+        Self::Promoted,
+        Self::RolledBack,
+        Self::Guarded,
+        Self::Pinned,
+        Self::Unpinned,
+        Self::Stopped,
+        Self::Removed,
+    ];
+
+    /// Returns the step of a number of the journal, 1 to 11.
+    #[must_use]
+    pub const fn from_number(number: u8) -> Option<Self> {
+        if number == 0 || number as usize > Self::ALL.len() {
+            return None;
+        }
+        Some(Self::ALL[number as usize - 1])
+    }
+
+    /// Returns the word that events use, in lower case.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Installed => "installed",
+            Self::Activated => "activated",
+            Self::Shadowed => "shadowed",
+            Self::Canary => "canary",
+            Self::Promoted => "promoted",
+            Self::RolledBack => "rolled_back",
+            Self::Guarded => "guarded",
+            Self::Pinned => "pinned",
+            Self::Unpinned => "unpinned",
+            Self::Stopped => "stopped",
+            Self::Removed => "removed",
+        }
+    }
 }
 
 /// Records what happens to a policy: the command of each step of a plugin's life.

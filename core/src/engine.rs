@@ -479,13 +479,14 @@ impl Engine {
     /// As [`Engine::order`]; damage if the journal can't be read.
     pub fn explain(&self, order: OrderId) -> Result<Option<Explanation>, Error> {
         let Some(view) = self.order(order)? else { return Ok(None) };
+        let policies = self.policies();
         let mut decisions = Vec::new();
         let mut seq = view.seq;
         let mut complete = false;
         while decisions.len() < DECISIONS_MAX {
             let Some(event) = self.event_at(seq)? else { break };
             let previous = event.previous_seq;
-            let reason = crate::explain::reason(&event);
+            let reason = crate::explain::reason(&event, &policies);
             decisions.push(Decision { event, reason });
             if previous == 0 {
                 complete = true;

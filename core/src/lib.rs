@@ -164,7 +164,8 @@ pub use domain::bucket::Bucket;
 pub use engine::{Decision, Engine, EngineMetrics, EngineStatus, Explanation};
 pub use error::{Error, ErrorKind};
 pub use event::{
-    Aggregate, Event, EventBreak, EventKind, EventMovement, EventOrder, EventRefusal, Events,
+    Aggregate, Event, EventBreak, EventKind, EventMovement, EventOrder, EventPolicy, EventRefusal,
+    Events,
 };
 pub use id::{
     CustomerId, IdError, KEY_TEXT_CHARS, Key, LocationId, LotId, OrderId, SKU_CODE_BYTES_MAX,

@@ -174,6 +174,7 @@ pub(crate) fn break_one(
         status,
         reason: 0,
         deadline: None,
+        risk: None,
         lines: &lines,
         moves,
     };

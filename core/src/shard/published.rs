@@ -144,6 +144,17 @@ impl Published {
         }
     }
 
+    /// Publishes a policy.
+    pub(crate) fn set_policy(&self, policy: Arc<PolicyView>) {
+        let mut policies = self.policies.write();
+        let at = usize::from(policy.no.0) - 1;
+        match policies.get_mut(at) {
+            Some(place) => *place = policy,
+            // Numbers are given one after the other.
+            None => policies.push(policy),
+        }
+    }
+
     /// Returns the policies in the order of their numbers.
     pub(crate) fn policies(&self) -> Vec<PolicyView> {
         self.policies.read().iter().map(|policy| policy.as_ref().clone()).collect()
