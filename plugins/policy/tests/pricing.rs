@@ -255,6 +255,7 @@ fn the_last_use_of_a_coupon_is_never_given_twice() {
             lines: lines.clone().into(),
             fill: Fill::All,
             expected_total: Some(eur(6_00)),
+            decided: None,
         };
         engine.execute(Command::Buy(buy)).expect("the engine runs").outcome.map_err(|r| r.reject)
     };
@@ -297,6 +298,7 @@ fn a_customer_uses_a_coupon_once_and_a_released_use_is_free_again() {
             ttl_ms: 60_000,
             hard_cap_ms: 60_000,
             expected_total: Some(eur(15_00)),
+            decided: None,
         };
         engine
             .execute(Command::Reserve(reserve))
