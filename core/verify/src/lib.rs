@@ -32,6 +32,7 @@ mod instruct;
 mod keys;
 mod limits;
 mod order;
+mod policies;
 mod record;
 mod report;
 mod rules;
