@@ -694,7 +694,7 @@ fn check(ground: Ground, shards: u16, cases: u32, reached: &mut Reached) {
 fn the_engine_agrees_with_the_model() {
     let mut reached = Reached::default();
     check(Ground::Memory, 1, 120, &mut reached);
-    check(Ground::Memory, 3, 40, &mut reached);
+    check(Ground::Memory, 3, 60, &mut reached);
     check(Ground::Disk, 1, 12, &mut reached);
     check(Ground::Disk, 2, 12, &mut reached);
     // Two codes with one 64-bit id: see `apply::sku`. Contended and busy need requests that

@@ -19,13 +19,13 @@ impl Run {
             note: String::new(),
         };
         match dice.below(24) {
-            0 => policy.name = "Capital".to_owned(),
-            1 => policy.share = 10_001,
-            2 => policy.share = 7,
-            3 => policy.note = "a\u{e9}".to_owned(),
-            4 => policy.version = "1".repeat(33),
-            5 => policy.name = "x".repeat(64),
-            6 => policy.name.clear(),
+            23 => policy.name = "Capital".to_owned(),
+            22 => policy.share = 10_001,
+            21 => policy.share = 7,
+            20 => policy.note = "a\u{e9}".to_owned(),
+            19 => policy.version = "1".repeat(33),
+            18 => policy.name = "x".repeat(64),
+            17 => policy.name.clear(),
             _ => policy.note = "as agreed".to_owned(),
         }
         Command::PolicyStep(Box::new(policy))
@@ -107,7 +107,7 @@ impl Run {
             }
         }
         if dice.one_in(2) && known(PolicyKind::Fraud) {
-            let risks = [Risk::Allow, Risk::Allow, Risk::Challenge, Risk::Review, Risk::Deny];
+            let risks = [Risk::Allow, Risk::Challenge, Risk::Allow, Risk::Review, Risk::Deny];
             let mut fraud = FraudDecision {
                 decision: decision(PolicyKind::Fraud, dice),
                 risk: risks[dice.below(5) as usize],
@@ -115,19 +115,19 @@ impl Run {
                 code: dice.below(9),
             };
             match dice.below(40) {
-                0 => fraud.points = 1_001,
-                1 => fraud.risk = Risk::Unscored,
-                2 => decided.added += 1,
+                37 => fraud.points = 1_001,
+                38 => fraud.risk = Risk::Unscored,
+                39 => decided.added += 1,
                 _ => (),
             }
             decided.fraud = Some(fraud);
         }
         decided.review_ms = [60, 200, 4_000, 0][dice.below(16) as usize % 7 % 4];
         decided.refusal = match dice.below(40) {
-            0 => Some(PolicyRefusal::Price(7)),
-            1 => Some(PolicyRefusal::Fraud(8)),
-            2 => Some(PolicyRefusal::Failed(PolicyNo(1 + dice.below(3) as u16))),
-            3 => Some(PolicyRefusal::Quote),
+            36 => Some(PolicyRefusal::Price(7)),
+            37 => Some(PolicyRefusal::Fraud(8)),
+            38 => Some(PolicyRefusal::Failed(PolicyNo(1 + dice.below(3) as u16))),
+            39 => Some(PolicyRefusal::Quote),
             _ => None,
         };
         (lines, Box::new(decided))

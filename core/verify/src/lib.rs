@@ -25,6 +25,7 @@ mod bucket;
 mod bytes;
 mod catalog;
 mod chain;
+mod decisions;
 mod failure;
 mod fast_hash;
 mod frame;

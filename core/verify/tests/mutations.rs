@@ -9,8 +9,8 @@ use std::path::Path;
 
 use onhand_verify::{FailureKind, Options, verify};
 use support::random::random_shop;
-use support::shop::Shop;
-use support::{A, At, Body, C, Journal, Mv, R, T, X};
+use support::shop::{Shop, line};
+use support::{A, At, Body, C, Decided, Journal, Mv, R, T, X};
 
 /// A change, and the rules of which one must name it.
 struct Mutation {
@@ -582,6 +582,30 @@ fn count_promised(shop: &mut Shop) {
     }
 }
 
+/// Puts purchases under review, and looks at them: one is allowed, one denied, one challenged; a
+/// reservation under challenge is allowed and placed.
+fn judge_some(shop: &mut Shop) {
+    while shop.deliver(0) {}
+    let policies = [shop.policy(1, 0, 2), shop.policy(2, 0, 4)];
+    shop.receive(0, 0, 10, 90);
+    let decided = Decided { policies, risk: 3, points: 900, code: 4, ..Decided::default() };
+    let basket = |shop: &mut Shop, decided, reserve| {
+        shop.deciding = Some(decided);
+        let mut lines = vec![line(0, 2), line(0, 1)];
+        (lines[0].unit, lines[0].discount, lines[1].unit) = (90, 7, 80);
+        shop.basket(0, 3, &lines, (0, 0), reserve).unwrap()
+    };
+    for risk in [1, 4, 2] {
+        let key = basket(shop, Decided { added: 1, ..decided }, None);
+        shop.risk(key, risk);
+    }
+    basket(shop, Decided { risk: 1, ..decided }, None);
+    let times = Some((shop.now + 400, shop.now + 900));
+    let reserved = basket(shop, Decided { risk: 2, ..decided }, times);
+    shop.risk(reserved, 1);
+    shop.place(reserved);
+}
+
 /// Goal: every meaningful change is found and named; method: all mutations of every record of
 /// several random journals, thousands in all.
 #[test]
@@ -593,6 +617,7 @@ fn every_meaningful_change_is_found() {
     for seed in 1..=2 {
         let mut shop = random_shop(seed, 3, 40);
         count_promised(&mut shop);
+        judge_some(&mut shop);
         let journal = shop.close(1 << 15);
         assert_eq!(outcome(&journal, dir.path()), None, "seed {seed} is valid");
         let facts = Facts::of(&journal);

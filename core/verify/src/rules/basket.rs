@@ -1,12 +1,11 @@
 //! BUY and RESERVE: an order begins.
 
 use crate::bucket::Bucket;
+use crate::decisions::{ALLOW, CHALLENGE, Decisions, FRAUD, PRICING, REVIEW};
 use crate::failure::{Check, broken, demand};
 use crate::instruct::{Cause, merge};
 use crate::order::{Few, Holding, Line, Order};
-use crate::record::{
-    ALLOW, Basket, BasketLine, CHALLENGE, Decisions, FRAUD, Movement, PRICING, QUANTITY_MAX, REVIEW,
-};
+use crate::record::{Basket, BasketLine, Movement, QUANTITY_MAX};
 use crate::rules::slots::Slots;
 use crate::state::{Place, State};
 

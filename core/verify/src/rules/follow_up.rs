@@ -1,13 +1,11 @@
 //! PLACE, EXTEND, RELEASE, CANCEL, SHIP, SHORT, EXPIRE and RISK: what becomes of an order.
 
 use crate::bucket::Bucket;
+use crate::decisions::{ALLOW, CHALLENGE, DENY, REVIEW};
 use crate::failure::{Check, broken, demand};
 use crate::instruct::Cause;
 use crate::order::{Line, Order};
-use crate::record::{
-    ALLOW, CANCEL, CHALLENGE, DENY, EXPIRE, EXTEND, FollowUp, PLACE, RELEASE, REVIEW, RISK, SHIP,
-    SHORT, name,
-};
+use crate::record::{CANCEL, EXPIRE, EXTEND, FollowUp, PLACE, RELEASE, RISK, SHIP, SHORT, name};
 use crate::rules::slots::Slots;
 use crate::state::{Place, State};
 
