@@ -352,9 +352,9 @@ fn basket_mutations(r: &support::Basket, facts: &Facts, add: &mut Add<'_>) {
         add("discount below zero", &["I6"], &with(|r| r.lines[0].discount = -1));
     }
     if r.reserve {
-        add("deadline at once", &["I8"], &with(|r| r.deadline = 1));
-        add("deadline behind the hard one", &["I8"], &with(|r| r.deadline = r.hard + 1));
-        add("deadline of another world", &["I8"], &with(|r| r.hard = r.deadline - 1));
+        add("deadline at once", &["I8", "I16"], &with(|r| r.deadline = 1));
+        add("deadline behind the hard one", &["I8", "I16"], &with(|r| r.deadline = r.hard + 1));
+        add("deadline of another world", &["I8", "I16"], &with(|r| r.hard = r.deadline - 1));
     }
     decision_mutations(r, add);
     if facts.taken.contains(&r.key) {
@@ -546,6 +546,9 @@ fn record_mutations(journal: &Journal, at: At, facts: &Facts, out: &mut Vec<Muta
         let is_first_definition = matches!(
             &journal.at(at).body,
             Body::Define(r) if !r.copy && r.sku == 0 && r.version == 1
+        ) || matches!(
+            &journal.at(at).body,
+            Body::Policy(r) if !r.copy && r.number == 1 && r.version == 1
         );
         if !is_first_definition {
             out.push(Mutation { name: "record before its cause", journal: copy, rules: ANY });
