@@ -1,5 +1,7 @@
 //! Decisions about an order in one sentence each.
 
+use std::fmt::Write as _;
+
 use crate::decided::{Decided, DecidedBy, FraudDecision, PolicyDecision, PolicyView};
 use crate::domain::bucket::Bucket;
 use crate::event::{Event, EventKind};
@@ -22,11 +24,9 @@ fn decisions(decided: &Decided, policies: &[PolicyView]) -> String {
     }
     if let Some(fraud) = &decided.fraud {
         let FraudDecision { decision, risk, points, code } = fraud;
-        text.push_str(&format!(
-            "; its risk is {} with {points} points (code {code}), {}",
-            risk.name(),
-            by(decision, policies)
-        ));
+        let (risk, by) = (risk.name(), by(decision, policies));
+        // Writing to a string can't fail.
+        let _ = write!(text, "; its risk is {risk} with {points} points (code {code}), {by}");
     }
     text
 }

@@ -213,17 +213,17 @@ mod tests {
         }))
     }
 
-    fn decided(risk: Risk, added: u16) -> Option<Box<Decided>> {
+    fn decided(risk: Risk, added: u16) -> Decided {
         let decision = |policy, by, fuel, input| PolicyDecision { policy, by, fuel, input };
         let fraud = decision(PolicyNo(2), DecidedBy::BuiltIn, 0, 0x0102_0304_0506_0708);
-        Some(Box::new(Decided {
+        Decided {
             ask: 0xA5,
             added,
             pricing: Some(decision(PolicyNo(1), DecidedBy::Policy, 12_345, 77)),
             fraud: Some(FraudDecision { decision: fraud, risk, points: 640, code: 31 }),
             refusal: None,
             review_ms: 60_000,
-        }))
+        }
     }
 
     fn commands() -> Vec<Command> {
@@ -240,7 +240,7 @@ mod tests {
                 lines: lines.into(),
                 fill: Fill::All,
                 expected_total: None,
-                decided: decided(risk, added),
+                decided: Some(Box::new(decided(risk, added))),
             })
         };
         let found = |key, order, risk| {
@@ -279,7 +279,7 @@ mod tests {
                 ttl_ms: 1_000,
                 hard_cap_ms: 5_000,
                 expected_total: None,
-                decided: decided(Risk::Challenge, 0),
+                decided: Some(Box::new(decided(Risk::Challenge, 0))),
             }),
             found(20, 12, Risk::Challenge),
             found(21, 12, Risk::Allow),

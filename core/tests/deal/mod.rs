@@ -19,14 +19,14 @@ impl Run {
             note: String::new(),
         };
         match dice.below(24) {
-            23 => policy.name = "Capital".to_owned(),
+            23 => "Capital".clone_into(&mut policy.name),
             22 => policy.share = 10_001,
             21 => policy.share = 7,
-            20 => policy.note = "a\u{e9}".to_owned(),
+            20 => "a\u{e9}".clone_into(&mut policy.note),
             19 => policy.version = "1".repeat(33),
             18 => policy.name = "x".repeat(64),
             17 => policy.name.clear(),
-            _ => policy.note = "as agreed".to_owned(),
+            _ => "as agreed".clone_into(&mut policy.note),
         }
         Command::PolicyStep(Box::new(policy))
     }

@@ -198,8 +198,7 @@ impl State {
         let legal: &[Bucket] = match record.kind {
             PLACE => &[Bucket::Committed],
             RISK if order.risk == ALLOW => &[Bucket::Committed],
-            RISK => &[Bucket::Available],
-            RELEASE | EXPIRE | CANCEL => &[Bucket::Available],
+            RISK | RELEASE | EXPIRE | CANCEL => &[Bucket::Available],
             SHIP => &[Bucket::Shipped],
             SHORT => &[Bucket::Missing],
             _ => &[Bucket::Adjust, Bucket::Available],

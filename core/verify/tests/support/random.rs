@@ -157,7 +157,7 @@ fn random_step(shop: &mut Shop, dice: &mut Dice, goods: &[u32], all: &[u32]) {
             let fill = [(0, 0), (1, 3), (2, 0)][dice.below(3) as usize];
             let customer = 1 + dice.below(9);
             if dice.below(3) > 0 {
-                shop.deciding = decide(shop, dice, lines.len() as u16);
+                shop.deciding = Some(decide(shop, dice, lines.len() as u16));
             }
             shop.basket(shard, customer, &lines, fill, reserve);
         }
@@ -165,7 +165,7 @@ fn random_step(shop: &mut Shop, dice: &mut Dice, goods: &[u32], all: &[u32]) {
 }
 
 /// What the policies that the shop has decide about a basket.
-fn decide(shop: &Shop, dice: &mut Dice, lines: u16) -> Option<Decided> {
+fn decide(shop: &Shop, dice: &mut Dice, lines: u16) -> Decided {
     let mut decided = Decided { ask: dice.below(3), ..Decided::default() };
     for kind in [1, 2] {
         let of_kind = shop.policies.iter().filter(|policy| policy.kind == kind);
@@ -185,5 +185,5 @@ fn decide(shop: &Shop, dice: &mut Dice, lines: u16) -> Option<Decided> {
         decided.points = dice.below(1_001) as u16;
         decided.code = dice.below(9) as u32;
     }
-    Some(decided)
+    decided
 }
