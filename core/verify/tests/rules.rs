@@ -350,8 +350,8 @@ fn decisions_name_known_policies_and_guard_the_order() {
 /// Drops the last copy of a policy's record.
 fn without_last_copy(mut journal: Journal) -> Journal {
     let is_copy = |body: &Body| matches!(body, Body::Policy(record) if record.copy);
-    let places = journal.places().into_iter();
-    let last = places.filter(|at| is_copy(&journal.at(*at).body)).last().unwrap();
+    let mut places = journal.places().into_iter();
+    let last = places.rfind(|at| is_copy(&journal.at(*at).body)).unwrap();
     journal.frames[last.0].sections[last.1].records.remove(last.2);
     journal
 }
