@@ -411,9 +411,8 @@ fn policies(out: &mut Writer, engine: &Engine, explanation: &Explanation) {
     if numbers.is_empty() {
         return;
     }
-    let known = engine.policies();
-    let named = known.iter().filter(|policy| numbers.contains(&policy.no));
-    out.list("policies", named, |out, policy| {
+    let known = numbers.into_iter().filter_map(|number| engine.policy(number));
+    out.list("policies", known, |out, policy| {
         out.open();
         out.number("policy", u64::from(policy.no.0));
         out.text("kind", policy.kind.name());
