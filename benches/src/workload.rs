@@ -4,8 +4,10 @@
 //! same number again, and peers can be given the same work.
 
 use onhand_core::{
-    Ack, Buy, Command, Currency, CustomerId, DefineSku, Engine, Fill, ImportLine, Key, Line, Lines,
-    LocationId, LotId, Money, Placement, Quantity, Reserve, SkuId, SkuKind,
+    Ack, Buy, Command, Currency, CustomerId, Decided, DecidedBy, DefineSku, Engine, Fill,
+    FraudDecision, ImportLine, Key, Line, LinePrice, Lines, LocationId, LotId, Money, Placement,
+    PolicyDecision, PolicyKind, PolicyNo, PolicyStep, Quantity, Reserve, Risk, SkuId, SkuKind,
+    Step,
 };
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
@@ -176,6 +178,44 @@ pub fn as_reservation(command: Command, ttl_ms: u64) -> Command {
         }
         other => other,
     }
+}
+
+/// Returns the steps that make a pricing policy number 1 and a fraud policy number 2.
+pub fn policies() -> [Command; 2] {
+    [PolicyKind::Pricing, PolicyKind::Fraud].map(|kind| {
+        Command::PolicyStep(Box::new(PolicyStep {
+            key: Key::from_text(kind.name()),
+            kind,
+            step: Step::Activated,
+            name: kind.name().to_owned(),
+            version: String::new(),
+            plugin: [1; 32],
+            config: [2; 32],
+            share: 0,
+            note: String::new(),
+        }))
+    })
+}
+
+/// Puts what two policies have decided into a purchase: a price for each line, and no suspicion.
+pub fn as_decided(command: Command) -> Command {
+    let Command::Buy(mut buy) = command else { return command };
+    let decision = |number, fuel| PolicyDecision {
+        policy: PolicyNo(number),
+        by: DecidedBy::Policy,
+        fuel,
+        input: buy.key.bits() as u64,
+    };
+    let (pricing, fraud) = (decision(1, 1_900), decision(2, 2_300));
+    let price = LinePrice { unit: 1_799, discount: 100 };
+    let lines: Vec<Line> = buy.lines.as_slice().iter().map(|line| line.priced(price)).collect();
+    buy.lines = lines.into();
+    buy.decided = Some(Box::new(Decided {
+        pricing: Some(pricing),
+        fraud: Some(FraudDecision { decision: fraud, risk: Risk::Allow, points: 20, code: 0 }),
+        ..Decided::default()
+    }));
+    Command::Buy(buy)
 }
 
 /// Returns the definition of the `index`-th SKU, with the limit per customer.

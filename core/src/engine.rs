@@ -8,7 +8,7 @@ use crate::archive::Shelf;
 use crate::codec::next_record;
 use crate::command::{Command, Import, ImportLine};
 use crate::config::{EngineBuilder, Place};
-use crate::decided::PolicyView;
+use crate::decided::{PolicyNo, PolicyView};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Events, Place as EventPlace, decode};
 use crate::id::{Key, LocationId, OrderId, SkuId};
@@ -411,6 +411,11 @@ impl Engine {
         self.published.skus(from, limit)
     }
 
+    /// Returns a policy and its life; `None` if no step has named it.
+    pub fn policy(&self, policy: PolicyNo) -> Option<Arc<PolicyView>> {
+        self.published.policy(policy)
+    }
+
     /// Returns the policies that steps have named, in the order of their numbers.
     pub fn policies(&self) -> Vec<PolicyView> {
         self.published.policies()
@@ -479,14 +484,13 @@ impl Engine {
     /// As [`Engine::order`]; damage if the journal can't be read.
     pub fn explain(&self, order: OrderId) -> Result<Option<Explanation>, Error> {
         let Some(view) = self.order(order)? else { return Ok(None) };
-        let policies = self.policies();
         let mut decisions = Vec::new();
         let mut seq = view.seq;
         let mut complete = false;
         while decisions.len() < DECISIONS_MAX {
             let Some(event) = self.event_at(seq)? else { break };
             let previous = event.previous_seq;
-            let reason = crate::explain::reason(&event, &policies);
+            let reason = crate::explain::reason(&event, |policy| self.policy(policy));
             decisions.push(Decision { event, reason });
             if previous == 0 {
                 complete = true;

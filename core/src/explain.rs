@@ -1,40 +1,43 @@
 //! Decisions about an order in one sentence each.
 
-use crate::decided::{Decided, DecidedBy, FraudDecision, PolicyDecision, PolicyView};
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use crate::decided::{Decided, DecidedBy, FraudDecision, PolicyDecision, PolicyNo, PolicyView};
 use crate::domain::bucket::Bucket;
 use crate::event::{Event, EventKind};
 
 /// Says why a record of an order is as it is.
-pub(crate) fn reason(event: &Event, policies: &[PolicyView]) -> String {
+pub(crate) fn reason(
+    event: &Event,
+    policy: impl Fn(PolicyNo) -> Option<Arc<PolicyView>>,
+) -> String {
     let mut reason = happened(event);
     if let Some(decided) = &event.decided {
-        reason.push_str(&decisions(decided, policies));
+        reason.push_str(&decisions(decided, policy));
     }
     reason
 }
 
 /// Says what policies had decided about a basket.
-fn decisions(decided: &Decided, policies: &[PolicyView]) -> String {
+fn decisions(decided: &Decided, policy: impl Fn(PolicyNo) -> Option<Arc<PolicyView>>) -> String {
     let mut text = String::new();
     if let Some(pricing) = &decided.pricing {
         text.push_str("; its prices are ");
-        text.push_str(&by(pricing, policies));
+        text.push_str(&by(pricing, policy(pricing.policy)));
     }
     if let Some(fraud) = &decided.fraud {
         let FraudDecision { decision, risk, points, code } = fraud;
-        text.push_str(&format!(
-            "; its risk is {} with {points} points (code {code}), {}",
-            risk.name(),
-            by(decision, policies)
-        ));
+        let (risk, by) = (risk.name(), by(decision, policy(decision.policy)));
+        // Writing to a string can't fail.
+        let _ = write!(text, "; its risk is {risk} with {points} points (code {code}), {by}");
     }
     text
 }
 
 /// Says who has decided.
-fn by(decision: &PolicyDecision, policies: &[PolicyView]) -> String {
+fn by(decision: &PolicyDecision, known: Option<Arc<PolicyView>>) -> String {
     let PolicyDecision { policy, by, fuel, .. } = decision;
-    let known = policies.iter().find(|known| known.no == *policy);
     let name = known.map_or_else(
         || format!("policy {}", policy.0),
         |known| format!("policy {} ({} {})", policy.0, known.name, known.version),

@@ -44,6 +44,7 @@ pub const POLICY_POINTS_MAX: u16 = 1_000;
 /// are due have expired, so this bounds a pause, not correctness.
 pub const EXPIRIES_PER_STEP_MAX: usize = 1_024;
 
-const _: () = assert!(POLICIES_MAX <= u16::MAX as usize && POLICY_STEPS_MAX <= u16::MAX as usize);
+const _: () = assert!(POLICIES_MAX <= POLICY_STEPS_MAX);
+const _: () = assert!(POLICY_STEPS_MAX <= u16::MAX as usize);
 const _: () = assert!(LINES_MAX <= u16::MAX as usize);
 const _: () = assert!(MOVEMENTS_MAX * 12 * 2 + LINES_MAX * 28 + 192 <= u32::MAX as usize);

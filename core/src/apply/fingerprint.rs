@@ -28,15 +28,17 @@ fn basket(
     total: Option<Money>,
     decided: Option<&Decided>,
 ) -> Fingerprint {
-    // What policies have decided is none of the caller's: it may be another the next time.
-    let added = decided.map_or(0, |decided| usize::from(decided.added));
-    let priced = decided.is_none_or(|decided| decided.pricing.is_none());
-    let lines = &lines[..lines.len() - added.min(lines.len())];
+    let (lines, priced, ask) = match decided {
+        None => (lines, true, 0),
+        Some(decided) => asked(lines, decided),
+    };
     print = print.word(customer).word(lines.len() as u64);
     for line in lines {
         let place = u64::from(line.location.0) << 32 | u64::from(line.quantity.units());
         print = print.word(line.sku.bits()).word(place);
-        if let Some(price) = line.price.filter(|_| priced) {
+        if let Some(price) = line.price
+            && priced
+        {
             print = print.word(price.unit as u64).word(price.discount as u64).word(1);
         }
     }
@@ -47,10 +49,14 @@ fn basket(
     };
     let print = money(print.word(fill), total);
     // Nothing asked is as if nobody had been asked.
-    match decided.map_or(0, |decided| decided.ask) {
-        0 => print,
-        ask => print.word(ask),
-    }
+    if ask == 0 { print } else { print.word(ask) }
+}
+
+/// Returns the lines that the caller asked, whether their prices are the caller's, and the hash of
+/// what else was asked: what policies have decided may be another the next time.
+fn asked<'a>(lines: &'a [Line], decided: &Decided) -> (&'a [Line], bool, u64) {
+    let count = lines.len().saturating_sub(decided.added.into());
+    (&lines[..count], decided.pricing.is_none(), decided.ask)
 }
 
 fn lines(mut print: Fingerprint, lines: &[LineQuantity], version: Option<u32>) -> Fingerprint {

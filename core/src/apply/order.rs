@@ -12,7 +12,7 @@ use crate::codec::{
 use crate::command::{Buy, Fill, Line, Reserve};
 use crate::decided::{Decided, Risk};
 use crate::domain::bucket::{Bucket, CellNo, Movement};
-use crate::domain::order::{Detail, NewOrder, Order, OrderLine, Part};
+use crate::domain::order::{Detail, NewOrder, Order, OrderLine, Part, risk_bits};
 use crate::id::{CustomerId, Key, OrderId};
 use crate::limits::{HARD_CAP_MS_MAX, TTL_MS_MAX};
 use crate::money::{Currency, Money};
@@ -48,7 +48,7 @@ impl<'a> Basket<'a> {
             lines: buy.lines.as_slice(),
             fill: buy.fill,
             expected_total: buy.expected_total,
-            times: review_times(buy.decided.as_deref()),
+            times: buy.decided.as_deref().and_then(review_times),
             asked_as_buy: true,
             decided: buy.decided.as_deref(),
             fingerprint: fingerprint::of_buy(buy),
@@ -114,9 +114,8 @@ fn risk(decided: Option<&Decided>) -> Risk {
 
 /// Returns the times of the reservation that a `buy` becomes under challenge or review.
 #[inline]
-fn review_times(decided: Option<&Decided>) -> Option<(u64, u64)> {
-    let review_ms = decided.map_or(0, |decided| decided.review_ms);
-    risk(decided).is_open().then_some((review_ms, review_ms))
+fn review_times(decided: &Decided) -> Option<(u64, u64)> {
+    risk(Some(decided)).is_open().then_some((decided.review_ms, decided.review_ms))
 }
 
 /// Places an order in one step.
@@ -340,8 +339,10 @@ pub(crate) fn new_order(
         fingerprint: basket.fingerprint,
         created_seq: ctx.section.seq(),
         deadline: basket.deadlines(ctx.now).0,
-        risk: basket.risk(),
-        asked_as_buy: basket.asked_as_buy && basket.times.is_some(),
+        risk_bits: basket.decided.map_or(0, |_| {
+            let as_buy = basket.asked_as_buy && basket.times.is_some();
+            risk_bits(basket.risk(), as_buy)
+        }),
     }
 }
 
@@ -425,9 +426,9 @@ pub(crate) fn begin_record(
     }
     if basket.decided.is_some() {
         flags |= FLAG_DECIDED;
-    }
-    if basket.asked_as_buy && basket.times.is_some() {
-        flags |= FLAG_ASKED_AS_BUY;
+        if basket.asked_as_buy && basket.times.is_some() {
+            flags |= FLAG_ASKED_AS_BUY;
+        }
     }
     let kind = if basket.times.is_some() { Kind::Reserve } else { Kind::Buy };
     let (fill, least) = match basket.fill {

@@ -182,3 +182,135 @@ pub(crate) fn check_refusal(decided: &Decided) -> Result<(), Refusal> {
     };
     Err(refuse(reject, 0, 0, found.into()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::apply::{Applied, apply};
+    use crate::command::{
+        Buy, Command, DefineSku, Fill, Line, LinePrice, Place, Placement, Receive, Reserve, SkuKind,
+    };
+    use crate::decided::{
+        DecidedBy, FraudDecision, PolicyDecision, PolicyKind, RecordRisk, Risk, Step,
+    };
+    use crate::id::{CustomerId, Key, LocationId, LotId, OrderId, SkuId};
+    use crate::money::{Currency, Money};
+    use crate::quantity::Quantity;
+    use crate::shard::section::Section;
+    use crate::time::Timestamp;
+
+    fn policy(key: u128, kind: PolicyKind, step: Step) -> Command {
+        Command::PolicyStep(Box::new(PolicyStep {
+            key: Key::new(key),
+            kind,
+            step,
+            name: "tiers/eu_1.b-2".to_owned(),
+            version: "1.4.0 (rc 2)".to_owned(),
+            plugin: [0xA1; 32],
+            config: [0xC2; 32],
+            share: if step == Step::Canary { 250 } else { 0 },
+            note: "as agreed on Monday".to_owned(),
+        }))
+    }
+
+    fn decided(risk: Risk, added: u16) -> Decided {
+        let decision = |policy, by, fuel, input| PolicyDecision { policy, by, fuel, input };
+        let fraud = decision(PolicyNo(2), DecidedBy::BuiltIn, 0, 0x0102_0304_0506_0708);
+        Decided {
+            ask: 0xA5,
+            added,
+            pricing: Some(decision(PolicyNo(1), DecidedBy::Policy, 12_345, 77)),
+            fraud: Some(FraudDecision { decision: fraud, risk, points: 640, code: 31 }),
+            refusal: None,
+            review_ms: 60_000,
+        }
+    }
+
+    fn commands() -> Vec<Command> {
+        let sku = SkuId::from_code("MUG").expect("a code");
+        let line = |units, unit| {
+            let line = Line::new(sku, Quantity::trusted(units));
+            line.priced(LinePrice { unit, discount: 0 })
+        };
+        let buy = |key, risk, lines: Vec<Line>| {
+            let added = lines.len() as u16 - 1;
+            Command::Buy(Buy {
+                key: Key::new(key),
+                customer: CustomerId(9),
+                lines: lines.into(),
+                fill: Fill::All,
+                expected_total: None,
+                decided: Some(Box::new(decided(risk, added))),
+            })
+        };
+        let found = |key, order, risk| {
+            let (key, order) = (Key::new(key), OrderId::new(order));
+            Command::RecordRisk(RecordRisk { key, order, risk, reason: 5 })
+        };
+        vec![
+            Command::DefineSku(Box::new(DefineSku {
+                key: Key::new(1),
+                code: "MUG".to_owned(),
+                kind: SkuKind::Goods,
+                price: Money::trusted(900, Currency::EUR),
+                placement: Placement::BySku,
+                limit: None,
+                components: Vec::new(),
+            })),
+            Command::Receive(Receive {
+                key: Key::new(2),
+                sku,
+                location: LocationId(1),
+                lot: LotId(0),
+                quantity: Quantity::trusted(100),
+            }),
+            policy(3, PolicyKind::Pricing, Step::Installed),
+            policy(4, PolicyKind::Fraud, Step::Activated),
+            policy(5, PolicyKind::Pricing, Step::Canary),
+            buy(10, Risk::Allow, vec![line(1, 810)]),
+            buy(11, Risk::Allow, vec![line(2, 800), line(1, 0)]),
+            buy(12, Risk::Review, vec![line(3, 800)]),
+            buy(13, Risk::Challenge, vec![line(1, 700), line(1, 0)]),
+            Command::Reserve(Reserve {
+                key: Key::new(14),
+                customer: CustomerId(9),
+                lines: line(4, 850).into(),
+                fill: Fill::Min(2),
+                ttl_ms: 1_000,
+                hard_cap_ms: 5_000,
+                expected_total: None,
+                decided: Some(Box::new(decided(Risk::Challenge, 0))),
+            }),
+            found(20, 12, Risk::Challenge),
+            found(21, 12, Risk::Allow),
+            found(22, 13, Risk::Deny),
+            found(23, 14, Risk::Allow),
+            Command::Place(Place {
+                key: Key::new(24),
+                order: OrderId::new(14),
+                expected_total: None,
+            }),
+        ]
+    }
+
+    /// The bytes of records with decisions never change: those of the first version are written
+    /// again alike. `docs/JOURNAL_FORMAT.md` has their tables.
+    #[test]
+    fn golden_records_with_decisions_are_written_again() {
+        let mut state = State::new(0, 1, 0);
+        let (mut section, mut messages) = (Section::new(), Vec::new());
+        section.restart(1);
+        for command in commands() {
+            let mut ctx = Context {
+                now: Timestamp::from_millis(1_700_000_000_000),
+                section: &mut section,
+                messages: &mut messages,
+                peer_skus: &[],
+            };
+            let applied = apply(&mut state, &mut ctx, &command);
+            assert!(matches!(applied, Applied::Done(_)), "{command:?}: {applied:?}");
+        }
+        let golden = include_bytes!("../../tests/golden/records-decided-v1.bin");
+        assert!(section.bytes == golden, "the format changed: {:02x?}", section.bytes);
+    }
+}

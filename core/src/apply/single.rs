@@ -6,7 +6,7 @@
 use crate::apply::order::{Basket, Header, begin_record, new_order, put_lines};
 use crate::apply::{Context, policy};
 use crate::codec::{Put, end};
-use crate::command::{Fill, Line, Placement};
+use crate::command::{Fill, Line, LinePrice, Placement};
 use crate::domain::bucket::{Bucket, CellNo, Movement};
 use crate::domain::order::Order;
 use crate::id::LocationId;
@@ -66,13 +66,10 @@ fn plan(state: &State, line: &Line, customer: u64) -> Option<Single> {
     let here = state.shard_count == 1
         || route::cell_shard(sku.placement, sku.id, line.location, state.shard_count)
             == state.shard;
-    let (price, discount) = match line.price {
-        None => (sku.price, 0),
-        Some(price) if price.unit < 0 || price.discount < 0 => return None,
-        Some(price) => (price.unit, price.discount),
+    let total = match line.price {
+        None => sku.price.checked_mul(units.into()).filter(|t| *t <= Money::MINOR_MAX)?,
+        Some(price) => priced(price, units)?,
     };
-    let gross = price.checked_mul(units.into()).filter(|gross| *gross >= discount)?;
-    let total = Some(gross - discount).filter(|total| *total <= Money::MINOR_MAX)?;
     if !here || sku.limit > 0 && customer == 0 {
         return None;
     }
@@ -92,6 +89,16 @@ fn plan(state: &State, line: &Line, customer: u64) -> Option<Single> {
         }
     }
     Some(Single { sku: index, cell, units, total, currency: sku.currency, limit })
+}
+
+/// Returns the total of a line with a decided price, if it is in its range.
+fn priced(price: LinePrice, units: u32) -> Option<i64> {
+    let LinePrice { unit, discount } = price;
+    if unit < 0 || discount < 0 {
+        return None;
+    }
+    let gross = unit.checked_mul(units.into()).filter(|gross| *gross >= discount)?;
+    Some(gross - discount).filter(|total| *total <= Money::MINOR_MAX)
 }
 
 fn accept(
@@ -133,7 +140,7 @@ fn accept(
         status: new.status,
         seq: new.created_seq,
         total: Money::trusted(single.total, single.currency),
-        risk: new.risk,
+        risk: basket.risk(),
         deadline: if basket.times.is_some() { new.deadline } else { Timestamp::ZERO },
         grants: Grants::Full,
     }
@@ -145,6 +152,10 @@ mod tests {
     use crate::apply::{Applied, apply, order};
     use crate::command::{
         Buy, Command, DefineSku, Import, ImportLine, Lines, Placement, Reserve, SkuKind,
+    };
+    use crate::decided::{
+        Decided, DecidedBy, FraudDecision, PolicyDecision, PolicyKind, PolicyNo, PolicyRefusal,
+        PolicyStep, Risk, Step,
     };
     use crate::id::{CustomerId, Key, LotId, SkuId};
     use crate::money::Currency;
@@ -184,6 +195,19 @@ mod tests {
                 let key = Key::new(u128::from(sku) + 100);
                 twin.apply(&Command::Import(Import { key, lines }));
             }
+            for (number, kind) in [PolicyKind::Pricing, PolicyKind::Fraud].into_iter().enumerate() {
+                twin.apply(&Command::PolicyStep(Box::new(PolicyStep {
+                    key: Key::new(200 + number as u128),
+                    kind,
+                    step: Step::Activated,
+                    name: "twin".to_owned(),
+                    version: String::new(),
+                    plugin: [0; 32],
+                    config: [0; 32],
+                    share: 0,
+                    note: String::new(),
+                })));
+            }
             twin
         }
 
@@ -210,6 +234,36 @@ mod tests {
         SkuId::from_code(&format!("sku-{sku}")).expect("a code")
     }
 
+    /// What policies decide about a line, mostly something that is accepted; the line gets a price.
+    fn decide(line: &mut Line, draw: &mut impl FnMut(u64) -> u64) -> Option<Box<Decided>> {
+        if draw(3) > 0 {
+            let (unit, discount) = (draw(900) as i64 - 5, draw(300) as i64 - 5);
+            line.price = (draw(6) > 0).then_some(LinePrice { unit, discount });
+        }
+        let decision = |policy| PolicyDecision {
+            policy: PolicyNo(policy),
+            by: DecidedBy::Policy,
+            fuel: 7,
+            input: 8,
+        };
+        let risks = [Risk::Allow, Risk::Allow, Risk::Review, Risk::Challenge, Risk::Deny];
+        let fraud = FraudDecision {
+            decision: decision(2),
+            risk: risks[draw(5) as usize],
+            points: draw(1_010) as u16,
+            code: 3,
+        };
+        let decided = Decided {
+            ask: draw(2),
+            added: (draw(20) == 0).into(),
+            pricing: (draw(3) > 0).then(|| decision(1 + draw(20) as u16 / 19)),
+            fraud: (draw(3) > 0).then_some(fraud),
+            refusal: (draw(30) == 0).then_some(PolicyRefusal::Quote),
+            review_ms: 1_000 * draw(9),
+        };
+        (draw(3) > 0).then(|| Box::new(decided))
+    }
+
     /// The short path answers and records what the path of baskets does, byte for byte, until
     /// everything is sold out and every limit is reached.
     #[test]
@@ -220,13 +274,15 @@ mod tests {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             (random >> 33) % below
         };
-        let (mut taken, mut left) = (0, 0);
+        let (mut taken, mut decided_taken, mut left) = (0, 0, 0);
         for number in 0..3_000_u128 {
             let mut line = Line::new(id(draw(5) as u32), quantity(draw(4) as u32));
             line.location = LocationId(draw(3) as u32);
             let key = Key::new(1_000 + number - u128::from(draw(2)));
             let customer = CustomerId(draw(60));
-            let buy = Buy::one(key, customer, line);
+            let decided = decide(&mut line, &mut draw);
+            let mut buy = Buy::one(key, customer, line);
+            buy.decided.clone_from(&decided);
             let ttl_ms = 1_000 * draw(3);
             let reserve = Reserve {
                 key,
@@ -236,7 +292,7 @@ mod tests {
                 expected_total: None,
                 ttl_ms,
                 hard_cap_ms: ttl_ms + draw(2),
-                decided: None,
+                decided,
             };
             let basket =
                 if draw(4) == 0 { Basket::of_reserve(&reserve) } else { Basket::of_buy(&buy) };
@@ -244,6 +300,7 @@ mod tests {
             match short.run(|state, ctx| make(state, ctx, &basket)) {
                 Some(receipt) => {
                     taken += 1;
+                    decided_taken += u32::from(basket.decided.is_some());
                     let whole = long.run(|state, ctx| order::make_long(state, ctx, &basket));
                     assert_eq!(whole, Applied::Done(crate::reply::Receipt::Order(receipt)));
                 }
@@ -258,5 +315,6 @@ mod tests {
         }
         assert_eq!(short.section.count, long.section.count);
         assert!(taken > 150 && left > 150, "{taken} taken, {left} left");
+        assert!(decided_taken > 50, "{decided_taken} with decisions taken");
     }
 }

@@ -61,10 +61,8 @@ pub(crate) struct NewOrder {
     pub(crate) fingerprint: u32,
     pub(crate) created_seq: u64,
     pub(crate) deadline: Timestamp,
-    /// Not [`Risk::Deny`].
-    pub(crate) risk: Risk,
-    /// Whether a reservation was asked as a `buy`.
-    pub(crate) asked_as_buy: bool,
+    /// See [`risk_bits`]; 0 without decisions.
+    pub(crate) risk_bits: u16,
 }
 
 /// Bits of [`Order::currency_risk`] that hold the currency.
@@ -72,6 +70,13 @@ const CURRENCY_BITS: u16 = (1 << 10) - 1;
 const RISK_SHIFT: u32 = 10;
 const FLAG_ASKED_AS_BUY: u16 = 1 << 13;
 const FIRST_RISK_SHIFT: u32 = 14;
+
+/// Returns the bits beside the currency of an order that is made with a risk other than
+/// [`Risk::Deny`]; `as_buy` for a reservation that was asked as a `buy`.
+pub(crate) const fn risk_bits(risk: Risk, as_buy: bool) -> u16 {
+    let as_buy = if as_buy { FLAG_ASKED_AS_BUY } else { 0 };
+    (risk as u16) << RISK_SHIFT | (risk as u16 & 3) << FIRST_RISK_SHIFT | as_buy
+}
 
 impl Order {
     pub(crate) fn new(new: &NewOrder) -> Self {
@@ -88,10 +93,7 @@ impl Order {
             place: 0,
             quantity: 0,
             version: 1,
-            currency_risk: new.currency.number()
-                | (new.risk as u16) << RISK_SHIFT
-                | (new.risk as u16 & 3) << FIRST_RISK_SHIFT
-                | if new.asked_as_buy { FLAG_ASKED_AS_BUY } else { 0 },
+            currency_risk: new.currency.number() | new.risk_bits,
         }
     }
 

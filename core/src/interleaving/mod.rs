@@ -16,7 +16,8 @@ use std::sync::Arc;
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::{Config, Runner};
 
-use crate::command::{Buy, Command, DefineSku, Line, Placement, Receive, SkuKind};
+use crate::command::{Buy, Command, DefineSku, Line, LinePrice, Placement, Receive, SkuKind};
+use crate::decided::{Decided, DecidedBy, PolicyDecision, PolicyKind, PolicyNo, PolicyStep, Step};
 use crate::engine::Engine;
 use crate::id::{CustomerId, Key, LocationId, LotId, SkuId};
 use crate::money::{Currency, Money};
@@ -89,6 +90,31 @@ fn buy(name: &str, codes: &[&str]) -> Command {
     let lines: Vec<Line> = codes.iter().map(|c| Line::new(sku(c), Quantity::ONE)).collect();
     let mut buy = Buy::one(key(name), CustomerId(1), lines[0]);
     buy.lines = lines.into();
+    Command::Buy(buy)
+}
+
+/// Installs a pricing policy; each number is another one.
+fn policy(number: u8) -> Command {
+    Command::PolicyStep(Box::new(PolicyStep {
+        key: key(&format!("policy {number}")),
+        kind: PolicyKind::Pricing,
+        step: Step::Installed,
+        name: "list".to_owned(),
+        version: String::new(),
+        plugin: [0; 32],
+        config: [number; 32],
+        share: 0,
+        note: String::new(),
+    }))
+}
+
+/// Buys one unit at a price that a policy has decided.
+fn decided(name: &str, code: &str, policy: PolicyNo) -> Command {
+    let price = LinePrice { unit: 90, discount: 0 };
+    let line = Line::new(sku(code), Quantity::ONE).priced(price);
+    let pricing = PolicyDecision { policy, by: DecidedBy::Policy, fuel: 1, input: 2 };
+    let mut buy = Buy::one(key(name), CustomerId(1), line);
+    buy.decided = Some(Box::new(Decided { pricing: Some(pricing), ..Decided::default() }));
     Command::Buy(buy)
 }
 

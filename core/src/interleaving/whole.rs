@@ -6,11 +6,13 @@ use std::time::Duration;
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::thread;
 
-use super::{GROUP, buy, define, explore, key, open, other_group, receive, sku, stocked};
+use super::{
+    GROUP, buy, decided, define, explore, key, open, other_group, policy, receive, sku, stocked,
+};
 use crate::command::Command;
 use crate::error::ErrorKind;
 use crate::id::{LocationId, OrderId};
-use crate::reply::Ack;
+use crate::reply::{Ack, Receipt};
 use crate::sim::{Fault, FaultStorage};
 use crate::{Engine, OpenReport, Reply};
 
@@ -144,6 +146,44 @@ fn a_defined_sku_is_known_in_every_shard() {
             other.step().expect("steps");
             gate.write_one(&mut writer, &engine.published).expect("writes");
             let reply = received.try_take().expect("durable").expect("answered");
+            assert!(reply.outcome.is_ok(), "{reply:?}");
+        }
+    });
+}
+
+/// As of definitions: who has the answer to a policy's step can name the policy at once, in
+/// whatever shard the stock is.
+#[test]
+fn a_policy_is_known_in_every_shard() {
+    explore(200, || {
+        let disk = stocked(2, 10);
+        let (parts, _) = super::builder(&disk, 2).assemble().expect("opens");
+        let crate::open::Assembled { engine, mut workers, mut writer, .. } = parts;
+        let of_a = engine.published.sku(sku("A")).expect("defined");
+        let code = if is_in_first(&of_a) { "B" } else { "A" };
+        let mut other = workers.pop().expect("two shards");
+        let gate = engine.around.gate.clone();
+        for round in 0..10_u8 {
+            let stepping = thread::spawn(move || {
+                other.step().expect("steps");
+                other
+            });
+            // Shard 0 numbers it, and tells the other shard, which is in the middle of a step.
+            let mut stepped = engine.submit(policy(round)).expect("taken");
+            workers[0].step().expect("steps");
+            gate.write_one(&mut writer, &engine.published).expect("writes");
+            let reply = stepped.try_take().expect("durable").expect("answered");
+            let Ok(Receipt::Policy(receipt)) = reply.outcome else { panic!("{reply:?}") };
+            assert_eq!(engine.policies().len(), usize::from(receipt.policy.0));
+            let order = decided(&format!("order {round}"), code, receipt.policy);
+            let mut bought = engine.submit(order).expect("taken");
+            other = stepping.join().expect("steps");
+            while gate.waiting_groups() == 0 {
+                other.step().expect("steps");
+            }
+            other.step().expect("steps");
+            gate.write_one(&mut writer, &engine.published).expect("writes");
+            let reply = bought.try_take().expect("durable").expect("answered");
             assert!(reply.outcome.is_ok(), "{reply:?}");
         }
     });

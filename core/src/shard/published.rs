@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::RwLock;
 
-use crate::decided::PolicyView;
+use crate::decided::{PolicyNo, PolicyView};
 use crate::domain::bucket::CellNo;
 use crate::domain::stock::Level;
 use crate::hash::{FoldMap, fold_map};
@@ -153,6 +153,12 @@ impl Published {
             // Numbers are given one after the other.
             None => policies.push(policy),
         }
+    }
+
+    /// Returns one policy.
+    pub(crate) fn policy(&self, no: PolicyNo) -> Option<Arc<PolicyView>> {
+        let at = usize::from(no.0).checked_sub(1)?;
+        self.policies.read().get(at).cloned()
     }
 
     /// Returns the policies in the order of their numbers.

@@ -282,6 +282,7 @@ pub(super) fn describe(states: &[&State]) -> Vec<String> {
                 sku.code, sku.version, sku.price, sku.limit, sku.level
             ));
         }
+        lines.extend(state.policies.iter().map(|policy| format!("{shard} {policy:?}")));
         for index in 0..state.cells.high() {
             lines.push(format!("{shard} cell {index} {:?}", state.cells.get(index)));
         }

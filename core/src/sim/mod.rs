@@ -4,6 +4,7 @@
 //! [`run`] is one run. A seed that fails is reproduced by running it again.
 
 mod check;
+mod decide;
 mod history;
 mod random;
 mod storage;

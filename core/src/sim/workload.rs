@@ -2,11 +2,13 @@
 //! meet each other.
 
 use super::Random;
+use super::decide::{decide, policy_step};
 use crate::command::{
     Adjust, Buy, Cancel, Command, Count, DefineSku, Extend, Fill, Import, ImportLine, Line,
     LinePrice, LineQuantity, Place, Placement, Quarantine, Reason, Receive, Release, Reserve, Ship,
     Short, SkuKind, TransferIn, TransferOut,
 };
+use crate::decided::{RecordRisk, Risk};
 use crate::id::{CustomerId, Key, LocationId, LotId, OrderId, SkuId};
 use crate::money::{Currency, Money};
 use crate::quantity::Quantity;
@@ -23,6 +25,8 @@ const RECENT: usize = 40;
 pub(super) struct Workload {
     definitions: Vec<DefineSku>,
     defined: usize,
+    /// Policies that were asked for so far.
+    policies: u64,
     orders: Vec<OrderId>,
     transfers: Vec<TransferOut>,
     past: Vec<Command>,
@@ -44,7 +48,7 @@ impl Workload {
         }
         let ttl_ms = [5, 60, 3_000][random.below(3) as usize];
         let (orders, transfers, past) = (Vec::new(), Vec::new(), Vec::new());
-        Self { definitions, defined: 0, orders, transfers, past, last_key: 0, ttl_ms }
+        Self { definitions, defined: 0, policies: 0, orders, transfers, past, last_key: 0, ttl_ms }
     }
 
     /// Returns the next request.
@@ -70,7 +74,13 @@ impl Workload {
         if random.percent(12) && !self.past.is_empty() {
             return self.again(random);
         }
-        match random.below(100) {
+        if self.policies < 2 && random.percent(30) {
+            self.policies += 1;
+            return policy_step(random, self.key(), Some(self.policies - 1));
+        }
+        match random.below(106) {
+            100..=101 => policy_step(random, self.key(), None),
+            102..=105 => self.record_risk(random),
             0..=1 => self.redefine(random),
             2..=13 => self.receive(random),
             14..=15 => self.import(random),
@@ -100,7 +110,13 @@ impl Workload {
             random.below(self.past.len() as u64)
         };
         let command = self.past[at as usize].clone();
-        let Some(key) = command.key().filter(|_| random.percent(30)) else { return command };
+        let Some(key) = command.key().filter(|_| random.percent(30)) else {
+            let mut command = command;
+            if random.percent(40) {
+                decide(random, &mut command);
+            }
+            return command;
+        };
         let fresh = self.last_key;
         let mut other = match random.below(10) {
             0..=4 => self.buy(random),
@@ -238,19 +254,23 @@ impl Workload {
     }
 
     fn buy(&mut self, random: &mut Random) -> Command {
-        Command::Buy(Buy {
+        let mut buy = Command::Buy(Buy {
             key: self.key(),
             customer: customer(random),
             lines: self.lines(random).into(),
             fill: fill(random),
             expected_total: random.percent(3).then(|| money(random.below(900) as i64)),
             decided: None,
-        })
+        });
+        if random.percent(40) {
+            decide(random, &mut buy);
+        }
+        buy
     }
 
     fn reserve(&mut self, random: &mut Random) -> Command {
         let ttl_ms = 1 + random.below(self.ttl_ms);
-        Command::Reserve(Reserve {
+        let mut reserve = Command::Reserve(Reserve {
             key: self.key(),
             customer: customer(random),
             lines: self.lines(random).into(),
@@ -259,7 +279,18 @@ impl Workload {
             hard_cap_ms: ttl_ms + if random.percent(50) { 0 } else { random.below(self.ttl_ms) },
             expected_total: None,
             decided: None,
-        })
+        });
+        if random.percent(40) {
+            decide(random, &mut reserve);
+        }
+        reserve
+    }
+
+    fn record_risk(&mut self, random: &mut Random) -> Command {
+        let Some(order) = pick(random, &self.orders).copied() else { return self.buy(random) };
+        let risks = [Risk::Allow, Risk::Allow, Risk::Deny, Risk::Challenge, Risk::Review];
+        let (risk, reason) = (risks[random.below(5) as usize], random.below(3) as u16);
+        Command::RecordRisk(RecordRisk { key: self.key(), order, risk, reason })
     }
 
     /// A command about an order.

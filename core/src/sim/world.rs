@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::check::{at_rest, conserved, deadlines, describe, known_receipt};
+use super::decide::is_same;
 use super::history::{History, Refused};
 use super::workload::Workload;
 use super::{Fault, FaultStorage, Random};
@@ -517,7 +518,7 @@ impl<'a> World<'a> {
             Ok(receipt) => {
                 self.summary.accepted += 1;
                 if let Some(told) = told {
-                    if told.receipt != *receipt || told.command != command {
+                    if told.receipt != *receipt || !is_same(&told.command, &command) {
                         return Err(format!(
                             "I7: {command:?} got {receipt:?}, before that {:?} got {:?}",
                             told.command, told.receipt
@@ -536,7 +537,8 @@ impl<'a> World<'a> {
             }
             Err(refusal) => {
                 // A refusal of before the acceptance may arrive after it.
-                let later = |t: &&Told| t.command == command && reply.seq >= seq_of(&t.receipt);
+                let later =
+                    |t: &&Told| is_same(&t.command, &command) && reply.seq >= seq_of(&t.receipt);
                 if let Some(told) = told.filter(later) {
                     let before = &told.receipt;
                     return Err(format!("I7: {command:?} got {before:?}, then {refusal:?}"));

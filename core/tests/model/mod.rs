@@ -9,20 +9,22 @@
 )]
 
 mod count;
+pub mod decide;
 mod settle;
 mod shape;
 mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use decide::PolicyId;
 use settle::Way;
 use shape::check_shape;
 
 use onhand_core::limits::{HARD_CAP_MS_MAX, IMPORT_LINES_MAX, LINES_MAX, TTL_MS_MAX};
 use onhand_core::{
-    Adjust, Buy, Command, Count, DefineSku, Fill, Import, Line, LineQuantity, LocationId, Money,
-    OrderId, OrderStatus, OrderView, Placement, Quantity, Reason, Receipt, Reject, Reserve, SkuId,
-    SkuKind, StockView, TransferIn, TransferOut,
+    Adjust, Buy, Command, Count, Decided, DefineSku, Fill, Import, Line, LineQuantity, LocationId,
+    Money, OrderId, OrderStatus, OrderView, Placement, Quantity, Reason, Receipt, Reject, Reserve,
+    Risk, SkuId, SkuKind, StockView, TransferIn, TransferOut,
 };
 
 /// A cell: SKU, location, lot.
@@ -61,6 +63,8 @@ pub struct Part {
 pub struct Order {
     pub status: OrderStatus,
     pub was_reserved: bool,
+    pub risk: Risk,
+    pub asked_as_buy: bool,
     /// How many orders were made before it.
     pub made: usize,
     pub customer: u64,
@@ -91,6 +95,7 @@ pub enum Expected {
     /// A new order, with the units granted by line and its total.
     Order {
         status: OrderStatus,
+        risk: Risk,
         granted: Vec<u32>,
         total: Money,
         deadline: u64,
@@ -104,6 +109,10 @@ pub enum Expected {
     /// A change of stock or the catalogue, with the SKU's version after a definition.
     Stock {
         version: u32,
+    },
+    /// A step of the policy with this number.
+    Policy {
+        no: u16,
     },
     Tick,
 }
@@ -140,6 +149,8 @@ struct Basket<'a> {
     fill: Fill,
     expected_total: Option<Money>,
     times: Option<(u64, u64)>,
+    decided: Option<&'a Decided>,
+    buy: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -149,6 +160,8 @@ pub struct Model {
     pub cells: BTreeMap<CellKey, Cell>,
     pub orders: BTreeMap<OrderId, Order>,
     pub transfers: BTreeMap<u128, Transfer>,
+    /// Policies in the order of their numbers: kind, plugin, configuration.
+    pub policies: Vec<PolicyId>,
     /// What was carried out, by key.
     pub answered: BTreeMap<u128, Command>,
     pub receipts: BTreeMap<u128, Receipt>,
@@ -192,7 +205,9 @@ impl Model {
         check_shape(command).map_err(|shape| self.with_lookups(command, shape))?;
         if let Some(key) = command.key() {
             match self.answered.get(&key.bits()) {
-                Some(before) if before == command => return Ok(Expected::Repeated),
+                Some(before) if decide::asked(before) == decide::asked(command) => {
+                    return Ok(Expected::Repeated);
+                }
                 Some(_) => return Err(self.reused(command)),
                 None => (),
             }
@@ -228,6 +243,8 @@ impl Model {
             }
             Command::Ship(c) => self.move_on(c.order, &c.lines, c.expected_version, Way::Shipped),
             Command::Short(c) => self.move_on(c.order, &c.lines, c.expected_version, Way::Missing),
+            Command::PolicyStep(step) => Ok(self.policy_step(step)),
+            Command::RecordRisk(c) => self.record_risk(c.order, c.risk),
             Command::Tick => Ok(Expected::Tick),
             _ => unreachable!("the model knows every command"),
         }
@@ -409,11 +426,12 @@ impl Model {
     }
 
     fn basket(&mut self, basket: &Basket<'_>) -> Checked<Expected> {
+        self.check_decided(basket)?;
         let Accepted { granted, total } = self.check_basket(basket)?;
         let status =
             if basket.times.is_some() { OrderStatus::Reserved } else { OrderStatus::Placed };
         let deadline = basket.times.map_or(0, |(ttl, _)| self.now + ttl);
-        Ok(Expected::Order { status, granted, total, deadline })
+        Ok(Expected::Order { status, risk: decide::risk_of(basket), granted, total, deadline })
     }
 
     fn check_basket(&self, basket: &Basket<'_>) -> Checked<Accepted> {
@@ -581,7 +599,7 @@ impl Model {
             Command::Reserve(reserve) => of_reserve(reserve),
             _ => panic!("{command:?} makes no order"),
         };
-        let Expected::Order { status, granted, total, deadline } = expected else {
+        let Expected::Order { status, risk, granted, total, deadline } = expected else {
             panic!("{expected:?} is no order")
         };
         for (at, line) in basket.lines.iter().enumerate() {
@@ -610,6 +628,8 @@ impl Model {
         let order = Order {
             status: *status,
             was_reserved: basket.times.is_some(),
+            risk: *risk,
+            asked_as_buy: basket.buy,
             made: self.orders.len(),
             customer: basket.customer,
             total: *total,
@@ -685,6 +705,9 @@ impl Model {
     fn place(&mut self, id: OrderId, expected_total: Option<Money>) -> Checked<Expected> {
         self.reserved(id)?;
         let order = self.orders.get_mut(&id).expect("checked");
+        if order.risk.is_open() {
+            return reject(Reject::RiskOpen);
+        }
         if let Some(expected) = expected_total {
             if expected.currency() != order.total.currency() {
                 return reject(Reject::CurrencyMismatch);
@@ -693,6 +716,12 @@ impl Model {
                 return reject(Reject::PriceChanged);
             }
         }
+        Ok(self.commit(id))
+    }
+
+    /// Commits what a reservation holds.
+    fn commit(&mut self, id: OrderId) -> Expected {
+        let order = self.orders.get_mut(&id).expect("checked");
         for part in &mut order.parts {
             let cell = self.cells.get_mut(&part.cell).expect("a part is in a cell");
             cell.reserved -= u64::from(part.reserved);
@@ -701,7 +730,7 @@ impl Model {
         }
         order.status = OrderStatus::Placed;
         order.version += 1;
-        Ok(Expected::Change { status: order.status, version: order.version, deadline: 0 })
+        Expected::Change { status: order.status, version: order.version, deadline: 0 }
     }
 }
 
@@ -724,7 +753,9 @@ fn of_buy(buy: &Buy) -> Basket<'_> {
         lines: buy.lines.as_slice(),
         fill: buy.fill,
         expected_total: buy.expected_total,
-        times: None,
+        times: decide::review_times(buy.decided.as_deref()),
+        decided: buy.decided.as_deref(),
+        buy: true,
     }
 }
 
@@ -735,5 +766,7 @@ fn of_reserve(reserve: &Reserve) -> Basket<'_> {
         fill: reserve.fill,
         expected_total: reserve.expected_total,
         times: Some((reserve.ttl_ms, reserve.hard_cap_ms)),
+        decided: reserve.decided.as_deref(),
+        buy: false,
     }
 }

@@ -46,6 +46,12 @@ pub(super) fn check_shape(command: &Command) -> Checked {
                 rejects.insert(Reject::TtlInvalid);
             }
         }
+        Command::PolicyStep(step) => decide::step_shape(step, &mut rejects),
+        Command::RecordRisk(c) => {
+            if c.risk == Risk::Unscored {
+                rejects.insert(Reject::DecisionInvalid);
+            }
+        }
         Command::DefineSku(define) => definition_shape(define, &mut rejects),
         Command::Buy(buy) => basket_shape(&of_buy(buy), &mut rejects),
         Command::Reserve(reserve) => basket_shape(&of_reserve(reserve), &mut rejects),
@@ -94,6 +100,7 @@ fn basket_shape(basket: &Basket<'_>, rejects: &mut BTreeSet<Reject>) {
             rejects.insert(Reject::AmountInvalid);
         }
     }
+    decide::decided_shape(basket, rejects);
     if matches!(basket.fill, Fill::Min(units) if units == 0 || u64::from(units) > sum) {
         rejects.insert(Reject::QuantityInvalid);
     }

@@ -46,6 +46,7 @@ impl Model {
         let order = &self.orders[&view.order];
         assert_eq!((view.status, view.version), (order.status, order.version), "{view:?}");
         assert_eq!((view.customer.0, view.total), (order.customer, order.total));
+        assert_eq!(view.risk, order.risk, "{view:?}");
         let live = order.status == OrderStatus::Reserved;
         assert_eq!(view.deadline.millis(), if live { order.deadline } else { 0 });
         for (at, line) in view.lines.iter().enumerate() {

@@ -367,7 +367,7 @@ fn check_fixed(sku: &Sku, define: &Define<'_>, components: &[(u32, u32)]) -> Che
 }
 
 /// Digest of all that a copy must share with its original: everything but the flags.
-fn content_digest(record: &[u8]) -> [u8; 32] {
+pub(crate) fn content_digest(record: &[u8]) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&record[..3]);
     hasher.update(&record[4..]);

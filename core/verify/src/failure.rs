@@ -41,7 +41,7 @@ pub struct Failure {
     pub file: PathBuf,
     /// Offset in the file, in bytes.
     pub offset: u64,
-    /// The rule: `I1` to `I17` of the domain, or `V1` to `V7` of `docs/VERIFIER.md`.
+    /// The rule: `I1` to `I17` of the domain, or `V1` to `V8` of `docs/VERIFIER.md`.
     pub invariant: &'static str,
     /// What was found and what was expected, with all numbers.
     pub reason: String,

@@ -99,6 +99,9 @@ pub(crate) struct Order {
     pub(crate) customer: u64,
     pub(crate) deadline: u64,
     pub(crate) hard_deadline: u64,
+    /// 0 unscored to 4 deny.
+    pub(crate) risk: u8,
+    pub(crate) asked_as_buy: bool,
     pub(crate) lines: Few<Line>,
     /// Ascending by line and cell.
     pub(crate) holdings: Few<Holding>,

@@ -2,6 +2,7 @@
 
 use crate::bucket::Bucket;
 use crate::bytes::{all_zero, i64_at, u16_at, u32_at, u64_at, u128_at};
+use crate::decisions::{CANARY, DECISIONS_BYTES, Decisions};
 use crate::failure::{Check, broken, demand};
 
 /// Most units in one movement, line or component.
@@ -11,7 +12,7 @@ pub(crate) const LINES_MAX: usize = 512;
 /// Index that stands for a cell which the peer chooses.
 pub(crate) const CELL_ANY: u32 = 0x00FF_FFFF;
 /// Names of the record kinds; the index is the kind.
-pub(crate) const KIND_NAMES: [&str; 18] = [
+pub(crate) const KIND_NAMES: [&str; 20] = [
     "",
     "OPEN",
     "DEFINE_SKU",
@@ -30,6 +31,8 @@ pub(crate) const KIND_NAMES: [&str; 18] = [
     "EVICT",
     "REFUSED",
     "BREAK",
+    "RISK",
+    "POLICY",
 ];
 
 pub(crate) const OPEN: u8 = 1;
@@ -49,6 +52,8 @@ pub(crate) const SETTLE: u8 = 14;
 pub(crate) const EVICT: u8 = 15;
 pub(crate) const REFUSED: u8 = 16;
 pub(crate) const BREAK: u8 = 17;
+pub(crate) const RISK: u8 = 18;
+pub(crate) const POLICY: u8 = 19;
 
 /// Units that go from one bucket to another in one cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -242,9 +247,24 @@ pub(crate) struct Basket<'a> {
     pub(crate) fill_min: u32,
     pub(crate) deadline: u64,
     pub(crate) hard_deadline: u64,
+    /// Whether a RESERVE was asked as a buy.
+    pub(crate) asked_as_buy: bool,
+    pub(crate) decisions: Option<Decisions>,
     lines: &'a [u8],
     pub(crate) movements: Movements<'a>,
     pub(crate) instructions: Movements<'a>,
+}
+
+/// `POLICY`.
+#[derive(Debug)]
+pub(crate) struct Policy<'a> {
+    pub(crate) copy: bool,
+    pub(crate) number: u16,
+    pub(crate) version: u16,
+    pub(crate) key: u128,
+    pub(crate) kind: u8,
+    /// Hashes of plugin and configuration.
+    pub(crate) identity: &'a [u8],
 }
 
 /// One line of a basket as recorded.
@@ -271,7 +291,7 @@ impl Basket<'_> {
     }
 }
 
-/// `PLACE` to `EXPIRE`, and `BREAK`.
+/// `PLACE` to `EXPIRE`, `BREAK` and `RISK`.
 #[derive(Debug)]
 pub(crate) struct FollowUp<'a> {
     pub(crate) kind: u8,
@@ -282,6 +302,8 @@ pub(crate) struct FollowUp<'a> {
     pub(crate) deadline: u64,
     /// EXTEND: milliseconds asked.
     pub(crate) time_to_live: u64,
+    /// RISK: what was found, 1 to 4; else 0.
+    pub(crate) risk: u8,
     lines: &'a [u8],
     pub(crate) movements: Movements<'a>,
     pub(crate) instructions: Movements<'a>,
@@ -339,6 +361,7 @@ pub(crate) enum Record<'a> {
     Settle(Settle<'a>),
     Evict { orders: u32 },
     Refused(Refused),
+    Policy(Policy<'a>),
 }
 
 /// Cuts the variable part of a record into its lists, in order.
@@ -406,8 +429,9 @@ impl<'a> Record<'a> {
         let (kind, flags) = (bytes[2], bytes[3]);
         let flags_known = match kind {
             PLACE => 5,
-            DEFINE_SKU | EXTEND..=EXPIRE => 1,
-            BUY | RESERVE => 7,
+            DEFINE_SKU | EXTEND..=EXPIRE | POLICY => 1,
+            BUY => 15,
+            RESERVE => 31,
             _ => 0,
         };
         demand!(
@@ -421,12 +445,13 @@ impl<'a> Record<'a> {
             DEFINE_SKU => Self::read_define(bytes),
             STOCK => Self::read_stock(bytes),
             BUY | RESERVE => Self::read_basket(bytes),
-            PLACE..=EXPIRE | BREAK => Self::read_follow_up(bytes),
+            PLACE..=EXPIRE | BREAK | RISK => Self::read_follow_up(bytes),
             TAKE => Self::read_take(bytes),
             SETTLE => Self::read_settle(bytes),
             EVICT => Self::read_evict(bytes),
             REFUSED => Self::read_refused(bytes),
-            _ => Err(broken("I13", format!("record kind is {kind}, outside 1..=17"))),
+            POLICY => Self::read_policy(bytes),
+            _ => Err(broken("I13", format!("record kind is {kind}, outside 1..=19"))),
         }
     }
 
@@ -537,6 +562,9 @@ impl<'a> Record<'a> {
         );
         let mut rest = Cutter { bytes, at: fixed };
         let least = rest.cut(usize::from(fill == 1), 4)?;
+        let decided = rest.cut(usize::from(bytes[3] & 8 != 0), DECISIONS_BYTES)?;
+        let decisions =
+            if decided.is_empty() { None } else { Some(Decisions::read(decided, line_count)?) };
         let lines = rest.cut(line_count, if priced { 28 } else { 12 })?;
         let movements = Movements(rest.cut(u16_at(bytes, 6) as usize, 12)?);
         let instructions = Movements(rest.cut(u16_at(bytes, 44) as usize, 12)?);
@@ -555,6 +583,8 @@ impl<'a> Record<'a> {
             fill_min,
             deadline: if reserve { u64_at(bytes, 48) } else { 0 },
             hard_deadline: if reserve { u64_at(bytes, 56) } else { 0 },
+            asked_as_buy: bytes[3] & 16 != 0,
+            decisions,
             lines,
             movements,
             instructions,
@@ -563,8 +593,21 @@ impl<'a> Record<'a> {
 
     fn read_follow_up(bytes: &'a [u8]) -> Check<Self> {
         let kind = bytes[2];
-        let fixed = if kind == EXTEND { 72 } else { 56 };
+        let fixed = match kind {
+            EXTEND => 72,
+            RISK => 64,
+            _ => 56,
+        };
         at_least(bytes, fixed)?;
+        let risk = if kind == RISK { bytes[56] } else { 0 };
+        if kind == RISK {
+            zero(bytes, 57, 64)?;
+            demand!(
+                (1..=4).contains(&risk),
+                "I13",
+                "risk of a RISK record is {risk}, outside 1..=4"
+            );
+        }
         let mut rest = Cutter { bytes, at: fixed };
         let lines = rest.cut(u16_at(bytes, 4) as usize, 8)?;
         let movements = Movements(rest.cut(u16_at(bytes, 6) as usize, 12)?);
@@ -587,9 +630,52 @@ impl<'a> Record<'a> {
             version: u32_at(bytes, 48),
             deadline: if kind == EXTEND { u64_at(bytes, 56) } else { 0 },
             time_to_live: if kind == EXTEND { u64_at(bytes, 64) } else { 0 },
+            risk,
             lines,
             movements,
             instructions,
+        }))
+    }
+
+    fn read_policy(bytes: &'a [u8]) -> Check<Self> {
+        at_least(bytes, 96)?;
+        zero(bytes, 95, 96)?;
+        let mut rest = Cutter { bytes, at: 96 };
+        let name = rest.cut(bytes[92] as usize, 1)?;
+        let version = rest.cut(bytes[93] as usize, 1)?;
+        let note = rest.cut(bytes[94] as usize, 1)?;
+        rest.end()?;
+        let (kind, step, share) = (bytes[88], bytes[89], u16_at(bytes, 90));
+        demand!((1..=3).contains(&kind), "I13", "kind of a policy is {kind}, outside 1..=3");
+        demand!((1..=11).contains(&step), "I13", "step of a policy is {step}, outside 1..=11");
+        let most = if step == CANARY { 10_000 } else { 0 };
+        demand!(
+            share <= most && (share > 0) == (step == CANARY),
+            "I13",
+            "share of a policy's step {step} is {share}, at most {most}"
+        );
+        let named = |byte: &u8| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-/".contains(byte)
+        };
+        demand!(
+            (1..=64).contains(&name.len()) && name.iter().all(named),
+            "I13",
+            "name of a policy has {} bytes, outside 1..=64, or one that is not allowed",
+            name.len()
+        );
+        demand!(
+            version.len() <= 32 && version.iter().chain(note).all(|b| (32..=126).contains(b)),
+            "I13",
+            "version of a policy has {} bytes, above 32, or it or the note is not printable",
+            version.len()
+        );
+        Ok(Self::Policy(Policy {
+            copy: bytes[3] & 1 != 0,
+            number: u16_at(bytes, 4),
+            version: u16_at(bytes, 6),
+            key: u128_at(bytes, 8),
+            kind,
+            identity: &bytes[24..88],
         }))
     }
 
@@ -660,9 +746,11 @@ impl<'a> Record<'a> {
             Self::FollowUp(record) => (Some(record.movements), Some(record.instructions)),
             Self::Take(record) => (Some(record.movements), None),
             Self::Settle(record) => (Some(record.movements), None),
-            Self::Open { .. } | Self::Define(_) | Self::Evict { .. } | Self::Refused(_) => {
-                (None, None)
-            }
+            Self::Open { .. }
+            | Self::Define(_)
+            | Self::Evict { .. }
+            | Self::Refused(_)
+            | Self::Policy(_) => (None, None),
         };
         for list in [first, second].into_iter().flatten() {
             list.iter().try_for_each(|movement| movement.map(|_| ()))?;

@@ -138,7 +138,7 @@ pub struct Report {
     pub kinds: Vec<KindCount>,
     /// SKUs in the order of their definition, without kits.
     pub skus: Vec<SkuReport>,
-    /// Orders placed, by BUY or PLACE.
+    /// Orders placed, by BUY, PLACE or a RISK that allowed what was asked as a buy.
     pub orders_placed: u64,
     /// Reservations made.
     pub reservations: u64,
@@ -184,7 +184,7 @@ impl Report {
             shards: state.map_or(0, |state| state.shards),
             kinds,
             skus,
-            orders_placed: kind(BUY) + kind(PLACE),
+            orders_placed: kind(BUY) + kind(PLACE) + state.map_or(0, |state| state.allowed),
             reservations: kind(RESERVE),
             orders_live: state.map_or(0, |state| state.orders.live.len() as u64),
             keys: state.map_or(0, |state| state.keys.count),

@@ -10,6 +10,7 @@ use crate::instruct::InFlight;
 use crate::keys::KeySpool;
 use crate::limits::LimitCounts;
 use crate::order::Orders;
+use crate::policies::Policies;
 use crate::record::{BREAK, EXPIRE, KIND_NAMES, OPEN, Record};
 use crate::rules::basket::Gathered;
 use crate::stock::Stock;
@@ -45,6 +46,7 @@ struct ShardTime {
 pub(crate) struct State {
     pub(crate) shards: u16,
     pub(crate) catalog: Catalog,
+    pub(crate) policies: Policies,
     pub(crate) stock: Stock,
     pub(crate) orders: Orders,
     pub(crate) in_flight: InFlight,
@@ -57,6 +59,8 @@ pub(crate) struct State {
     /// Records by kind.
     pub(crate) kinds: [u64; KIND_NAMES.len()],
     pub(crate) refusals_checked: u64,
+    /// Orders that a RISK record has placed.
+    pub(crate) allowed: u64,
 }
 
 impl State {
@@ -65,6 +69,7 @@ impl State {
         Self {
             shards: 0,
             catalog: Catalog::new(0),
+            policies: Policies::new(0),
             stock: Stock::new(0),
             orders: Orders::new(0),
             in_flight: InFlight::new(0),
@@ -75,6 +80,7 @@ impl State {
             times: Vec::new(),
             kinds: [0; KIND_NAMES.len()],
             refusals_checked: 0,
+            allowed: 0,
         }
     }
 
@@ -125,6 +131,7 @@ impl State {
             Record::Settle(record) => self.settle(place, &record)?,
             Record::Evict { orders } => self.evict(place, orders)?,
             Record::Refused(record) => self.refused(place, &record)?,
+            Record::Policy(record) => self.policy(place, &record, bytes)?,
         }
         self.kinds[kind as usize] += 1;
         Ok(kind == EXPIRE)
@@ -133,6 +140,7 @@ impl State {
     fn open(&mut self, shards: u16) {
         self.shards = shards;
         self.catalog = Catalog::new(shards);
+        self.policies = Policies::new(shards);
         self.stock = Stock::new(shards);
         self.orders = Orders::new(shards);
         self.in_flight = InFlight::new(shards);
@@ -160,6 +168,12 @@ impl State {
             copies == 0,
             "V5",
             "{copies} SKU definitions have not reached every shard at a clean close"
+        );
+        let copies = self.policies.pending_copies();
+        demand!(
+            copies == 0,
+            "V5",
+            "{copies} steps of policies have not reached every shard at a clean close"
         );
         let link: u64 = self.catalog.skus.iter().map(|sku| sku.totals.link).sum();
         demand!(link == 0, "V5", "{link} units are between two cells at a clean close");

@@ -107,7 +107,7 @@ fn missing_segments_are_told_apart() {
     assert!(report.text(5).contains("shape only"));
 
     let mut bytes = fs::read(&paths[2]).unwrap();
-    bytes[BLOCK + 200] ^= 4;
+    bytes[BLOCK + 100] ^= 4;
     fs::write(&paths[2], bytes).unwrap();
     let failure = verify(dir.path(), partial()).unwrap_err();
     assert_eq!((failure.kind, failure.invariant), (FailureKind::Damaged, "I13"));

@@ -9,8 +9,8 @@ use std::path::Path;
 
 use onhand_verify::{FailureKind, Options, verify};
 use support::random::random_shop;
-use support::shop::Shop;
-use support::{A, At, Body, C, Journal, Mv, R, T, X};
+use support::shop::{Shop, line};
+use support::{A, At, Body, C, Decided, Journal, Mv, R, T, X};
 
 /// A change, and the rules of which one must name it.
 struct Mutation {
@@ -56,7 +56,9 @@ impl Facts {
     /// on its order or cell: the shorter history is a valid one.
     fn is_referenced(&self, journal: &Journal, at: At) -> bool {
         match &journal.at(at).body {
-            Body::Open(_) | Body::Define(_) | Body::Take(_) | Body::Settle(_) => true,
+            Body::Open(_) | Body::Define(_) | Body::Take(_) | Body::Settle(_) | Body::Policy(_) => {
+                true
+            }
             Body::Stock(r) => {
                 r.entries.iter().any(|entry| self.last_listing[&entry.cell] != at)
                     || !r.instructions.is_empty()
@@ -73,8 +75,8 @@ impl Facts {
 }
 
 const ANY: &[&str] = &[
-    "I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I9", "I10", "I13", "I14", "I17", "V1", "V2",
-    "V3", "V4", "V5", "V6", "V7",
+    "I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I9", "I10", "I13", "I14", "I16", "I17", "V1",
+    "V2", "V3", "V4", "V5", "V6", "V7", "V8",
 ];
 
 fn changed(journal: &Journal, at: At, change: impl FnOnce(&mut Body)) -> Journal {
@@ -159,7 +161,7 @@ fn field_mutations(journal: &Journal, at: At, facts: &Facts, out: &mut Vec<Mutat
         && body.clone().key_mut().is_some()
     {
         // A definition's copies and a basket's baskets-in-flight miss the key that was changed.
-        let rules: &[&str] = &["I7", "V4", "I4", "V2"];
+        let rules: &[&str] = &["I7", "V4", "V8", "I4", "V2"];
         add("reuse a key", rules, &|body| *body.key_mut().unwrap() = key);
         add("key zero", &["I7"], &|body| *body.key_mut().unwrap() = 0);
     }
@@ -184,6 +186,7 @@ fn field_mutations(journal: &Journal, at: At, facts: &Facts, out: &mut Vec<Mutat
             add("currency changes", &["V4"], &with(|r| r.currency = 840));
             add("code changes", &["V4"], &with(|r| r.code.push('x')));
         }
+        Body::Policy(r) => policy_mutations(r, &mut add),
         Body::Stock(r) => stock_mutations(r, &mut add),
         Body::Basket(r) => basket_mutations(r, facts, &mut add),
         Body::FollowUp(r) => follow_up_mutations(r, &mut add),
@@ -349,14 +352,105 @@ fn basket_mutations(r: &support::Basket, facts: &Facts, add: &mut Add<'_>) {
         add("discount below zero", &["I6"], &with(|r| r.lines[0].discount = -1));
     }
     if r.reserve {
-        add("deadline at once", &["I8"], &with(|r| r.deadline = 1));
-        add("deadline behind the hard one", &["I8"], &with(|r| r.deadline = r.hard + 1));
-        add("deadline of another world", &["I8"], &with(|r| r.hard = r.deadline - 1));
+        add("deadline at once", &["I8", "I16"], &with(|r| r.deadline = 1));
+        add("deadline behind the hard one", &["I8", "I16"], &with(|r| r.deadline = r.hard + 1));
+        add("deadline of another world", &["I8", "I16"], &with(|r| r.hard = r.deadline - 1));
     }
+    decision_mutations(r, add);
     if facts.taken.contains(&r.key) {
         add("customer changes under way", &["I9"], &with(|r| r.customer += 1));
     }
     add("order id changes", ANY_OR_NONE, &with(|r| r.key ^= 1 << 90));
+}
+
+fn policy_mutations(r: &support::Policy, add: &mut Add<'_>) {
+    let with = |change: fn(&mut support::Policy)| {
+        move |body: &mut Body| {
+            if let Body::Policy(r) = body {
+                change(r);
+            }
+        }
+    };
+    // A later record of the policy, or a decision of it, may be the first that misses it.
+    let rules: &[&str] = &["V8", "I14", "I16", "V5"];
+    add("policy number jumps", rules, &with(|r| r.number += 1));
+    add("policy number zero", rules, &with(|r| r.number = 0));
+    add("policy version jumps", rules, &with(|r| r.version += 1));
+    add("policy version repeats", rules, &with(|r| r.version -= 1));
+    add("policy's copy flag", &["V8"], &with(|r| r.copy = !r.copy));
+    add("other plugin", rules, &with(|r| r.plugin[31] ^= 1));
+    add("other configuration", rules, &with(|r| r.config[0] ^= 128));
+    add("other kind of policy", rules, &with(|r| r.kind = 1 + r.kind % 3));
+    add("kind of policy unknown", &["I13"], &with(|r| r.kind = 4));
+    add("step differs between shards", rules, &with(|r| (r.step, r.share) = (r.step % 3 + 1, 0)));
+    add("step unknown", &["I13"], &with(|r| r.step = 12));
+    add("no step", &["I13"], &with(|r| r.step = 0));
+    add("share of everything and more", &["I13"], &with(|r| (r.step, r.share) = (4, 10_001)));
+    add("canary without share", &["I13"], &with(|r| (r.step, r.share) = (4, 0)));
+    add("share without canary", &["I13"], &with(|r| (r.step, r.share) = (5, 1)));
+    add("name differs between shards", rules, &with(|r| r.name.push('x')));
+    add("policy without name", &["I13"], &with(|r| r.name.clear()));
+    add("name with a letter too many", &["I13"], &with(|r| r.name = "a".repeat(65)));
+    add("name in capitals", &["I13"], &with(|r| r.name.push('X')));
+    add("version differs between shards", rules, &with(|r| r.maker.push('x')));
+    add("version too long", &["I13"], &with(|r| r.maker = "1".repeat(33)));
+    add("note differs between shards", rules, &with(|r| r.note.push('x')));
+    add("note that moves the cursor", &["I13"], &with(|r| r.note.push('\u{1b}')));
+    assert!(!r.name.is_empty());
+}
+
+fn decision_mutations(r: &support::Basket, add: &mut Add<'_>) {
+    let with = |change: fn(&mut support::Basket)| {
+        move |body: &mut Body| {
+            if let Body::Basket(r) = body {
+                change(r);
+            }
+        }
+    };
+    let on = |change: fn(&mut support::Decided)| {
+        move |body: &mut Body| {
+            if let Body::Basket(support::Basket { decided: Some(decided), .. }) = body {
+                change(decided);
+            }
+        }
+    };
+    if !r.asked_as_buy {
+        let rules: &[&str] = &["I13", "I16"];
+        add("asked as a buy and is none", rules, &with(|r| r.asked_as_buy = true));
+    }
+    let Some(decided) = r.decided else { return };
+    let [pricing, fraud] = decided.policies;
+    add("decided by nobody known", &["I13"], &on(|d| d.by[0] = 3));
+    add("more lines added than there are", &["I16"], &on(|d| d.added = 512));
+    add("points beyond the scale", &["I16"], &on(|d| d.points = 1_001));
+    add("denied and accepted", &["I16"], &on(|d| d.risk = 4));
+    add("price of an unknown policy", &["I16"], &on(|d| d.policies[0] = 999));
+    add("risk of an unknown policy", &["I16"], &on(|d| (d.policies[1], d.risk) = (999, 1)));
+    if pricing > 0 {
+        add(
+            "risk of a pricing policy",
+            &["I16"],
+            &on(|d| {
+                (d.policies[1], d.risk) = (d.policies[0], 1);
+            }),
+        );
+        add("price of nobody", &["I16"], &on(|d| (d.policies[0], d.fuels[0]) = (0, 1)));
+    } else {
+        add("lines added by nobody", &["I16"], &on(|d| d.added = 1));
+    }
+    if fraud > 0 {
+        add("price of a fraud policy", &["I16"], &on(|d| d.policies[0] = d.policies[1]));
+        add("risk of nobody", &["I16"], &on(|d| d.policies[1] = 0));
+        add("unscored by somebody", &["I16"], &on(|d| d.risk = 0));
+    }
+    if !r.reserve {
+        add("placed under challenge", &["I16"], &on(|d| d.risk = 2));
+        add("placed under review", &["I16"], &on(|d| d.risk = 3));
+    }
+    if r.asked_as_buy {
+        add("reserved what may be placed", &["I16"], &on(|d| d.risk = 1));
+        add("review with a hard deadline", &["I16"], &with(|r| r.hard += 1));
+    }
 }
 
 /// A change that may be a valid history of its own: it only must not stop the verifier.
@@ -391,6 +485,18 @@ fn follow_up_mutations(r: &support::FollowUp, add: &mut Add<'_>) {
             add("line entry dropped", &["I5"], &with(|r| _ = r.lines.pop()));
         }
         add("line entry twice", rules, &with(|r| r.lines.push(r.lines[0])));
+    }
+    if r.kind == 18 {
+        let ends = !r.movements.is_empty() || !r.instructions.is_empty();
+        let rules: &[&str] = &["I13", "I16", "I4", "V1", "I5"];
+        add("risk unknown", &["I13"], &with(|r| r.risk = 5));
+        add("risk unscored", &["I13"], &with(|r| r.risk = 0));
+        if ends {
+            add("risk that ends nothing", rules, &with(|r| r.risk = 2));
+            add("allowed and denied", rules, &with(|r| r.risk = 5 - r.risk));
+        } else {
+            add("denied and kept", rules, &with(|r| r.risk = 4));
+        }
     }
     if r.kind == 12 {
         add("expired with a key", &["I7"], &with(|r| r.key = 77));
@@ -440,6 +546,9 @@ fn record_mutations(journal: &Journal, at: At, facts: &Facts, out: &mut Vec<Muta
         let is_first_definition = matches!(
             &journal.at(at).body,
             Body::Define(r) if !r.copy && r.sku == 0 && r.version == 1
+        ) || matches!(
+            &journal.at(at).body,
+            Body::Policy(r) if !r.copy && r.number == 1 && r.version == 1
         );
         if !is_first_definition {
             out.push(Mutation { name: "record before its cause", journal: copy, rules: ANY });
@@ -476,6 +585,30 @@ fn count_promised(shop: &mut Shop) {
     }
 }
 
+/// Puts purchases under review, and looks at them: one is allowed, one denied, one challenged; a
+/// reservation under challenge is allowed and placed.
+fn judge_some(shop: &mut Shop) {
+    while shop.deliver(0) {}
+    let policies = [shop.policy(1, 0, 2), shop.policy(2, 0, 4)];
+    shop.receive(0, 0, 10, 90);
+    let decided = Decided { policies, risk: 3, points: 900, code: 4, ..Decided::default() };
+    let basket = |shop: &mut Shop, decided, reserve| {
+        shop.deciding = Some(decided);
+        let mut lines = vec![line(0, 2), line(0, 1)];
+        (lines[0].unit, lines[0].discount, lines[1].unit) = (90, 7, 80);
+        shop.basket(0, 3, &lines, (0, 0), reserve).unwrap()
+    };
+    for risk in [1, 4, 2] {
+        let key = basket(shop, Decided { added: 1, ..decided }, None);
+        shop.risk(key, risk);
+    }
+    basket(shop, Decided { risk: 1, ..decided }, None);
+    let times = Some((shop.now + 400, shop.now + 900));
+    let reserved = basket(shop, Decided { risk: 2, ..decided }, times);
+    shop.risk(reserved, 1);
+    shop.place(reserved);
+}
+
 /// Goal: every meaningful change is found and named; method: all mutations of every record of
 /// several random journals, thousands in all.
 #[test]
@@ -487,6 +620,7 @@ fn every_meaningful_change_is_found() {
     for seed in 1..=2 {
         let mut shop = random_shop(seed, 3, 40);
         count_promised(&mut shop);
+        judge_some(&mut shop);
         let journal = shop.close(1 << 15);
         assert_eq!(outcome(&journal, dir.path()), None, "seed {seed} is valid");
         let facts = Facts::of(&journal);
@@ -513,9 +647,16 @@ fn every_meaningful_change_is_found() {
     }
     let all: u32 = counts.values().sum();
     assert!(all > 5_000, "only {all} mutations: {counts:?}");
-    for name in
-        ["break for another count", "breaks before available units", "breaks in another order"]
-    {
+    for name in [
+        "break for another count",
+        "breaks before available units",
+        "breaks in another order",
+        "allowed and denied",
+        "denied and kept",
+        "placed under review",
+        "reserved what may be placed",
+        "price of a fraud policy",
+    ] {
         assert!(counts.contains_key(name), "{name} never occurred: {counts:?}");
     }
     let shown: Vec<&String> = missed.iter().take(12).collect();

@@ -5,7 +5,7 @@ mod support;
 
 use onhand_verify::{Options, verify};
 use support::shop::{Shop, line};
-use support::{Body, Journal, MISSING};
+use support::{Body, Decided, Journal, MISSING};
 
 fn found(journal: &Journal) -> Option<(&'static str, String)> {
     let dir = tempfile::tempdir().unwrap();
@@ -292,4 +292,66 @@ fn lost_units_break_whole_kits() {
         }
     });
     check(&half, "I4", "0 units of component SKU index 1 are not 2 kits of 1 each");
+}
+
+/// Goal: a decision needs its policy before it, the risk guards what is placed, and only an open
+/// risk is settled.
+#[test]
+fn decisions_name_known_policies_and_guard_the_order() {
+    let decided = |risk| Decided { policies: [1, 2], risk, ..Decided::default() };
+    let history = |steps: &dyn Fn(&mut Shop, u32)| {
+        let mut shop = Shop::open(2);
+        let sku = shop.define("S", 250, 0, &[]);
+        shop.receive(0, sku, 10, 50);
+        steps(&mut shop, sku);
+        shop.close(1 << 15)
+    };
+    let policies = |shop: &mut Shop| {
+        shop.policy(1, 0, 1);
+        shop.policy(2, 0, 1);
+    };
+    let times = Some((1_500, 1_900));
+    let basket = |shop: &mut Shop, sku, risk, times| {
+        shop.deciding = Some(decided(risk));
+        shop.basket(0, 7, &[line(sku, 1)], (0, 0), times).unwrap()
+    };
+    let sound = history(&|shop, sku| {
+        policies(shop);
+        let review = basket(shop, sku, 3, None);
+        shop.risk(review, 2);
+        shop.risk(review, 1);
+        let reserved = basket(shop, sku, 1, times);
+        shop.place(reserved);
+        let denied = basket(shop, sku, 2, times);
+        shop.risk(denied, 4);
+        // A policy that is removed keeps its number.
+        shop.policy(2, 0, 11);
+        basket(shop, sku, 1, None);
+    });
+    assert_eq!(found(&sound), None);
+    let early = history(&|shop, sku| _ = basket(shop, sku, 1, None));
+    check(&early, "I16", "decision of policy 1, which shard 0 does not know");
+    let open = history(&|shop, sku| {
+        policies(shop);
+        let reserved = basket(shop, sku, 2, times);
+        shop.place(reserved);
+    });
+    check(&open, "I16", "PLACE of an order at risk 2, above 1");
+    let settled = history(&|shop, sku| {
+        policies(shop);
+        let reserved = basket(shop, sku, 1, times);
+        shop.risk(reserved, 4);
+    });
+    check(&settled, "I16", "RISK of an order at risk 1, outside 2..=3");
+    let missing = without_last_copy(history(&|shop, _| policies(shop)));
+    check(&missing, "V5", "1 steps of policies have not reached every shard");
+}
+
+/// Drops the last copy of a policy's record.
+fn without_last_copy(mut journal: Journal) -> Journal {
+    let is_copy = |body: &Body| matches!(body, Body::Policy(record) if record.copy);
+    let mut places = journal.places().into_iter();
+    let last = places.rfind(|at| is_copy(&journal.at(*at).body)).unwrap();
+    journal.frames[last.0].sections[last.1].records.remove(last.2);
+    journal
 }

@@ -319,11 +319,11 @@ pub const PAGES: &[Page] = &[
     ),
     entry(
         "policy_unknown",
-        503,
-        After(50),
-        "Policy is not known yet",
-        "The decision about this order names a plugin that the engine has not been told of, or one of another kind.",
-        "Send the same request again with the same key. If it stays, the operator activates the plugin again.",
+        500,
+        Never,
+        "Policy is not known",
+        "The decision about this order names a policy that the engine has not been told of, or one of another kind. Nothing was done.",
+        "This is an error of the host or embedder that asked the policy, not of the request: the operator activates the policy again.",
     ),
     entry(
         "price_changed",

@@ -1,11 +1,13 @@
 //! Replies as JSON, written straight into one buffer.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use onhand_core::{
-    Aggregate, ChangeReceipt, CustomerId, Decision, Engine, Event, EventMovement, Explanation,
-    Grants, LocationId, LotId, Money, OrderReceipt, OrderStatus, OrderView, Placement, Receipt,
-    Reject, Risk, SkuId, SkuKind, SkuView, StockView, Timestamp,
+    Aggregate, ChangeReceipt, CustomerId, Decided, DecidedBy, Decision, Engine, Event,
+    EventMovement, EventPolicy, Explanation, Grants, LocationId, LotId, Money, OrderReceipt,
+    OrderStatus, OrderView, Placement, PolicyDecision, PolicyNo, Receipt, Reject, Risk, SkuId,
+    SkuKind, SkuView, StockView, Timestamp,
 };
 
 /// A JSON writer that keeps track of commas; the caller keeps track of nesting.
@@ -194,21 +196,10 @@ pub(crate) fn status(status: OrderStatus) -> &'static str {
     }
 }
 
-/// Returns the word of a risk.
-pub(crate) fn risk(risk: Risk) -> &'static str {
-    match risk {
-        Risk::Unscored => "unscored",
-        Risk::Allow => "allow",
-        Risk::Challenge => "challenge",
-        Risk::Review => "review",
-        Risk::Deny => "deny",
-    }
-}
-
 /// Writes the risk of an order that a fraud policy has looked at.
 fn risk_member(out: &mut Writer, of_order: Risk) {
     if of_order != Risk::Unscored {
-        out.text("risk", risk(of_order));
+        out.text("risk", of_order.name());
     }
 }
 
@@ -404,7 +395,33 @@ pub(crate) fn explanation(out: &mut Writer, engine: &Engine, explanation: &Expla
         out.close();
         out.close();
     });
+    policies(out, engine, explanation);
     out.close();
+}
+
+/// Writes the policies that have decided about an order, if any has.
+fn policies(out: &mut Writer, engine: &Engine, explanation: &Explanation) {
+    let decided = explanation.decisions.iter().filter_map(|one| one.event.decided.as_deref());
+    let numbers: BTreeSet<PolicyNo> = decided
+        .flat_map(|decided| {
+            let fraud = decided.fraud.map(|fraud| fraud.decision);
+            decided.pricing.into_iter().chain(fraud).map(|decision| decision.policy)
+        })
+        .collect();
+    if numbers.is_empty() {
+        return;
+    }
+    let known = numbers.into_iter().filter_map(|number| engine.policy(number));
+    out.list("policies", known, |out, policy| {
+        out.open();
+        out.number("policy", u64::from(policy.no.0));
+        out.text("kind", policy.kind.name());
+        out.text("name", &policy.name);
+        out.text("version", &policy.version);
+        out.plain("plugin", Hex(&policy.plugin));
+        out.plain("config", Hex(&policy.config));
+        out.close();
+    });
 }
 
 /// Writes an event.
@@ -427,6 +444,9 @@ fn event_members(out: &mut Writer, engine: &Engine, event: &Event) {
             out.plain("aggregate", format_args!("cell:{sku}/{}/{}", location.0, lot.0));
         }
         Aggregate::Order(order) => out.plain("aggregate", order),
+        Aggregate::Policy(policy) => {
+            out.plain("aggregate", format_args!("policy:{}", policy.0));
+        }
         Aggregate::Shard(shard) => out.plain("aggregate", format_args!("shard:{shard}")),
     }
     out.number("version", u64::from(event.version));
@@ -439,6 +459,15 @@ fn event_members(out: &mut Writer, engine: &Engine, event: &Event) {
             out.number("quantity", u64::from(*asked));
             out.close();
         });
+    }
+    if let Some(of_order) = event.risk {
+        risk_member(out, of_order);
+    }
+    if let Some(decided) = &event.decided {
+        decisions(out, decided);
+    }
+    if let Some(policy) = &event.policy {
+        policy_members(out, policy);
     }
     if event.deadline != Timestamp::ZERO {
         out.time("expires_at", event.deadline);
@@ -471,6 +500,66 @@ fn event_members(out: &mut Writer, engine: &Engine, event: &Event) {
     out.list("movements", &event.movements, |out, one| movement(out, engine, one));
     if !event.instructions.is_empty() {
         out.list("instructions", &event.instructions, |out, one| movement(out, engine, one));
+    }
+}
+
+/// Writes what policies had decided about a basket; policies by number, whose names may change.
+fn decisions(out: &mut Writer, decided: &Decided) {
+    if let Some(pricing) = &decided.pricing {
+        out.open_in("pricing");
+        decision_members(out, pricing);
+        out.number("added", u64::from(decided.added));
+        out.close();
+    }
+    if let Some(fraud) = &decided.fraud {
+        out.open_in("fraud");
+        decision_members(out, &fraud.decision);
+        out.text("risk", fraud.risk.name());
+        out.number("points", u64::from(fraud.points));
+        out.number("code", u64::from(fraud.code));
+        out.close();
+    }
+}
+
+fn decision_members(out: &mut Writer, decision: &PolicyDecision) {
+    out.number("policy", u64::from(decision.policy.0));
+    out.text(
+        "by",
+        match decision.by {
+            DecidedBy::Policy => "policy",
+            DecidedBy::BuiltIn => "built_in",
+            DecidedBy::FailOpen => "fail_open",
+        },
+    );
+    out.number("fuel", u64::from(decision.fuel));
+    // As text, because the number may be beyond what JSON readers keep exact.
+    out.plain("input", format_args!("{:016x}", decision.input));
+}
+
+/// Writes what happened to a policy.
+fn policy_members(out: &mut Writer, policy: &EventPolicy) {
+    out.open_in("policy");
+    out.text("kind", policy.kind.name());
+    out.text("step", policy.step.name());
+    out.text("name", &policy.name);
+    out.text("version", &policy.version);
+    out.plain("plugin", Hex(&policy.plugin));
+    out.plain("config", Hex(&policy.config));
+    if policy.share != 0 {
+        out.number("share", u64::from(policy.share));
+    }
+    if !policy.note.is_empty() {
+        out.text("note", &policy.note);
+    }
+    out.close();
+}
+
+/// Bytes in hexadecimal digits.
+struct Hex<'a>(&'a [u8]);
+
+impl std::fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
@@ -520,6 +609,7 @@ mod tests {
         let receipt_value = Receipt::Order(OrderReceipt {
             order: onhand_core::OrderId::new(31),
             status: OrderStatus::Reserved,
+            risk: Risk::Unscored,
             seq: 7,
             total: Money::new(1_299, onhand_core::Currency::EUR).expect("in range"),
             deadline: Timestamp::from_millis(1_000),

@@ -83,8 +83,8 @@
 //!         lines: basket(&batch, &checked, 0).ok_or("refused")?.into(),
 //!         fill: Fill::All,
 //!         expected_total: Some(eur(7_99)?),
-//!,
-//!         decided: None,     }))?)
+//!         decided: None,
+//!     }))?)
 //! };
 //! assert!(buy("ada")?.outcome.is_ok());
 //! // Bob is refused as a whole: neither the coupon's use nor a mug moved. He may buy without it.

@@ -1,6 +1,7 @@
 //! BUY and RESERVE: an order begins.
 
 use crate::bucket::Bucket;
+use crate::decisions::{ALLOW, CHALLENGE, Decisions, FRAUD, PRICING, REVIEW};
 use crate::failure::{Check, broken, demand};
 use crate::instruct::{Cause, merge};
 use crate::order::{Few, Holding, Line, Order};
@@ -41,6 +42,7 @@ impl State {
                 format!("key {:032x} makes an order twice; it is at record {first}", basket.key),
             ));
         }
+        let risk = self.check_decisions(place, basket)?;
         let mut gathered = std::mem::take(&mut self.gathered);
         gathered.clear();
         self.check_lines(place, basket, &mut gathered)?;
@@ -66,6 +68,8 @@ impl State {
             customer: basket.customer,
             deadline: basket.deadline,
             hard_deadline: basket.hard_deadline,
+            risk,
+            asked_as_buy: basket.asked_as_buy,
             lines: Few::from_slice(&gathered.order_lines),
             holdings: hold(&gathered.holdings),
         };
@@ -75,6 +79,33 @@ impl State {
             self.orders.note_deadline(place.shard, basket.key, basket.deadline, true);
         }
         Ok(())
+    }
+
+    /// Checks what policies had decided (I16); returns the order's risk.
+    fn check_decisions(&self, place: Place, basket: &Basket<'_>) -> Check<u8> {
+        let risk = basket.decisions.map_or(0, |decisions| decisions.risk);
+        if let Some(Decisions { pricing, fraud, .. }) = basket.decisions {
+            for (number, kind) in [(pricing, PRICING), (fraud, FRAUD)] {
+                if number > 0 {
+                    self.policies.check_known(place.shard, number, kind)?;
+                }
+            }
+        }
+        let open = matches!(risk, CHALLENGE | REVIEW);
+        demand!(basket.reserve || !open, "I16", "BUY stands at risk {risk}, above {ALLOW}");
+        demand!(
+            !basket.asked_as_buy || open,
+            "I16",
+            "RESERVE was asked as a buy at risk {risk}, outside {CHALLENGE}..={REVIEW}"
+        );
+        demand!(
+            !basket.asked_as_buy || basket.deadline == basket.hard_deadline,
+            "I16",
+            "RESERVE that was asked as a buy has deadline {} and hard deadline {}",
+            basket.deadline,
+            basket.hard_deadline
+        );
+        Ok(risk)
     }
 
     /// Checks each line by itself and keeps it.

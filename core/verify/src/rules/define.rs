@@ -1,8 +1,8 @@
-//! `DEFINE_SKU`, EVICT and REFUSED: records that move nothing.
+//! `DEFINE_SKU`, POLICY, EVICT and REFUSED: records that move nothing.
 
 use crate::catalog::View;
 use crate::failure::{Check, demand};
-use crate::record::{Define, Refused};
+use crate::record::{Define, Policy, Refused};
 use crate::state::{Place, State};
 
 /// Reject code of `sold_out`.
@@ -19,6 +19,14 @@ impl State {
             self.orders.count_limit(&self.catalog.skus, define.sku, &mut self.limits);
         }
         Ok(())
+    }
+
+    /// Applies POLICY (V8, I7, I14).
+    pub(crate) fn policy(&mut self, place: Place, policy: &Policy<'_>, record: &[u8]) -> Check {
+        if !policy.copy {
+            self.note_key(place, policy.key)?;
+        }
+        self.policies.step(place.shard, policy, record)
     }
 
     /// Returns what a shard knows of a SKU that has cells.

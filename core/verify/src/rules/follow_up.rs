@@ -1,10 +1,11 @@
-//! PLACE, EXTEND, RELEASE, CANCEL, SHIP, SHORT and EXPIRE: what becomes of an order.
+//! PLACE, EXTEND, RELEASE, CANCEL, SHIP, SHORT, EXPIRE and RISK: what becomes of an order.
 
 use crate::bucket::Bucket;
+use crate::decisions::{ALLOW, CHALLENGE, DENY, REVIEW};
 use crate::failure::{Check, broken, demand};
 use crate::instruct::Cause;
 use crate::order::{Line, Order};
-use crate::record::{CANCEL, EXPIRE, EXTEND, FollowUp, PLACE, RELEASE, SHIP, SHORT, name};
+use crate::record::{CANCEL, EXPIRE, EXTEND, FollowUp, PLACE, RELEASE, RISK, SHIP, SHORT, name};
 use crate::rules::slots::Slots;
 use crate::state::{Place, State};
 
@@ -21,6 +22,7 @@ impl State {
         match record.kind {
             EXTEND => extend(place, record, &mut order)?,
             PLACE | RELEASE | EXPIRE => self.end_reservation(place, record, &mut order)?,
+            RISK => self.risk(place, record, &mut order)?,
             _ => self.part(place, record, &mut order)?,
         }
         let cause = Cause::Order { customer: order.customer };
@@ -61,7 +63,31 @@ impl State {
         Ok(())
     }
 
-    /// PLACE, RELEASE and EXPIRE move every reserved unit.
+    /// RISK: deny ends the reservation, allow places what was asked as a buy (I16).
+    fn risk(&mut self, place: Place, record: &FollowUp<'_>, order: &mut Order) -> Check {
+        demand!(
+            is_open(order.risk),
+            "I16",
+            "RISK of an order at risk {}, outside {CHALLENGE}..={REVIEW}",
+            order.risk
+        );
+        order.risk = record.risk;
+        if moved_to(record, order).is_some() {
+            self.allowed += u64::from(record.risk == ALLOW);
+            return self.end_reservation(place, record, order);
+        }
+        demand!(
+            record.movements.len() == 0 && record.instructions.len() == 0,
+            "V1",
+            "RISK {} has {} movements and {} instructions",
+            record.risk,
+            record.movements.len(),
+            record.instructions.len()
+        );
+        Ok(())
+    }
+
+    /// PLACE, RELEASE, EXPIRE, and RISK where it ends a reservation, move every reserved unit.
     fn end_reservation(&mut self, place: Place, record: &FollowUp<'_>, order: &mut Order) -> Check {
         self.move_units(place, record, order)?;
         if let Some(left) = order.holdings.as_slice().iter().find(|holding| holding.units > 0) {
@@ -78,7 +104,7 @@ impl State {
             ));
         }
         self.orders.note_no_deadline(place.shard);
-        if record.kind == PLACE {
+        if record.kind == PLACE || record.risk == ALLOW {
             order.placed = true;
             return self.hold_again(record, order);
         }
@@ -171,7 +197,8 @@ impl State {
         let held = if order.placed { Bucket::Committed } else { Bucket::Reserved };
         let legal: &[Bucket] = match record.kind {
             PLACE => &[Bucket::Committed],
-            RELEASE | EXPIRE | CANCEL => &[Bucket::Available],
+            RISK if order.risk == ALLOW => &[Bucket::Committed],
+            RISK | RELEASE | EXPIRE | CANCEL => &[Bucket::Available],
             SHIP => &[Bucket::Shipped],
             SHORT => &[Bucket::Missing],
             _ => &[Bucket::Adjust, Bucket::Available],
@@ -224,6 +251,20 @@ impl State {
     }
 }
 
+/// Whether somebody must still look.
+const fn is_open(risk: u8) -> bool {
+    matches!(risk, CHALLENGE | REVIEW)
+}
+
+/// Where a RISK record moves every reserved unit to; `None` if the order stays as it is.
+fn moved_to(record: &FollowUp<'_>, order: &Order) -> Option<Bucket> {
+    match record.risk {
+        DENY => Some(Bucket::Available),
+        ALLOW if order.asked_as_buy => Some(Bucket::Committed),
+        _ => None,
+    }
+}
+
 fn extend(place: Place, record: &FollowUp<'_>, order: &mut Order) -> Check {
     demand!(
         record.movements.len() == 0 && record.instructions.len() == 0,
@@ -269,6 +310,12 @@ fn check_header(place: Place, record: &FollowUp<'_>, order: &Order) -> Check {
         partial || record.lines().next().is_none(),
         "V1",
         "{kind} has line entries, only CANCEL, SHIP and SHORT do"
+    );
+    demand!(
+        record.kind != PLACE || !is_open(order.risk),
+        "I16",
+        "PLACE of an order at risk {}, above {ALLOW}",
+        order.risk
     );
     let due = order.deadline <= place.time;
     demand!(

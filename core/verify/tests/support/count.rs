@@ -83,6 +83,7 @@ impl Shop {
             version: order.version + 1,
             deadline: 0,
             time_to_live: 0,
+            risk: 0,
             lines: vec![(broken.line, kits)],
             movements,
             instructions: instructions.clone(),

@@ -96,6 +96,36 @@ pub struct Stock {
     pub breaks: Vec<Brk>,
 }
 
+/// What policies had decided about a basket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Decided {
+    pub ask: u64,
+    pub added: u16,
+    pub by: [u8; 2],
+    pub policies: [u16; 2],
+    pub fuels: [u32; 2],
+    pub inputs: [u64; 2],
+    pub risk: u8,
+    pub points: u16,
+    pub code: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    pub copy: bool,
+    pub number: u16,
+    pub version: u16,
+    pub key: u128,
+    pub plugin: [u8; 32],
+    pub config: [u8; 32],
+    pub kind: u8,
+    pub step: u8,
+    pub share: u16,
+    pub name: String,
+    pub maker: String,
+    pub note: String,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Basket {
     pub reserve: bool,
@@ -109,6 +139,8 @@ pub struct Basket {
     pub fill_min: u32,
     pub deadline: u64,
     pub hard: u64,
+    pub asked_as_buy: bool,
+    pub decided: Option<Decided>,
     pub lines: Vec<BasketLine>,
     pub movements: Vec<Mv>,
     pub instructions: Vec<Mv>,
@@ -124,6 +156,8 @@ pub struct FollowUp {
     pub version: u32,
     pub deadline: u64,
     pub time_to_live: u64,
+    /// RISK only.
+    pub risk: u8,
     pub lines: Vec<(u16, u32)>,
     pub movements: Vec<Mv>,
     pub instructions: Vec<Mv>,
@@ -169,6 +203,7 @@ pub enum Body {
     Settle(Settle),
     Evict(u32),
     Refused(Refused),
+    Policy(Policy),
 }
 
 impl Body {
@@ -180,7 +215,11 @@ impl Body {
             Self::FollowUp(r) => vec![&mut r.movements, &mut r.instructions],
             Self::Take(r) => vec![&mut r.movements],
             Self::Settle(r) => vec![&mut r.movements],
-            Self::Open(_) | Self::Define(_) | Self::Evict(_) | Self::Refused(_) => vec![],
+            Self::Open(_)
+            | Self::Define(_)
+            | Self::Evict(_)
+            | Self::Refused(_)
+            | Self::Policy(_) => vec![],
         }
     }
 
@@ -188,6 +227,7 @@ impl Body {
     pub fn key_mut(&mut self) -> Option<&mut u128> {
         match self {
             Self::Define(r) if !r.copy => Some(&mut r.key),
+            Self::Policy(r) if !r.copy => Some(&mut r.key),
             Self::Stock(r) => Some(&mut r.key),
             Self::Basket(r) => Some(&mut r.key),
             Self::FollowUp(r) if !matches!(r.kind, 12 | 17) => Some(&mut r.key),
@@ -206,6 +246,7 @@ impl Body {
             Self::Settle(_) => 14,
             Self::Evict(_) => 15,
             Self::Refused(_) => 16,
+            Self::Policy(_) => 19,
         }
     }
 
@@ -246,6 +287,7 @@ impl Body {
             }
             Self::Evict(orders) => put(&mut b, &orders.to_le_bytes()),
             Self::Refused(r) => encode_refused(&mut b, r, own_seq),
+            Self::Policy(r) => encode_policy(&mut b, r),
         }
         let length = (b.len() as u16).to_le_bytes();
         b[..2].copy_from_slice(&length);
@@ -322,6 +364,7 @@ fn encode_stock(b: &mut Vec<u8>, r: &Stock) {
 
 fn encode_basket(b: &mut Vec<u8>, r: &Basket) {
     b[3] = u8::from(r.priced) | u8::from(r.cross) << 1;
+    b[3] |= u8::from(r.decided.is_some()) << 3 | u8::from(r.asked_as_buy) << 4;
     put(b, &(r.lines.len() as u16).to_le_bytes());
     put(b, &(r.movements.len() as u16).to_le_bytes());
     put(b, &r.key.to_le_bytes());
@@ -337,6 +380,17 @@ fn encode_basket(b: &mut Vec<u8>, r: &Basket) {
     }
     if r.fill == 1 {
         put(b, &r.fill_min.to_le_bytes());
+    }
+    if let Some(d) = &r.decided {
+        put(b, &d.ask.to_le_bytes());
+        put(b, &d.added.to_le_bytes());
+        put(b, &d.by);
+        d.policies.iter().for_each(|policy| put(b, &policy.to_le_bytes()));
+        d.fuels.iter().for_each(|fuel| put(b, &fuel.to_le_bytes()));
+        d.inputs.iter().for_each(|input| put(b, &input.to_le_bytes()));
+        put(b, &[d.risk, 0]);
+        put(b, &d.points.to_le_bytes());
+        put(b, &d.code.to_le_bytes());
     }
     for line in &r.lines {
         for field in [line.sku, line.asked, line.location] {
@@ -364,6 +418,9 @@ fn encode_follow_up(b: &mut Vec<u8>, r: &FollowUp, previous: u64) {
         put(b, &r.deadline.to_le_bytes());
         put(b, &r.time_to_live.to_le_bytes());
     }
+    if r.kind == 18 {
+        put(b, &[r.risk, 0, 0, 0, 0, 0, 0, 0]);
+    }
     for (line, quantity) in &r.lines {
         put(b, &line.to_le_bytes());
         put(b, &[0; 2]);
@@ -371,6 +428,21 @@ fn encode_follow_up(b: &mut Vec<u8>, r: &FollowUp, previous: u64) {
     }
     moves(b, &r.movements);
     moves(b, &r.instructions);
+}
+
+fn encode_policy(b: &mut Vec<u8>, r: &Policy) {
+    b[3] = u8::from(r.copy);
+    put(b, &r.number.to_le_bytes());
+    put(b, &r.version.to_le_bytes());
+    put(b, &r.key.to_le_bytes());
+    put(b, &r.plugin);
+    put(b, &r.config);
+    put(b, &[r.kind, r.step]);
+    put(b, &r.share.to_le_bytes());
+    put(b, &[r.name.len() as u8, r.maker.len() as u8, r.note.len() as u8, 0]);
+    put(b, r.name.as_bytes());
+    put(b, r.maker.as_bytes());
+    put(b, r.note.as_bytes());
 }
 
 fn encode_refused(b: &mut Vec<u8>, r: &Refused, own_seq: u64) {

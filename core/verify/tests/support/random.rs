@@ -1,7 +1,7 @@
 //! Random valid histories of the naive shop: the same seed gives the same journal.
 
 use super::shop::{Shop, line};
-use super::{A, BasketLine, C, R};
+use super::{A, BasketLine, C, Decided, R};
 
 /// A small xorshift generator; the same seed gives the same journal.
 pub struct Dice(pub u64);
@@ -52,7 +52,7 @@ fn random_step(shop: &mut Shop, dice: &mut Dice, goods: &[u32], all: &[u32]) {
     };
     let (reserved, placed) = (keys(false), keys(true));
     let units = 1 + dice.below(5) as u32;
-    match dice.below(21) {
+    match dice.below(24) {
         0 => _ = shop.receive(shard, goods[0], 10 + u32::from(shard), units),
         1 => {
             let first = (goods[1], 40 + u32::from(shard), 9);
@@ -91,8 +91,21 @@ fn random_step(shop: &mut Shop, dice: &mut Dice, goods: &[u32], all: &[u32]) {
         9 => shop.idle(),
         10 => shop.tick(1 + dice.below(400)),
         11 => {
-            if let Some(key) = dice.pick(&reserved) {
+            let free = |key: &u128| shop.orders[key].risk < 2;
+            let free: Vec<u128> = reserved.into_iter().filter(free).collect();
+            if let Some(key) = dice.pick(&free) {
                 shop.place(key);
+            }
+        }
+        21 => {
+            let step = 1 + dice.below(11) as u8;
+            shop.policy(1 + dice.below(3) as u8, dice.below(2) as u8, step);
+        }
+        22 | 23 if shop.orders.values().any(|order| !order.placed && order.risk > 1) => {
+            let open = |key: &u128| shop.orders[key].risk > 1;
+            let open: Vec<u128> = reserved.into_iter().filter(open).collect();
+            if let Some(key) = dice.pick(&open) {
+                shop.risk(key, 1 + dice.below(4) as u8);
             }
         }
         12 => {
@@ -143,7 +156,34 @@ fn random_step(shop: &mut Shop, dice: &mut Dice, goods: &[u32], all: &[u32]) {
             let reserve = (step == 17).then(|| (shop.now + 300, shop.now + 2_000));
             let fill = [(0, 0), (1, 3), (2, 0)][dice.below(3) as usize];
             let customer = 1 + dice.below(9);
+            if dice.below(3) > 0 {
+                shop.deciding = Some(decide(shop, dice, lines.len() as u16));
+            }
             shop.basket(shard, customer, &lines, fill, reserve);
         }
     }
+}
+
+/// What the policies that the shop has decide about a basket.
+fn decide(shop: &Shop, dice: &mut Dice, lines: u16) -> Decided {
+    let mut decided = Decided { ask: dice.below(3), ..Decided::default() };
+    for kind in [1, 2] {
+        let of_kind = shop.policies.iter().filter(|policy| policy.kind == kind);
+        let numbers: Vec<u16> = of_kind.map(|policy| policy.number).collect();
+        let at = usize::from(kind) - 1;
+        let Some(number) = dice.pick(&numbers) else { continue };
+        decided.policies[at] = number;
+        decided.by[at] = dice.below(3) as u8;
+        decided.fuels[at] = dice.below(9_000) as u32;
+        decided.inputs[at] = dice.below(1 << 40);
+    }
+    if decided.policies[0] > 0 {
+        decided.added = dice.below(u64::from(lines)) as u16;
+    }
+    if decided.policies[1] > 0 {
+        decided.risk = 1 + dice.below(3) as u8;
+        decided.points = dice.below(1_001) as u16;
+        decided.code = dice.below(9) as u32;
+    }
+    decided
 }

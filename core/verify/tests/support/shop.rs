@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use super::{
-    A, ADJUST, Basket, BasketLine, Body, C, CLOSED, Define, Entry, FollowUp, Frame, IDLE, Journal,
-    LINK, MISSING, Mv, R, Rec, Refused, SHIPPED, SUPPLIER, Section, Settle, Stock, T, Take, X,
+    A, ADJUST, Basket, BasketLine, Body, C, CLOSED, Decided, Define, Entry, FollowUp, Frame, IDLE,
+    Journal, LINK, MISSING, Mv, Policy, R, Rec, Refused, SHIPPED, SUPPLIER, Section, Settle, Stock,
+    T, Take, X,
 };
 
 /// Currency of everything: EUR.
@@ -31,6 +32,8 @@ pub struct Order {
     pub placed: bool,
     pub deadline: u64,
     pub hard: u64,
+    pub risk: u8,
+    pub asked_as_buy: bool,
     pub lines: Vec<BasketLine>,
     /// Line, cell, units.
     pub holdings: Vec<(u16, u32, u32)>,
@@ -54,6 +57,10 @@ pub struct Shop {
     pub shards: u16,
     pub now: u64,
     pub skus: Vec<Define>,
+    /// The last record of each policy.
+    pub policies: Vec<Policy>,
+    /// What policies decide about the next basket.
+    pub deciding: Option<Decided>,
     pub cells: Vec<Vec<Cell>>,
     pub orders: BTreeMap<u128, Order>,
     pub settled: Vec<u32>,
@@ -71,6 +78,8 @@ impl Shop {
             shards,
             now: 1_000,
             skus: Vec::new(),
+            policies: Vec::new(),
+            deciding: None,
             cells: vec![Vec::new(); shards as usize],
             orders: BTreeMap::new(),
             settled: vec![0; shards as usize],
@@ -165,6 +174,38 @@ impl Shop {
         for shard in 0..self.shards {
             self.emit(shard, Body::Define(Define { copy: shard != 0, ..define.clone() }));
         }
+    }
+
+    /// Something happens to the `nth` policy of a kind; returns its number.
+    pub fn policy(&mut self, kind: u8, nth: u8, step: u8) -> u16 {
+        let config = [nth; 32];
+        let same = |p: &Policy| p.kind == kind && p.config == config;
+        let at = self.policies.iter().position(same).unwrap_or(self.policies.len());
+        if at == self.policies.len() {
+            self.policies.push(Policy {
+                copy: false,
+                number: at as u16 + 1,
+                version: 0,
+                key: 0,
+                plugin: [kind; 32],
+                config,
+                kind,
+                step,
+                share: 0,
+                name: format!("policy-{kind}/{nth}"),
+                maker: "1.0.0 (test)".to_owned(),
+                note: "as an operator wished".to_owned(),
+            });
+        }
+        let key = self.key();
+        let policy = &mut self.policies[at];
+        (policy.key, policy.step, policy.share) = (key, step, if step == 4 { 500 } else { 0 });
+        policy.version += 1;
+        let policy = policy.clone();
+        for shard in 0..self.shards {
+            self.emit(shard, Body::Policy(Policy { copy: shard != 0, ..policy.clone() }));
+        }
+        policy.number
     }
 
     pub fn units(&self, cell: u32, bucket: u8) -> u64 {
@@ -427,6 +468,10 @@ impl Shop {
         (fill, fill_min): (u8, u32),
         reserve: Option<(u64, u64)>,
     ) -> Option<u128> {
+        let decided = self.deciding.take();
+        let risk = decided.map_or(0, |decided| decided.risk);
+        let asked_as_buy = reserve.is_none() && risk > 1;
+        let reserve = if asked_as_buy { Some((self.now + 500, self.now + 500)) } else { reserve };
         let (granted, holdings) = self.source(lines);
         let sum: u32 = granted.iter().sum();
         let enough = match fill {
@@ -476,6 +521,8 @@ impl Shop {
                 fill_min,
                 deadline,
                 hard,
+                asked_as_buy,
+                decided,
                 lines: lines.to_vec(),
                 movements,
                 instructions: instructions.clone(),
@@ -491,6 +538,8 @@ impl Shop {
             placed: reserve.is_none(),
             deadline,
             hard,
+            risk,
+            asked_as_buy,
             lines: lines.to_vec(),
             holdings,
         };
@@ -550,7 +599,7 @@ impl Shop {
     fn follow_up(
         &mut self,
         key: u128,
-        (kind, to, deadline): (u8, u8, u64),
+        (kind, to, detail): (u8, u8, u64),
         lines: Vec<(u16, u32)>,
         moved: &[(u16, u32, u32)],
     ) {
@@ -574,8 +623,9 @@ impl Shop {
                 order: key,
                 previous: order.last_uid,
                 version: order.version + 1,
-                deadline,
-                time_to_live: deadline.saturating_sub(self.now),
+                deadline: if kind == 7 { detail } else { 0 },
+                time_to_live: if kind == 7 { detail.saturating_sub(self.now) } else { 0 },
+                risk: if kind == 18 { detail as u8 } else { 0 },
                 lines,
                 movements,
                 instructions: instructions.clone(),
@@ -596,6 +646,23 @@ impl Shop {
         let holdings = self.orders[&key].holdings.clone();
         self.follow_up(key, (6, C, 0), vec![], &holdings);
         self.orders.get_mut(&key).expect("live").placed = true;
+    }
+
+    /// Records what was found about an order under challenge or review.
+    pub fn risk(&mut self, key: u128, risk: u8) {
+        let order = self.orders[&key].clone();
+        let (to, moved) = match risk {
+            4 => (A, order.holdings),
+            1 if order.asked_as_buy => (C, order.holdings),
+            _ => (R, Vec::new()),
+        };
+        self.follow_up(key, (18, to, risk.into()), vec![], &moved);
+        let order = self.orders.get_mut(&key).expect("live");
+        order.risk = risk;
+        order.placed |= to == C;
+        if to == A {
+            self.settle_order(key);
+        }
     }
 
     pub fn extend(&mut self, key: u128, deadline: u64) {
