@@ -33,6 +33,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("onhand-core", &[]),
     ("onhand-verify", &[]),
     ("onhand-policy", &["onhand-core"]),
+    ("onhand-plugin-bundle", &["onhand-core", "onhand-policy"]),
     ("onhand-plugin-runtime", &["onhand-policy"]),
     ("onhand-loadtest", &["onhand-core"]),
     ("onhand-host", &["onhand-core", "onhand-verify", "onhand-loadtest", "onhand-plugin-runtime"]),
