@@ -35,7 +35,7 @@ const BAR: u64 = 40;
 /// Arguments of `onhand plugin bench`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(crate) struct Arguments {
+pub struct Arguments {
     #[command(flatten)]
     which: Which,
     /// Random baskets of 1 to 200 lines

@@ -31,7 +31,7 @@ const RUST_TARGET: &str = "wasm32-unknown-unknown";
 /// Arguments of `onhand plugin build`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(crate) struct Arguments {
+pub struct Arguments {
     /// Project's folder
     #[arg(value_name = "DIR", default_value = ".")]
     dir: PathBuf,

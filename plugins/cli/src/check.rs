@@ -28,7 +28,7 @@ Examples:
 /// Arguments of `onhand plugin check`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(crate) struct Arguments {
+pub struct Arguments {
     #[command(flatten)]
     which: Which,
     /// Configuration to start it with; a fixture's, or {}, if left out

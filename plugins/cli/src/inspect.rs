@@ -23,7 +23,7 @@ Examples:
 /// Arguments of `onhand plugin inspect`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(crate) struct Arguments {
+pub struct Arguments {
     #[command(flatten)]
     which: Which,
     /// How many of the largest functions to show

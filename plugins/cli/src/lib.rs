@@ -39,7 +39,6 @@ mod workshop;
 
 use clap::Subcommand;
 
-use terminal::Failure;
 pub use terminal::Terminal;
 
 /// Done, and the plugin is fine.

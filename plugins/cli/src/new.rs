@@ -51,7 +51,7 @@ pub(crate) enum Language {
 /// Arguments of `onhand plugin new`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(crate) struct Arguments {
+pub struct Arguments {
     /// Name of the plugin and its folder: a-z, 0-9 and `-`, a letter first
     #[arg(value_name = "NAME")]
     name: String,

@@ -32,7 +32,7 @@ Examples:
 /// Arguments of `onhand plugin run`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(crate) struct Arguments {
+pub struct Arguments {
     #[command(flatten)]
     which: Which,
     /// Fixture: a JSON file, or the name of one of the plugin's own

@@ -22,7 +22,7 @@ Examples:
 /// Arguments of `onhand plugin package`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(crate) struct Arguments {
+pub struct Arguments {
     /// Project's folder
     #[arg(value_name = "DIR", default_value = ".")]
     dir: PathBuf,

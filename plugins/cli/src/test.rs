@@ -31,7 +31,7 @@ const FUZZ_MAX: u64 = 100_000_000;
 /// Arguments of `onhand plugin test`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(crate) struct Arguments {
+pub struct Arguments {
     /// Only fixtures with this in their names
     #[arg(value_name = "NAME")]
     only: Option<String>,

@@ -11,7 +11,7 @@ use clap::Args;
 
 use crate::subject::{WASM, project_manifest};
 use crate::terminal::{Failure, Terminal};
-use crate::{DONE, build, test};
+use crate::{build, test};
 
 const EXAMPLES: &str = "\
 Builds and tests once, then again whenever a source, a fixture or plugin.toml is saved. Ctrl-C ends
@@ -32,7 +32,7 @@ const SKIPPED: [&str; 6] = ["target", "node_modules", "build", "dist", "zig-out"
 /// Arguments of `onhand plugin watch`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(crate) struct Arguments {
+pub struct Arguments {
     /// Project's folder
     #[arg(value_name = "DIR", default_value = ".")]
     dir: PathBuf,
@@ -48,17 +48,16 @@ type Files = BTreeMap<PathBuf, (Option<SystemTime>, u64)>;
 pub(crate) fn run(arguments: &Arguments, terminal: &mut Terminal<'_>) -> Result<u8, Failure> {
     let dir = &arguments.dir;
     project_manifest(dir)?;
-    let mut last = DONE;
     let mut rounds = 0;
     let mut seen = Files::new();
     loop {
         let now = files(dir)?;
         if now != seen {
             seen = now;
-            last = round(dir, terminal);
+            let code = round(dir, terminal);
             rounds += 1;
             if arguments.rounds.is_some_and(|most| rounds >= most) {
-                return Ok(last);
+                return Ok(code);
             }
             let text = format!("{}\n", terminal.dim("waiting for a change; Ctrl-C ends"));
             terminal.note(&text);

@@ -38,7 +38,7 @@ const SHOW_MAX: u64 = 1_000;
 /// Arguments of `onhand plugin replay`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(crate) struct Arguments {
+pub struct Arguments {
     #[command(flatten)]
     which: Which,
     /// Recording (NDJSON), or data directory with a journal
