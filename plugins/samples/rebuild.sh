@@ -9,7 +9,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-plugins=(tiered-pricing)
+plugins=(tiered-pricing fraud-score item-to-item)
 built=plugins/samples/built
 target="${CARGO_TARGET_DIR:-target}/plugins"
 
