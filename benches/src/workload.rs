@@ -140,6 +140,7 @@ impl Orders {
             lines: self.baskets[number as usize & (self.baskets.len() - 1)].clone(),
             fill: Fill::All,
             expected_total: None,
+            decided: None,
         })
     }
 
@@ -160,7 +161,7 @@ impl Orders {
 /// Turns a purchase into a reservation of the same basket.
 pub fn as_reservation(command: Command, ttl_ms: u64) -> Command {
     match command {
-        Command::Buy(Buy { key, customer, lines, fill, expected_total }) => {
+        Command::Buy(Buy { key, customer, lines, fill, expected_total, decided }) => {
             let hard_cap_ms = ttl_ms;
             Command::Reserve(Reserve {
                 key,
@@ -170,6 +171,7 @@ pub fn as_reservation(command: Command, ttl_ms: u64) -> Command {
                 ttl_ms,
                 hard_cap_ms,
                 expected_total,
+                decided,
             })
         }
         other => other,

@@ -194,6 +194,7 @@ fn receipt(order: &Order, detail: &Detail) -> OrderReceipt {
         status: if reserved { OrderStatus::Reserved } else { OrderStatus::Placed },
         seq: order.created_seq(),
         total: Money::trusted(order.total(), order.currency()),
+        risk: order.first_risk(),
         deadline: if reserved {
             Timestamp::from_millis(detail.first_deadline)
         } else {
@@ -237,6 +238,7 @@ fn view(order: &Order, detail: &Detail, published: &Published) -> OrderView {
     OrderView {
         order: order.id(),
         status: order.status(),
+        risk: order.risk(),
         version: order.version.into(),
         customer: order.customer(),
         total: Money::trusted(order.total(), order.currency()),

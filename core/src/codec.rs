@@ -3,7 +3,12 @@
 //! Writing builds a record at the end of a section's buffer, its lengths filled in last.
 //! Reading checks bounds and codes and nothing of the domain.
 
+use crate::decided::{
+    Decided, DecidedBy, FraudDecision, PolicyDecision, PolicyNo, PolicyStep, Risk, Step,
+};
 use crate::domain::bucket::{Bucket, CellNo, Movement};
+use crate::domain::policy::kind_of;
+use crate::id::Key;
 
 /// Kind of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +31,8 @@ pub(crate) enum Kind {
     Evict = 15,
     Refused = 16,
     Break = 17,
+    Risk = 18,
+    Policy = 19,
 }
 
 impl Kind {
@@ -48,12 +55,14 @@ impl Kind {
             15 => Self::Evict,
             16 => Self::Refused,
             17 => Self::Break,
+            18 => Self::Risk,
+            19 => Self::Policy,
             _ => return None,
         })
     }
 }
 
-/// Flag of a SKU definition in every shard but the first.
+/// Flag of a SKU definition, or of a policy's step, in every shard but the first.
 pub(crate) const FLAG_COPY: u8 = 1;
 /// Flag of an order whose lines carry prices.
 pub(crate) const FLAG_PRICED: u8 = 1;
@@ -61,9 +70,15 @@ pub(crate) const FLAG_PRICED: u8 = 1;
 pub(crate) const FLAG_CROSS: u8 = 2;
 /// Flag of an order whose total the caller had stated.
 pub(crate) const FLAG_TOTAL: u8 = 4;
+/// Flag of an order about which policies have decided.
+pub(crate) const FLAG_DECIDED: u8 = 8;
+/// Flag of a reservation that was asked as a `buy`.
+pub(crate) const FLAG_ASKED_AS_BUY: u8 = 16;
 /// Flag of a follow-up whose version the caller had stated.
 pub(crate) const FLAG_VERSION: u8 = 1;
 
+/// Length of the decisions in an order's record.
+pub(crate) const DECISIONS_BYTES: usize = 48;
 /// Length of a movement or an instruction.
 pub(crate) const MOVEMENT_BYTES: usize = 12;
 /// Length of a break in a STOCK record.
@@ -220,6 +235,95 @@ impl<'a> Reader<'a> {
             into.push(self.movement()?);
         }
         Ok(())
+    }
+}
+
+/// Returns the decisions of an order as its record has them; a refused basket has no record.
+pub(crate) fn decisions(decided: &Decided) -> [u8; DECISIONS_BYTES] {
+    let mut bytes = [0; DECISIONS_BYTES];
+    bytes[0..8].copy_from_slice(&decided.ask.to_le_bytes());
+    bytes[8..10].copy_from_slice(&decided.added.to_le_bytes());
+    let mut put = |by: usize, no: usize, fuel: usize, input: usize, one: &PolicyDecision| {
+        bytes[by] = one.by as u8;
+        bytes[no..no + 2].copy_from_slice(&one.policy.0.to_le_bytes());
+        bytes[fuel..fuel + 4].copy_from_slice(&one.fuel.to_le_bytes());
+        bytes[input..input + 8].copy_from_slice(&one.input.to_le_bytes());
+    };
+    if let Some(pricing) = &decided.pricing {
+        put(10, 12, 16, 24, pricing);
+    }
+    if let Some(fraud) = &decided.fraud {
+        put(11, 14, 20, 32, &fraud.decision);
+        bytes[40] = fraud.risk as u8;
+        bytes[42..44].copy_from_slice(&fraud.points.to_le_bytes());
+        bytes[44..48].copy_from_slice(&fraud.code.to_le_bytes());
+    }
+    bytes
+}
+
+/// Returns the risk of a stored number.
+pub(crate) const fn risk_of(code: u8) -> Option<Risk> {
+    Some(match code {
+        0 => Risk::Unscored,
+        1 => Risk::Allow,
+        2 => Risk::Challenge,
+        3 => Risk::Review,
+        4 => Risk::Deny,
+        _ => return None,
+    })
+}
+
+impl Reader<'_> {
+    /// Reads a policy's step, from its key on.
+    pub(crate) fn policy_step(&mut self) -> Result<PolicyStep, Malformed> {
+        let key = Key::new(self.u128()?);
+        let (plugin, config) = (self.array()?, self.array()?);
+        let kind = kind_of(self.u8()?).ok_or(Malformed)?;
+        let step = Step::from_number(self.u8()?).ok_or(Malformed)?;
+        let share = self.u16()?;
+        let (name, version, note) = (self.u8()?, self.u8()?, self.u8()?);
+        self.u8()?;
+        let mut text = |length: u8| {
+            let text = std::str::from_utf8(self.take(length.into())?);
+            text.map(str::to_owned).map_err(|_| Malformed)
+        };
+        let (name, version, note) = (text(name)?, text(version)?, text(note)?);
+        Ok(PolicyStep { key, kind, step, name, version, plugin, config, share, note })
+    }
+
+    /// Reads the decisions of an order's record.
+    pub(crate) fn decisions(&mut self) -> Result<Decided, Malformed> {
+        let by = |code: u8| {
+            Ok(match code {
+                0 => DecidedBy::Policy,
+                1 => DecidedBy::BuiltIn,
+                2 => DecidedBy::FailOpen,
+                _ => return Err(Malformed),
+            })
+        };
+        let (ask, added) = (self.u64()?, self.u16()?);
+        let by = [by(self.u8()?)?, by(self.u8()?)?];
+        let policies = [PolicyNo(self.u16()?), PolicyNo(self.u16()?)];
+        let fuels = [self.u32()?, self.u32()?];
+        let inputs = [self.u64()?, self.u64()?];
+        let risk = risk_of(self.u8()?).ok_or(Malformed)?;
+        self.u8()?;
+        let (points, code) = (self.u16()?, self.u32()?);
+        let one = |at: usize| PolicyDecision {
+            policy: policies[at],
+            by: by[at],
+            fuel: fuels[at],
+            input: inputs[at],
+        };
+        let fraud = FraudDecision { decision: one(1), risk, points, code };
+        Ok(Decided {
+            ask,
+            added,
+            pricing: (policies[0].0 > 0).then(|| one(0)),
+            fraud: (policies[1].0 > 0).then_some(fraud),
+            refusal: None,
+            review_ms: 0,
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is asked of the engine.
 
+use crate::decided::{Decided, PolicyStep, RecordRisk};
 use crate::id::{CustomerId, Key, LocationId, LotId, OrderId, SkuId};
 use crate::money::Money;
 use crate::quantity::Quantity;
@@ -40,6 +41,10 @@ pub enum Command {
     Ship(Ship),
     /// Reports committed units as missing.
     Short(Short),
+    /// Records what happens to a policy: a plugin or built-in with its configuration.
+    PolicyStep(Box<PolicyStep>),
+    /// Records what was found about an order under challenge or review.
+    RecordRisk(RecordRisk),
     /// Lets time pass: what is due expires.
     Tick,
 }
@@ -64,6 +69,8 @@ impl Command {
             Self::Cancel(cancel) => cancel.key,
             Self::Ship(ship) => ship.key,
             Self::Short(short) => short.key,
+            Self::PolicyStep(step) => step.key,
+            Self::RecordRisk(record) => record.key,
             Self::Tick => return None,
         })
     }
@@ -77,7 +84,9 @@ impl Command {
             Self::Cancel(cancel) => Some(cancel.order),
             Self::Ship(ship) => Some(ship.order),
             Self::Short(short) => Some(short.order),
+            Self::RecordRisk(record) => Some(record.order),
             Self::DefineSku(_)
+            | Self::PolicyStep(_)
             | Self::Receive(_)
             | Self::Adjust(_)
             | Self::Count(_)
@@ -395,6 +404,8 @@ pub struct Reserve {
     pub hard_cap_ms: u64,
     /// Total that the buyer has seen; another one is [`Reject::PriceChanged`](crate::Reject).
     pub expected_total: Option<Money>,
+    /// What policies have decided about the basket; `None` if none was asked.
+    pub decided: Option<Box<Decided>>,
 }
 
 /// Places an order in one step: the flash-sale path.
@@ -410,12 +421,22 @@ pub struct Buy {
     pub fill: Fill,
     /// Total that the buyer has seen; another one is [`Reject::PriceChanged`](crate::Reject).
     pub expected_total: Option<Money>,
+    /// What policies have decided about the basket; `None` if none was asked. Under challenge or
+    /// review the order becomes a reservation, for [`Decided::review_ms`].
+    pub decided: Option<Box<Decided>>,
 }
 
 impl Buy {
     /// Makes a purchase of one line, filled whole, at the price of the day.
     pub const fn one(key: Key, customer: CustomerId, line: Line) -> Self {
-        Self { key, customer, lines: Lines::One(line), fill: Fill::All, expected_total: None }
+        Self {
+            key,
+            customer,
+            lines: Lines::One(line),
+            fill: Fill::All,
+            expected_total: None,
+            decided: None,
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use crate::archive::Shelf;
 use crate::codec::next_record;
 use crate::command::{Command, Import, ImportLine};
 use crate::config::{EngineBuilder, Place};
+use crate::decided::PolicyView;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Events, Place as EventPlace, decode};
 use crate::id::{Key, LocationId, OrderId, SkuId};
@@ -365,7 +366,7 @@ impl Engine {
     fn shard_of(&self, command: &Command) -> u16 {
         let stripes = &self.around.stripes;
         let wanted = match command {
-            Command::DefineSku(_) | Command::Tick => 0,
+            Command::DefineSku(_) | Command::PolicyStep(_) | Command::Tick => 0,
             Command::Receive(c) => self.cell_shard(c.sku, c.location),
             Command::Adjust(c) => self.cell_shard(c.sku, c.location),
             Command::Count(c) => self.cell_shard(c.sku, c.location),
@@ -380,7 +381,8 @@ impl Engine {
             | Command::Place(_)
             | Command::Cancel(_)
             | Command::Ship(_)
-            | Command::Short(_) => {
+            | Command::Short(_)
+            | Command::RecordRisk(_) => {
                 command.order().and_then(|order| stripes.find(order.bits())).unwrap_or(0)
             }
         };
@@ -407,6 +409,11 @@ impl Engine {
     /// Returns SKUs in the order of their definition, from an index on.
     pub fn skus(&self, from: u32, limit: usize) -> Vec<Arc<SkuView>> {
         self.published.skus(from, limit)
+    }
+
+    /// Returns the policies that steps have named, in the order of their numbers.
+    pub fn policies(&self) -> Vec<PolicyView> {
+        self.published.policies()
     }
 
     /// Returns an order; `None` if it is not known.
@@ -472,13 +479,14 @@ impl Engine {
     /// As [`Engine::order`]; damage if the journal can't be read.
     pub fn explain(&self, order: OrderId) -> Result<Option<Explanation>, Error> {
         let Some(view) = self.order(order)? else { return Ok(None) };
+        let policies = self.policies();
         let mut decisions = Vec::new();
         let mut seq = view.seq;
         let mut complete = false;
         while decisions.len() < DECISIONS_MAX {
             let Some(event) = self.event_at(seq)? else { break };
             let previous = event.previous_seq;
-            let reason = crate::explain::reason(&event);
+            let reason = crate::explain::reason(&event, &policies);
             decisions.push(Decision { event, reason });
             if previous == 0 {
                 complete = true;

@@ -1,6 +1,7 @@
 //! What happened, as a feed tells it: the records of the journal in the domain's words.
 
-use crate::codec::{FLAG_PRICED, Kind, Malformed, Reader};
+use crate::codec::{FLAG_DECIDED, FLAG_PRICED, Kind, Malformed, Reader, risk_of};
+use crate::decided::{Decided, PolicyKind, PolicyNo, Risk, Step};
 use crate::domain::bucket::{Bucket, CellNo, Movement};
 use crate::id::{CustomerId, Key, LocationId, LotId, OrderId, SkuId};
 use crate::money::{Currency, Money};
@@ -40,6 +41,10 @@ pub enum EventKind {
     OrderExtended,
     /// A reservation was given up.
     OrderReleased,
+    /// Something was found about a reservation under challenge or review; it stays one.
+    OrderRiskRecorded,
+    /// A reservation under challenge or review was denied.
+    OrderRejected,
     /// Units of an order were given back.
     OrderCancelled,
     /// Units of an order were shipped.
@@ -60,6 +65,8 @@ pub enum EventKind {
     OrdersArchived,
     /// A basket was refused: one of a sample.
     BasketRefused,
+    /// Something has happened to a policy.
+    PolicyStepped,
 }
 
 impl EventKind {
@@ -80,6 +87,8 @@ impl EventKind {
             Self::OrderReserved => "order.reserved",
             Self::OrderExtended => "order.extended",
             Self::OrderReleased => "order.released",
+            Self::OrderRiskRecorded => "order.risk_recorded",
+            Self::OrderRejected => "order.rejected",
             Self::OrderCancelled => "order.cancelled",
             Self::OrderShipped => "order.shipped",
             Self::OrderShort => "order.short",
@@ -90,6 +99,7 @@ impl EventKind {
             Self::BasketSettled => "basket.settled",
             Self::OrdersArchived => "orders.archived",
             Self::BasketRefused => "basket.refused",
+            Self::PolicyStepped => "policy.stepped",
         }
     }
 }
@@ -105,6 +115,8 @@ pub enum Aggregate {
     Cell(SkuId, LocationId, LotId),
     /// An order.
     Order(OrderId),
+    /// A policy.
+    Policy(PolicyNo),
     /// One shard; its events have no versions.
     Shard(u16),
 }
@@ -165,6 +177,27 @@ pub struct EventBreak {
     pub quantity: u32,
 }
 
+/// What happened to a policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventPolicy {
+    /// What it decides about.
+    pub kind: PolicyKind,
+    /// What happened.
+    pub step: Step,
+    /// Name.
+    pub name: String,
+    /// Version as its maker writes it.
+    pub version: String,
+    /// BLAKE3 of the plugin's component; of its name for a built-in.
+    pub plugin: [u8; 32],
+    /// BLAKE3 of its configuration.
+    pub config: [u8; 32],
+    /// Share of the customers of a canary in ten-thousandths, else 0.
+    pub share: u16,
+    /// Why, for people; may be empty.
+    pub note: String,
+}
+
 /// One record of the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -186,6 +219,13 @@ pub struct Event {
     pub instructions: Vec<EventMovement>,
     /// The basket, where an order was made.
     pub order: Option<EventOrder>,
+    /// What policies had decided, where an order was made with decisions; `refusal` and
+    /// `review_ms` are not kept.
+    pub decided: Option<Box<Decided>>,
+    /// The order's risk from here on, where a fraud policy or a person has said it.
+    pub risk: Option<Risk>,
+    /// What happened to a policy.
+    pub policy: Option<Box<EventPolicy>>,
     /// The facts, where a basket was refused.
     pub refusal: Option<EventRefusal>,
     /// The promises that a count breaks; each has an event of its own as well.
@@ -237,6 +277,9 @@ pub(crate) fn decode(
         movements: Vec::new(),
         instructions: Vec::new(),
         order: None,
+        decided: None,
+        risk: None,
+        policy: None,
         refusal: None,
         breaks: Vec::new(),
         count: None,
@@ -254,6 +297,7 @@ pub(crate) fn decode(
             reader.take(8 + 8 + 4)?;
             event.version = reader.u32()?;
         }
+        Kind::Policy => policy(reader, &mut event)?,
         Kind::Stock => stock(published, reader, &mut event)?,
         Kind::Buy | Kind::Reserve => order(published, kind, flags, reader, &mut event)?,
         Kind::Take => {
@@ -281,6 +325,7 @@ pub(crate) fn decode(
         | Kind::Ship
         | Kind::Short
         | Kind::Break
+        | Kind::Risk
         | Kind::Expire => change(published, kind, reader, &mut event)?,
     }
     Ok(event)
@@ -392,6 +437,11 @@ fn order(
     if fill == 1 {
         reader.u32()?;
     }
+    if flags & FLAG_DECIDED != 0 {
+        let decided = reader.decisions()?;
+        event.risk = decided.fraud.map(|fraud| fraud.risk);
+        event.decided = Some(Box::new(decided));
+    }
     let mut list = Vec::with_capacity(lines.into());
     for _ in 0..lines {
         let sku = sku_id(published, reader.u32()?);
@@ -435,9 +485,21 @@ fn change(
         event.deadline = Timestamp::from_millis(reader.u64()?);
         reader.u64()?;
     }
+    if kind == Kind::Risk {
+        event.risk = Some(risk_of(reader.u8()?).ok_or(Malformed)?);
+        reader.take(7)?;
+    }
     reader.take(8 * usize::from(lines))?;
     event.movements = movements(published, reader, count)?;
     event.instructions = movements(published, reader, instructions)?;
+    if kind == Kind::Risk {
+        let moved = event.movements.iter().chain(&event.instructions).next();
+        event.kind = match moved.map(|m| m.to) {
+            None => EventKind::OrderRiskRecorded,
+            Some(Bucket::Committed) => EventKind::OrderPlaced,
+            Some(_) => EventKind::OrderRejected,
+        };
+    }
     if kind == Kind::Break {
         event.count = Some(key);
         let lost = event.movements.iter().chain(&event.instructions);
@@ -445,6 +507,24 @@ fn change(
         event.kind =
             if reserved { EventKind::ReservationBroken } else { EventKind::CommitmentBroken };
     }
+    Ok(())
+}
+
+fn policy(reader: &mut Reader<'_>, event: &mut Event) -> Result<(), Malformed> {
+    event.kind = EventKind::PolicyStepped;
+    event.aggregate = Aggregate::Policy(PolicyNo(reader.u16()?));
+    event.version = reader.u16()?.into();
+    let step = reader.policy_step()?;
+    event.policy = Some(Box::new(EventPolicy {
+        kind: step.kind,
+        step: step.step,
+        name: step.name,
+        version: step.version,
+        plugin: step.plugin,
+        config: step.config,
+        share: step.share,
+        note: step.note,
+    }));
     Ok(())
 }
 

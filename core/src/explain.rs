@@ -1,10 +1,52 @@
 //! Decisions about an order in one sentence each.
 
+use crate::decided::{Decided, DecidedBy, FraudDecision, PolicyDecision, PolicyView};
 use crate::domain::bucket::Bucket;
 use crate::event::{Event, EventKind};
 
 /// Says why a record of an order is as it is.
-pub(crate) fn reason(event: &Event) -> String {
+pub(crate) fn reason(event: &Event, policies: &[PolicyView]) -> String {
+    let mut reason = happened(event);
+    if let Some(decided) = &event.decided {
+        reason.push_str(&decisions(decided, policies));
+    }
+    reason
+}
+
+/// Says what policies had decided about a basket.
+fn decisions(decided: &Decided, policies: &[PolicyView]) -> String {
+    let mut text = String::new();
+    if let Some(pricing) = &decided.pricing {
+        text.push_str("; its prices are ");
+        text.push_str(&by(pricing, policies));
+    }
+    if let Some(fraud) = &decided.fraud {
+        let FraudDecision { decision, risk, points, code } = fraud;
+        text.push_str(&format!(
+            "; its risk is {} with {points} points (code {code}), {}",
+            risk.name(),
+            by(decision, policies)
+        ));
+    }
+    text
+}
+
+/// Says who has decided.
+fn by(decision: &PolicyDecision, policies: &[PolicyView]) -> String {
+    let PolicyDecision { policy, by, fuel, .. } = decision;
+    let known = policies.iter().find(|known| known.no == *policy);
+    let name = known.map_or_else(
+        || format!("policy {}", policy.0),
+        |known| format!("policy {} ({} {})", policy.0, known.name, known.version),
+    );
+    match by {
+        DecidedBy::Policy => format!("by {name} with {fuel} fuel"),
+        DecidedBy::BuiltIn => format!("by the built-in policy, because {name} failed"),
+        DecidedBy::FailOpen => format!("by nobody, because {name} failed and lets pass"),
+    }
+}
+
+fn happened(event: &Event) -> String {
     let units: u64 =
         event.movements.iter().chain(&event.instructions).map(|m| u64::from(m.quantity)).sum();
     let cells = event.movements.len() + event.instructions.len();
@@ -19,12 +61,24 @@ pub(crate) fn reason(event: &Event) -> String {
                      stock and limits allowed it"
                 )
             }
+            None if event.risk.is_some() => format!(
+                "the order was found to be in order (reason {}): {units} units are committed",
+                event.reason
+            ),
             None => format!("the reservation was placed in time: {units} units are committed"),
         },
         EventKind::OrderReserved => format!(
             "{units} units in {cells} cells are reserved until {} ms",
             event.deadline.millis()
         ),
+        EventKind::OrderRiskRecorded => format!(
+            "its risk was found to be {} (reason {})",
+            event.risk.unwrap_or_default().name(),
+            event.reason
+        ),
+        EventKind::OrderRejected => {
+            format!("the reservation was denied (reason {}): {units} units are back", event.reason)
+        }
         EventKind::OrderExtended => {
             format!("the owner extended the reservation until {} ms", event.deadline.millis())
         }

@@ -44,6 +44,7 @@
 //!     ttl_ms: 600_000,
 //!     hard_cap_ms: 1_800_000,
 //!     expected_total: None,
+//!     decided: None,
 //! };
 //! let held = engine.execute(Command::Reserve(reserve.clone()))?;
 //! assert!(held.outcome.is_ok());
@@ -118,6 +119,7 @@ mod codec;
 mod command;
 mod config;
 mod count_flow;
+mod decided;
 mod domain;
 mod engine;
 mod error;
@@ -154,11 +156,16 @@ pub use command::{
     Reserve, Ship, Short, SkuKind, TransferIn, TransferOut,
 };
 pub use config::EngineBuilder;
+pub use decided::{
+    Decided, DecidedBy, FraudDecision, PolicyDecision, PolicyKind, PolicyNo, PolicyRefusal,
+    PolicyStep, PolicyStepView, PolicyView, RecordRisk, Risk, Step,
+};
 pub use domain::bucket::Bucket;
 pub use engine::{Decision, Engine, EngineMetrics, EngineStatus, Explanation};
 pub use error::{Error, ErrorKind};
 pub use event::{
-    Aggregate, Event, EventBreak, EventKind, EventMovement, EventOrder, EventRefusal, Events,
+    Aggregate, Event, EventBreak, EventKind, EventMovement, EventOrder, EventPolicy, EventRefusal,
+    Events,
 };
 pub use id::{
     CustomerId, IdError, KEY_TEXT_CHARS, Key, LocationId, LotId, OrderId, SKU_CODE_BYTES_MAX,
@@ -172,7 +179,8 @@ pub use quantity::Quantity;
 pub use recovery::OpenReport;
 pub use reject::Reject;
 pub use reply::{
-    Ack, ChangeReceipt, Grants, OrderReceipt, OrderStatus, Receipt, Refusal, Reply, StockReceipt,
+    Ack, ChangeReceipt, Grants, OrderReceipt, OrderStatus, PolicyReceipt, Receipt, Refusal, Reply,
+    StockReceipt,
 };
 pub use shard::completion::{BatchTicket, Ticket};
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};

@@ -26,9 +26,24 @@ pub const HARD_CAP_MS_MAX: u64 = 60 * 24 * 3_600_000;
 pub const BREAKS_MAX: usize = 1_024;
 /// Most changes of one order: its version has 16 bits in memory.
 pub const ORDER_VERSION_MAX: u32 = u16::MAX as u32;
+/// Most policies of one engine: pairs of plugin and configuration.
+pub const POLICIES_MAX: usize = 4_096;
+/// Most steps of all policies together.
+pub const POLICY_STEPS_MAX: usize = 65_535;
+/// Longest name of a policy in bytes.
+pub const POLICY_NAME_BYTES_MAX: usize = 64;
+/// Longest version of a policy in bytes.
+pub const POLICY_VERSION_BYTES_MAX: usize = 32;
+/// Longest note of a policy's step in bytes.
+pub const POLICY_NOTE_BYTES_MAX: usize = 255;
+/// Largest share of a canary: all customers, in ten-thousandths.
+pub const POLICY_SHARE_MAX: u16 = 10_000;
+/// Most points of a fraud policy.
+pub const POLICY_POINTS_MAX: u16 = 1_000;
 /// Most reservations that one batch expires before it goes on; time stands still until all that
 /// are due have expired, so this bounds a pause, not correctness.
 pub const EXPIRIES_PER_STEP_MAX: usize = 1_024;
 
+const _: () = assert!(POLICIES_MAX <= u16::MAX as usize && POLICY_STEPS_MAX <= u16::MAX as usize);
 const _: () = assert!(LINES_MAX <= u16::MAX as usize);
-const _: () = assert!(MOVEMENTS_MAX * 12 * 2 + LINES_MAX * 28 + 128 <= u32::MAX as usize);
+const _: () = assert!(MOVEMENTS_MAX * 12 * 2 + LINES_MAX * 28 + 192 <= u32::MAX as usize);

@@ -472,6 +472,9 @@ fn publish(published: &Published, stripes: &Stripes, state: &State, seq: u64) {
         };
         published.add_cell(state.shard, index, name);
     }
+    if state.shard == 0 {
+        state.policies.iter().for_each(|policy| published.set_policy(policy.view.clone()));
+    }
     if state.shard_count > 1 {
         state.for_each_key(|key| stripes.keep(key, state.shard));
     }

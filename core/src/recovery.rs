@@ -9,7 +9,7 @@ use crate::apply::expire::{end_replay, pass_time};
 use crate::apply::replay::{ReplayError, instructed_by, peer_cells, replay, settles};
 use crate::apply::{Context, Instruction};
 use crate::archive::Shelf;
-use crate::codec::{Kind, next_record};
+use crate::codec::{DECISIONS_BYTES, FLAG_DECIDED, Kind, next_record};
 use crate::error::Error;
 use crate::journal::frame::Frame;
 use crate::journal::reader::{JournalReader, Start, Tail, TornTail};
@@ -215,15 +215,20 @@ fn touch_ahead(ahead: &mut Ahead, state: &State, mut records: &[u8]) {
         u64::from_le_bytes(word)
     };
     for _ in 0..AHEAD {
-        let Ok(Some((kind, _, record))) = next_record(&mut records) else { break };
+        let Ok(Some((kind, flags, record))) = next_record(&mut records) else { break };
         if record.len() < 60 {
             continue;
         }
         ahead.add_key(state, u128::from(word(record, 8)) | u128::from(word(record, 16)) << 64);
         if kind == Kind::Buy {
-            let (customer, sku) = (word(record, 24), word(record, 44) >> 32);
+            let decided = flags & FLAG_DECIDED != 0;
+            let line = 48 + if decided { DECISIONS_BYTES } else { 0 };
+            if record.len() < line + 12 {
+                continue;
+            }
+            let (customer, sku) = (word(record, 24), word(record, line) & u64::from(u32::MAX));
             if (sku as usize) < state.catalogue.count() {
-                let location = u32::from_le_bytes([record[56], record[57], record[58], record[59]]);
+                let location = (word(record, line + 4) >> 32) as u32;
                 ahead.add_line(AheadLine { sku: sku as u32, location, customer });
             }
         }

@@ -20,10 +20,23 @@ pub enum Reject {
     TtlInvalid = 12,
     /// A price is negative, a discount above its line, or the total beyond what money can hold.
     AmountInvalid = 13,
-    /// The definition of a SKU contradicts itself: code, group number or components.
+    /// The definition of a SKU contradicts itself: code, group number or components; or a field
+    /// of a policy's step is outside its range.
     DefinitionInvalid = 14,
+    /// A recorded decision contradicts itself: points, risk or added lines.
+    DecisionInvalid = 15,
     /// The key was used before, with other contents.
     IdempotencyKeyReused = 20,
+    /// A decision names a policy that no step has named, or one of another kind.
+    PolicyUnknown = 21,
+    /// The pricing policy refuses the basket.
+    PriceRefused = 22,
+    /// The fraud policy denies the order.
+    FraudDenied = 23,
+    /// A plugin has failed, and its failure policy is to refuse.
+    PluginFailed = 24,
+    /// The quote that the request names is no longer valid.
+    QuoteExpired = 25,
     /// No such SKU is defined.
     SkuUnknown = 30,
     /// Another code has the same SKU id.
@@ -54,6 +67,8 @@ pub enum Reject {
     StaleCount = 54,
     /// Fewer units are available, or set aside, in this cell than are to be moved.
     StockShort = 55,
+    /// The order's risk is challenge or review: it can't be placed yet.
+    RiskOpen = 56,
     /// The total is not what the buyer has seen.
     PriceChanged = 60,
     /// The customer's limit for a SKU would be passed.
@@ -80,7 +95,13 @@ impl Reject {
         Self::TtlInvalid,
         Self::AmountInvalid,
         Self::DefinitionInvalid,
+        Self::DecisionInvalid,
         Self::IdempotencyKeyReused,
+        Self::PolicyUnknown,
+        Self::PriceRefused,
+        Self::FraudDenied,
+        Self::PluginFailed,
+        Self::QuoteExpired,
         Self::SkuUnknown,
         Self::SkuCodeTaken,
         Self::SkuFixed,
@@ -96,6 +117,7 @@ impl Reject {
         Self::OverCommitted,
         Self::StaleCount,
         Self::StockShort,
+        Self::RiskOpen,
         Self::PriceChanged,
         Self::LimitReached,
         Self::SoldOut,
@@ -118,7 +140,13 @@ impl Reject {
             Self::TtlInvalid => "ttl_invalid",
             Self::AmountInvalid => "amount_invalid",
             Self::DefinitionInvalid => "definition_invalid",
+            Self::DecisionInvalid => "decision_invalid",
             Self::IdempotencyKeyReused => "idempotency_key_reused",
+            Self::PolicyUnknown => "policy_unknown",
+            Self::PriceRefused => "price_refused",
+            Self::FraudDenied => "fraud_denied",
+            Self::PluginFailed => "plugin_failed",
+            Self::QuoteExpired => "quote_expired",
             Self::SkuUnknown => "sku_unknown",
             Self::SkuCodeTaken => "sku_code_taken",
             Self::SkuFixed => "sku_fixed",
@@ -134,6 +162,7 @@ impl Reject {
             Self::OverCommitted => "over_committed",
             Self::StaleCount => "stale_count",
             Self::StockShort => "stock_short",
+            Self::RiskOpen => "risk_open",
             Self::PriceChanged => "price_changed",
             Self::LimitReached => "limit_reached",
             Self::SoldOut => "sold_out",
@@ -153,6 +182,8 @@ impl Reject {
             | Self::Contended
             | Self::Busy
             | Self::StockShort
+            | Self::RiskOpen
+            | Self::PluginFailed
             | Self::LimitReached
             | Self::CapacityReached => true,
             Self::LineCount
@@ -160,7 +191,12 @@ impl Reject {
             | Self::TtlInvalid
             | Self::AmountInvalid
             | Self::DefinitionInvalid
+            | Self::DecisionInvalid
             | Self::IdempotencyKeyReused
+            | Self::PolicyUnknown
+            | Self::PriceRefused
+            | Self::FraudDenied
+            | Self::QuoteExpired
             | Self::SkuUnknown
             | Self::SkuCodeTaken
             | Self::SkuFixed
@@ -187,8 +223,14 @@ impl fmt::Display for Reject {
             Self::QuantityInvalid => "quantity is outside its range",
             Self::TtlInvalid => "time to live is outside its range",
             Self::AmountInvalid => "price, discount or total is outside its range",
-            Self::DefinitionInvalid => "definition of the SKU contradicts itself",
+            Self::DefinitionInvalid => "definition of the SKU or policy contradicts itself",
+            Self::DecisionInvalid => "recorded decision contradicts itself",
             Self::IdempotencyKeyReused => "idempotency key was used before with other contents",
+            Self::PolicyUnknown => "decision names a policy that is not known",
+            Self::PriceRefused => "pricing policy refuses the basket",
+            Self::FraudDenied => "fraud policy denies the order",
+            Self::PluginFailed => "plugin failed and its policy is to refuse",
+            Self::QuoteExpired => "quote is no longer valid",
             Self::SkuUnknown => "SKU is not defined",
             Self::SkuCodeTaken => "another code has the same SKU id",
             Self::SkuFixed => "kind, placement, currency and components of a SKU can't be changed",
@@ -206,6 +248,7 @@ impl fmt::Display for Reject {
             Self::OverCommitted => "more units than the line has committed",
             Self::StaleCount => "units in the cell differ from those expected",
             Self::StockShort => "fewer units in this cell than are to be moved",
+            Self::RiskOpen => "order is under challenge or review",
             Self::PriceChanged => "total differs from the one expected",
             Self::LimitReached => "limit of the customer would be passed",
             Self::SoldOut => "fewer units can be promised than were asked",

@@ -1,5 +1,6 @@
 //! What the engine answers.
 
+use crate::decided::{PolicyNo, Risk};
 use crate::id::{Key, OrderId};
 use crate::money::Money;
 use crate::reject::Reject;
@@ -33,6 +34,8 @@ pub enum OrderStatus {
     Expired = 4,
     /// Given up: a reservation by its owner, or a placed order of which nothing was shipped.
     Cancelled = 5,
+    /// A reservation under challenge or review was denied.
+    Rejected = 6,
 }
 
 /// The units that a basket got.
@@ -53,6 +56,8 @@ pub enum Receipt {
     Change(ChangeReceipt),
     /// Stock or the catalogue was changed.
     Stock(StockReceipt),
+    /// A step of a policy was recorded.
+    Policy(PolicyReceipt),
     /// Time passed.
     Tick,
 }
@@ -68,7 +73,9 @@ pub struct OrderReceipt {
     pub seq: u64,
     /// Its total for the granted units.
     pub total: Money,
-    /// The deadline that a reservation got; [`Timestamp::ZERO`] for `buy`.
+    /// Its risk when it was made; a `buy` under challenge or review is a reservation.
+    pub risk: Risk,
+    /// The deadline that a reservation got, else [`Timestamp::ZERO`].
     pub deadline: Timestamp,
     /// Units by line.
     pub grants: Grants,
@@ -100,6 +107,17 @@ pub struct StockReceipt {
     pub version: u32,
 }
 
+/// The receipt of a policy's step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PolicyReceipt {
+    /// Idempotency key of the command.
+    pub key: Key,
+    /// Number of the policy, by which decisions name it.
+    pub policy: PolicyNo,
+    /// Position of the record in the journal.
+    pub seq: u64,
+}
+
 /// Why a command was refused, with the facts that a caller can act on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -109,7 +127,8 @@ pub struct Refusal {
     pub line: u16,
     /// What was asked: units, or the expected version, count or total, as the reason implies.
     pub asked: u64,
-    /// What there is: available units, units left of the limit, the version, count or total.
+    /// What there is: available units, units left of the limit, the version, count or total,
+    /// the code of a policy that refuses, or the number of one that failed or is not known.
     pub found: u64,
 }
 

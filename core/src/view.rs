@@ -1,6 +1,7 @@
 //! What readers see: stock, SKUs and orders as plain values.
 
 use crate::command::{Placement, SkuKind};
+use crate::decided::Risk;
 use crate::domain::bucket::CellNo;
 use crate::domain::catalogue::Sku;
 use crate::domain::order::{Detail, OrderLine, Part};
@@ -84,6 +85,8 @@ pub struct OrderView {
     pub order: OrderId,
     /// Its status.
     pub status: OrderStatus,
+    /// Its suspicion.
+    pub risk: Risk,
     /// Counts its changes, from 1.
     pub version: u32,
     /// Its customer.
@@ -157,6 +160,7 @@ impl OrderView {
         Self {
             order: order.id(),
             status: order.status(),
+            risk: order.risk(),
             version: order.version.into(),
             customer: order.customer(),
             total: Money::trusted(order.total(), order.currency()),

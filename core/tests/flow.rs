@@ -57,6 +57,7 @@ fn baskets_cross_shards() {
         ttl_ms: 60_000,
         hard_cap_ms: 120_000,
         expected_total: Money::new(250 * 24, Currency::EUR),
+        decided: None,
     };
     let first = engine.execute(Command::Reserve(basket("b1", lines.clone()))).expect("runs");
     let Ok(Receipt::Order(receipt)) = &first.outcome else { panic!("{first:?}") };
@@ -123,7 +124,14 @@ fn positions_in_a_batch_are_those_of_the_records() {
                 (0..count).map(|at| Line::new(sku(&codes[(n + at) % 8]), units(1))).collect();
             let fill = Fill::All;
             let customer = CustomerId(1);
-            Command::Buy(Buy { key, customer, lines: lines.into(), fill, expected_total: None })
+            Command::Buy(Buy {
+                key,
+                customer,
+                lines: lines.into(),
+                fill,
+                expected_total: None,
+                decided: None,
+            })
         };
         let commands: Vec<Command> = (0..200).map(command).collect();
         let batch = engine.submit_batch(commands, Ack::Group).expect("taken");

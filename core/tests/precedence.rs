@@ -49,6 +49,7 @@ fn check(engine: &Engine, key: &str, lines: &[Line], wanted: (Reject, u16)) {
         lines: lines.to_vec().into(),
         fill: Fill::All,
         expected_total: None,
+        decided: None,
     };
     let refused = engine.execute(Command::Buy(buy)).expect("runs").outcome;
     assert_eq!(refused.map_err(|r| (r.reject, r.line)), Err(wanted));

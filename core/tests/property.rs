@@ -367,6 +367,7 @@ impl Run {
                 fill: self.fill(dice),
                 lines: self.lines(dice).into(),
                 expected_total: self.expected_total(dice),
+                decided: None,
             }),
             14..=16 => self.reserve(dice, key),
             23 => Command::Tick,
@@ -454,6 +455,7 @@ impl Run {
             ttl_ms,
             hard_cap_ms: ttl_ms + [0, 300, 300][dice.below(3) as usize],
             expected_total: self.expected_total(dice),
+            decided: None,
         })
     }
 
@@ -713,6 +715,7 @@ fn the_changes_of_one_order_are_bounded() {
         ttl_ms: 1_000,
         hard_cap_ms: 2_000,
         expected_total: None,
+        decided: None,
     };
     let commands = [
         Command::DefineSku(Box::new(define)),

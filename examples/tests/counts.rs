@@ -30,6 +30,7 @@ fn round(skus: &[SkuId], round: usize) -> Vec<Command> {
                 lines: lines.into(),
                 fill: Fill::All,
                 expected_total,
+                decided: None,
             })
         } else {
             let (ttl_ms, hard_cap_ms) = (3_600_000, 3_600_000);
@@ -42,6 +43,7 @@ fn round(skus: &[SkuId], round: usize) -> Vec<Command> {
                 ttl_ms,
                 hard_cap_ms,
                 expected_total,
+                decided: None,
             })
         });
     }

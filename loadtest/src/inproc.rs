@@ -156,6 +156,7 @@ impl InProcPort {
                 lines: self.lines(op),
                 fill: Fill::All,
                 expected_total,
+                decided: None,
             }),
             OpKind::Reserve => Command::Reserve(Reserve {
                 key,
@@ -165,6 +166,7 @@ impl InProcPort {
                 ttl_ms: op.ttl_ms,
                 hard_cap_ms: op.ttl_ms,
                 expected_total,
+                decided: None,
             }),
             OpKind::Place => Command::Place(Place { key, order, expected_total }),
             OpKind::Release => Command::Release(Release { key, order, reason: 0 }),
@@ -250,6 +252,7 @@ fn receipt_hash(receipt: &Receipt) -> u64 {
             hasher.write_u32(change.version);
         }
         Receipt::Stock(stock) => hasher.write_u64(stock.seq),
+        Receipt::Policy(policy) => hasher.write_u64(policy.seq),
         Receipt::Tick => (),
     }
     hasher.finish()

@@ -1,9 +1,11 @@
-//! What happens to an order after it was made: extend, release, place, cancel, ship, short; what
+//! What happens to an order after it was made: extend, release, place, cancel, ship, short, and
+//! what was found about its risk; what
 //! a count breaks of it stands in `promise`.
 
 use crate::apply::{Applied, Context, fingerprint, refuse, repeated};
 use crate::codec::{FLAG_TOTAL, FLAG_VERSION, Kind, Put, begin, end};
 use crate::command::{Cancel, Extend, LineQuantity, Place, Release, Ship, Short};
+use crate::decided::{RecordRisk, Risk};
 use crate::domain::answered::Answered;
 use crate::domain::bucket::{Bucket, Movement};
 use crate::domain::order::{Detail, OrderLine, Part};
@@ -29,6 +31,8 @@ pub(super) struct Change<'a> {
     pub(super) reason: u16,
     /// New deadline, and the time to live that was asked; `extend` only.
     pub(super) deadline: Option<(Timestamp, u64)>,
+    /// The order's risk from now on; RISK only.
+    pub(super) risk: Option<Risk>,
     pub(super) lines: &'a [LineQuantity],
     pub(super) moves: Vec<Movement>,
 }
@@ -63,6 +67,7 @@ pub(crate) fn extend(state: &mut State, ctx: &mut Context<'_>, extend: &Extend) 
         status: OrderStatus::Reserved,
         reason: 0,
         deadline: Some((deadline, extend.ttl_ms)),
+        risk: None,
         lines: &[],
         moves: Vec::new(),
     };
@@ -86,6 +91,7 @@ pub(crate) fn release(state: &mut State, ctx: &mut Context<'_>, release: &Releas
         status: OrderStatus::Cancelled,
         reason: release.reason,
         deadline: None,
+        risk: None,
         lines: &[],
         moves: all_of(state, slot, Bucket::Reserved, Bucket::Available),
     };
@@ -100,6 +106,9 @@ pub(crate) fn place(state: &mut State, ctx: &mut Context<'_>, place: &Place) -> 
     }
     let slot = reserved_order(state, place.order)?;
     let order = state.orders.get(slot);
+    if order.risk().is_open() {
+        return Err(refuse(Reject::RiskOpen, 0, 0, order.risk() as u64));
+    }
     let total = Money::trusted(order.total(), order.currency());
     if let Some(expected) = place.expected_total {
         if expected.currency() != total.currency() {
@@ -120,8 +129,54 @@ pub(crate) fn place(state: &mut State, ctx: &mut Context<'_>, place: &Place) -> 
         status: OrderStatus::Placed,
         reason: 0,
         deadline: None,
+        risk: None,
         lines: &[],
         moves: all_of(state, slot, Bucket::Reserved, Bucket::Committed),
+    };
+    Ok(carry_out(state, ctx, &change))
+}
+
+/// Records what was found about a reservation under challenge or review.
+///
+/// Allow places at once what was asked as a `buy`; deny gives the units back.
+pub(crate) fn record_risk(
+    state: &mut State,
+    ctx: &mut Context<'_>,
+    record: &RecordRisk,
+) -> Outcome {
+    if record.risk == Risk::Unscored {
+        return Err(refuse(Reject::DecisionInvalid, 0, 0, 0));
+    }
+    let fingerprint = fingerprint::of_risk(record);
+    if let Some(answer) = repeated(state, record.key, fingerprint)? {
+        return Ok(answer);
+    }
+    let slot = reserved_order(state, record.order)?;
+    let order = state.orders.get(slot);
+    if !order.risk().is_open() {
+        return Err(refuse(Reject::StateConflict, 0, 0, order.status() as u64));
+    }
+    check_capacity(state, slot)?;
+    let all_to = |to| all_of(state, slot, Bucket::Reserved, to);
+    let (status, moves) = match record.risk {
+        Risk::Deny => (OrderStatus::Rejected, all_to(Bucket::Available)),
+        Risk::Allow if order.asked_as_buy() => (OrderStatus::Placed, all_to(Bucket::Committed)),
+        Risk::Unscored | Risk::Allow | Risk::Challenge | Risk::Review => {
+            (OrderStatus::Reserved, Vec::new())
+        }
+    };
+    let change = Change {
+        kind: Kind::Risk,
+        flags: 0,
+        key: Some(record.key),
+        fingerprint,
+        slot,
+        status,
+        reason: record.reason,
+        deadline: None,
+        risk: Some(record.risk),
+        lines: &[],
+        moves,
     };
     Ok(carry_out(state, ctx, &change))
 }
@@ -185,6 +240,7 @@ pub(crate) fn expire(state: &mut State, ctx: &mut Context<'_>, slot: u32) {
         status: OrderStatus::Expired,
         reason: 0,
         deadline: None,
+        risk: None,
         lines: &[],
         moves: all_of(state, slot, Bucket::Reserved, Bucket::Available),
     };
@@ -248,6 +304,7 @@ fn settle_units(state: &mut State, ctx: &mut Context<'_>, wish: &Wish<'_>) -> Ou
         status,
         reason: wish.reason,
         deadline: None,
+        risk: None,
         lines: wish.lines,
         moves,
     };
@@ -383,7 +440,9 @@ pub(crate) fn detail_of_simple(state: &State, slot: u32) -> Detail {
         OrderStatus::Reserved => part.reserved = units,
         OrderStatus::Placed => part.committed = units,
         OrderStatus::Completed => line.shipped = units,
-        OrderStatus::Expired | OrderStatus::Cancelled => line.cancelled = units,
+        OrderStatus::Expired | OrderStatus::Cancelled | OrderStatus::Rejected => {
+            line.cancelled = units;
+        }
     }
     let deadline = order.deadline().millis();
     Detail {
@@ -415,6 +474,9 @@ pub(super) fn carry_out(state: &mut State, ctx: &mut Context<'_>, change: &Chang
     if let Some((deadline, _)) = change.deadline {
         order.set_deadline(deadline);
         state.calendar.add(deadline.millis(), change.slot);
+    }
+    if let Some(risk) = change.risk {
+        state.orders.get_mut(change.slot).set_risk(risk);
     }
     if ctx.section.is_exact() {
         let kept = state.orders.get_mut(change.slot).set_last_seq(seq);
@@ -476,6 +538,9 @@ fn put_change(
     if let Some((deadline, ttl_ms)) = change.deadline {
         out.put_u64(deadline.millis());
         out.put_u64(ttl_ms);
+    }
+    if let Some(risk) = change.risk {
+        out.put_u64(risk as u64);
     }
     for line in change.lines {
         out.put_u16(line.line);

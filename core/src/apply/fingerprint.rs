@@ -7,6 +7,7 @@ use crate::command::{
     Adjust, Buy, Cancel, Count, DefineSku, Extend, Fill, Import, Line, LineQuantity, Place,
     Placement, Quarantine, Receive, Release, Reserve, Ship, Short, TransferIn, TransferOut,
 };
+use crate::decided::{Decided, PolicyStep, RecordRisk};
 use crate::hash::Fingerprint;
 use crate::money::Money;
 
@@ -25,12 +26,17 @@ fn basket(
     lines: &[Line],
     fill: Fill,
     total: Option<Money>,
+    decided: Option<&Decided>,
 ) -> Fingerprint {
+    // What policies have decided is none of the caller's: it may be another the next time.
+    let added = decided.map_or(0, |decided| usize::from(decided.added));
+    let priced = decided.is_none_or(|decided| decided.pricing.is_none());
+    let lines = &lines[..lines.len() - added.min(lines.len())];
     print = print.word(customer).word(lines.len() as u64);
     for line in lines {
         let place = u64::from(line.location.0) << 32 | u64::from(line.quantity.units());
         print = print.word(line.sku.bits()).word(place);
-        if let Some(price) = line.price {
+        if let Some(price) = line.price.filter(|_| priced) {
             print = print.word(price.unit as u64).word(price.discount as u64).word(1);
         }
     }
@@ -39,7 +45,12 @@ fn basket(
         Fill::Partial => 1,
         Fill::Min(units) => 2 + u64::from(units),
     };
-    money(print.word(fill), total)
+    let print = money(print.word(fill), total);
+    // Nothing asked is as if nobody had been asked.
+    match decided.map_or(0, |decided| decided.ask) {
+        0 => print,
+        ask => print.word(ask),
+    }
 }
 
 fn lines(mut print: Fingerprint, lines: &[LineQuantity], version: Option<u32>) -> Fingerprint {
@@ -57,13 +68,15 @@ fn id(print: Fingerprint, bits: u128) -> Fingerprint {
 pub(crate) fn of_buy(buy: &Buy) -> u32 {
     let print = Fingerprint::new(4);
     let lines = buy.lines.as_slice();
-    basket(print, buy.customer.0, lines, buy.fill, buy.expected_total).finish()
+    let decided = buy.decided.as_deref();
+    basket(print, buy.customer.0, lines, buy.fill, buy.expected_total, decided).finish()
 }
 
 pub(crate) fn of_reserve(reserve: &Reserve) -> u32 {
     let print = Fingerprint::new(5).word(reserve.ttl_ms).word(reserve.hard_cap_ms);
     let lines = reserve.lines.as_slice();
-    basket(print, reserve.customer.0, lines, reserve.fill, reserve.expected_total).finish()
+    let (fill, total) = (reserve.fill, reserve.expected_total);
+    basket(print, reserve.customer.0, lines, fill, total, reserve.decided.as_deref()).finish()
 }
 
 pub(crate) fn of_place(place: &Place) -> u32 {
@@ -93,13 +106,39 @@ pub(crate) fn of_short(short: &Short) -> u32 {
     lines(print, &short.lines, short.expected_version).finish()
 }
 
-pub(crate) fn of_define(define: &DefineSku) -> u32 {
-    let mut print = Fingerprint::new(2).word(define.code.len() as u64);
-    for chunk in define.code.as_bytes().chunks(8) {
+pub(crate) fn of_risk(record: &RecordRisk) -> u32 {
+    id(Fingerprint::new(12), record.order.bits())
+        .word(u64::from(record.reason) << 8 | record.risk as u64)
+        .finish()
+}
+
+pub(crate) fn of_policy_step(step: &PolicyStep) -> u32 {
+    let mut print = Fingerprint::new(13)
+        .word(u64::from(step.share) << 16 | (step.step as u64) << 8 | step.kind as u64);
+    for bytes in [
+        step.plugin.as_slice(),
+        step.config.as_slice(),
+        step.name.as_bytes(),
+        step.version.as_bytes(),
+        step.note.as_bytes(),
+    ] {
+        print = text(print, bytes);
+    }
+    print.finish()
+}
+
+fn text(mut print: Fingerprint, bytes: &[u8]) -> Fingerprint {
+    print = print.word(bytes.len() as u64);
+    for chunk in bytes.chunks(8) {
         let mut word = [0; 8];
         word[..chunk.len()].copy_from_slice(chunk);
         print = print.word(u64::from_le_bytes(word));
     }
+    print
+}
+
+pub(crate) fn of_define(define: &DefineSku) -> u32 {
+    let mut print = text(Fingerprint::new(2), define.code.as_bytes());
     let placement = match define.placement {
         Placement::BySku => 0,
         Placement::ByLocation => 1,
@@ -187,6 +226,8 @@ pub(crate) fn of(command: &crate::command::Command) -> u32 {
         Command::Cancel(command) => of_cancel(command),
         Command::Ship(command) => of_ship(command),
         Command::Short(command) => of_short(command),
+        Command::PolicyStep(command) => of_policy_step(command),
+        Command::RecordRisk(command) => of_risk(command),
         Command::Tick => 0,
     }
 }

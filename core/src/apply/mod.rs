@@ -11,6 +11,7 @@ pub(crate) mod cross;
 pub(crate) mod expire;
 pub(crate) mod fingerprint;
 pub(crate) mod order;
+pub(crate) mod policy;
 pub(crate) mod precedence;
 pub(crate) mod promise;
 pub(crate) mod replay;
@@ -20,12 +21,13 @@ pub(crate) mod stock;
 
 use crate::codec::{Kind, Put, begin, end};
 use crate::command::Command;
+use crate::decided::PolicyNo;
 use crate::domain::answered::Answered;
 use crate::domain::bucket::Movement;
 use crate::domain::order::status_of;
 use crate::id::{Key, LocationId, LotId, OrderId, SkuId};
 use crate::reject::Reject;
-use crate::reply::{ChangeReceipt, OrderStatus, Receipt, Refusal, StockReceipt};
+use crate::reply::{ChangeReceipt, OrderStatus, PolicyReceipt, Receipt, Refusal, StockReceipt};
 use crate::route;
 use crate::shard::section::Section;
 use crate::state::{Known, State};
@@ -51,6 +53,8 @@ pub(crate) enum Instruction {
     Settle(Settle),
     /// Define or change a SKU as shard 0 did.
     Define(Box<crate::command::DefineSku>),
+    /// Enter the step of a policy as shard 0 did.
+    Policy(Box<crate::decided::PolicyStep>),
     /// Break a promise of an order that is at home there.
     Break(promise::Break),
 }
@@ -114,6 +118,8 @@ pub(crate) fn apply(state: &mut State, ctx: &mut Context<'_>, command: &Command)
         Command::Cancel(cancel) => change::cancel(state, ctx, cancel),
         Command::Ship(ship) => change::ship(state, ctx, ship),
         Command::Short(short) => change::short(state, ctx, short),
+        Command::RecordRisk(record) => change::record_risk(state, ctx, record),
+        Command::PolicyStep(step) => policy::step(state, ctx, step),
         Command::Tick => Ok(Applied::Done(Receipt::Tick)),
     };
     outcome.unwrap_or_else(Applied::Refused)
@@ -151,6 +157,13 @@ pub(crate) fn receipt_of(answer: &Answered) -> Receipt {
             key: answer.key(),
             seq: answer.seq,
             version: answer.version,
+        });
+    }
+    if answer.status == Answered::POLICY {
+        return Receipt::Policy(PolicyReceipt {
+            key: answer.key(),
+            policy: PolicyNo(answer.version as u16),
+            seq: answer.seq,
         });
     }
     Receipt::Change(ChangeReceipt {

@@ -4,9 +4,13 @@ use crate::apply::basket::{
     Planned, Resolved, Shortage, check_limits, check_shape, check_total, forget_plan, movement_of,
     plan, resolve, total,
 };
-use crate::apply::{Applied, Context, Scratch, fingerprint, precedence, refuse, single};
-use crate::codec::{FLAG_CROSS, FLAG_PRICED, FLAG_TOTAL, Kind, Put, begin, end};
+use crate::apply::{Applied, Context, Scratch, fingerprint, policy, precedence, refuse, single};
+use crate::codec::{
+    FLAG_ASKED_AS_BUY, FLAG_CROSS, FLAG_DECIDED, FLAG_PRICED, FLAG_TOTAL, Kind, Put, begin,
+    decisions, end,
+};
 use crate::command::{Buy, Fill, Line, Reserve};
+use crate::decided::{Decided, Risk};
 use crate::domain::bucket::{Bucket, CellNo, Movement};
 use crate::domain::order::{Detail, NewOrder, Order, OrderLine, Part};
 use crate::id::{CustomerId, Key, OrderId};
@@ -30,6 +34,9 @@ pub(crate) struct Basket<'a> {
     pub(crate) expected_total: Option<Money>,
     /// Time to live and hard cap of a reservation, in milliseconds.
     pub(crate) times: Option<(u64, u64)>,
+    /// Whether this is a `buy`; under challenge or review it has times all the same.
+    pub(crate) asked_as_buy: bool,
+    pub(crate) decided: Option<&'a Decided>,
     pub(crate) fingerprint: u32,
 }
 
@@ -41,7 +48,9 @@ impl<'a> Basket<'a> {
             lines: buy.lines.as_slice(),
             fill: buy.fill,
             expected_total: buy.expected_total,
-            times: None,
+            times: review_times(buy.decided.as_deref()),
+            asked_as_buy: true,
+            decided: buy.decided.as_deref(),
             fingerprint: fingerprint::of_buy(buy),
         }
     }
@@ -54,8 +63,15 @@ impl<'a> Basket<'a> {
             fill: reserve.fill,
             expected_total: reserve.expected_total,
             times: Some((reserve.ttl_ms, reserve.hard_cap_ms)),
+            asked_as_buy: false,
+            decided: reserve.decided.as_deref(),
             fingerprint: fingerprint::of_reserve(reserve),
         }
+    }
+
+    /// Returns the risk that the order is made with.
+    pub(crate) fn risk(&self) -> Risk {
+        risk(self.decided)
     }
 
     /// Returns whether the times of a reservation are in their range; `true` for `buy`.
@@ -88,6 +104,19 @@ impl<'a> Basket<'a> {
         let at = |ms| Timestamp::from_millis(now.millis() + ms);
         self.times.map_or((Timestamp::ZERO, Timestamp::ZERO), |(ttl, cap)| (at(ttl), at(cap)))
     }
+}
+
+/// Returns the risk that a fraud policy has decided.
+#[inline]
+fn risk(decided: Option<&Decided>) -> Risk {
+    decided.and_then(|decided| decided.fraud).map_or(Risk::Unscored, |fraud| fraud.risk)
+}
+
+/// Returns the times of the reservation that a `buy` becomes under challenge or review.
+#[inline]
+fn review_times(decided: Option<&Decided>) -> Option<(u64, u64)> {
+    let review_ms = decided.map_or(0, |decided| decided.review_ms);
+    risk(decided).is_open().then_some((review_ms, review_ms))
 }
 
 /// Places an order in one step.
@@ -182,12 +211,19 @@ fn check_in_turn(
         let ttl = basket.times.map_or(0, |(ttl, _)| ttl);
         return Err(refuse(Reject::TtlInvalid, 0, ttl, TTL_MS_MAX));
     }
+    if let Some(decided) = basket.decided {
+        policy::check_shape(decided, basket.lines.len())?;
+    }
     match state.lookup(basket.key.bits()) {
         None => basket.check_times(state.now)?,
         Some(Known::Order(slot)) if state.orders.get(slot).fingerprint == basket.fingerprint => {
             return Ok(Checked::Repeated(Receipt::Order(receipt(state, slot))));
         }
         Some(_) => return Err(refuse(Reject::IdempotencyKeyReused, 0, 0, 0)),
+    }
+    if let Some(decided) = basket.decided {
+        policy::check_known(state, decided)?;
+        policy::check_refusal(decided)?;
     }
     let resolved = resolve(state, scratch, basket.lines, basket.customer.0)?;
     let total = total(state, &scratch.skus, basket.lines, None)?;
@@ -304,6 +340,8 @@ pub(crate) fn new_order(
         fingerprint: basket.fingerprint,
         created_seq: ctx.section.seq(),
         deadline: basket.deadlines(ctx.now).0,
+        risk: basket.risk(),
+        asked_as_buy: basket.asked_as_buy && basket.times.is_some(),
     }
 }
 
@@ -385,6 +423,12 @@ pub(crate) fn begin_record(
     if basket.expected_total.is_some() {
         flags |= FLAG_TOTAL;
     }
+    if basket.decided.is_some() {
+        flags |= FLAG_DECIDED;
+    }
+    if basket.asked_as_buy && basket.times.is_some() {
+        flags |= FLAG_ASKED_AS_BUY;
+    }
     let kind = if basket.times.is_some() { Kind::Reserve } else { Kind::Buy };
     let (fill, least) = match basket.fill {
         Fill::All => (0, None),
@@ -411,6 +455,9 @@ pub(crate) fn begin_record(
     }
     if let Some(units) = least {
         out.put_u32(units);
+    }
+    if let Some(decided) = basket.decided {
+        out.extend_from_slice(&decisions(decided));
     }
     at
 }
@@ -488,6 +535,7 @@ pub(crate) fn receipt(state: &State, slot: u32) -> OrderReceipt {
         status: if order.was_reserved() { OrderStatus::Reserved } else { OrderStatus::Placed },
         seq: order.created_seq(),
         total: Money::trusted(order.total(), order.currency()),
+        risk: order.first_risk(),
         deadline: if order.was_reserved() { order.deadline() } else { Timestamp::ZERO },
         grants: Grants::Full,
     };

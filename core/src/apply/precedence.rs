@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::apply::basket::{self, Shortage, Want, total, usable};
 use crate::apply::order::Basket;
-use crate::apply::{refuse, sku_index};
+use crate::apply::{policy, refuse, sku_index};
 use crate::command::{DefineSku, Fill, Line, Placement};
 use crate::domain::catalogue::Sku;
 use crate::id::LocationId;
@@ -64,6 +64,12 @@ pub(super) fn of_basket(state: &State, basket: &Basket<'_>, found: Refusal) -> R
     if !basket.has_valid_times() {
         let ttl = basket.times.map_or(0, |(ttl, _)| ttl);
         first.consider(refuse(Reject::TtlInvalid, 0, ttl, TTL_MS_MAX));
+    }
+    if let Some(decided) = basket.decided {
+        let shape = policy::check_shape(decided, basket.lines.len());
+        let known = policy::check_known(state, decided);
+        let refusal = policy::check_refusal(decided);
+        [shape, known, refusal].into_iter().filter_map(Result::err).for_each(|r| first.consider(r));
     }
     let known = state.lookup(basket.key.bits());
     let same = |slot| state.orders.get(slot).fingerprint == basket.fingerprint;

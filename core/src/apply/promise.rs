@@ -90,7 +90,10 @@ pub(crate) fn holdings_of(state: &State, slot: u32, cell: CellNo, into: &mut Vec
     let reserved = match order.status() {
         OrderStatus::Reserved => true,
         OrderStatus::Placed => false,
-        OrderStatus::Completed | OrderStatus::Expired | OrderStatus::Cancelled => return,
+        OrderStatus::Completed
+        | OrderStatus::Expired
+        | OrderStatus::Cancelled
+        | OrderStatus::Rejected => return,
     };
     let mut add = |line: u16, units: u32| {
         if units > 0 {
@@ -139,7 +142,10 @@ pub(crate) fn break_one(
     let from = match status {
         OrderStatus::Reserved => Bucket::Reserved,
         OrderStatus::Placed => Bucket::Committed,
-        OrderStatus::Completed | OrderStatus::Expired | OrderStatus::Cancelled => {
+        OrderStatus::Completed
+        | OrderStatus::Expired
+        | OrderStatus::Cancelled
+        | OrderStatus::Rejected => {
             return Err(Imbalance);
         }
     };
@@ -168,6 +174,7 @@ pub(crate) fn break_one(
         status,
         reason: 0,
         deadline: None,
+        risk: None,
         lines: &lines,
         moves,
     };

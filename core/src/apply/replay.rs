@@ -3,16 +3,17 @@
 use crate::apply::cross::{settle_facts, take_facts};
 use crate::apply::order::{Basket, CrossFacts, accept_cross};
 use crate::apply::promise::{Break, break_one};
-use crate::apply::{Applied, Context, Instruction, Settle, apply, change, count, sku};
+use crate::apply::{Applied, Context, Instruction, Settle, apply, change, count, policy, sku};
 use crate::codec::{
-    CELL_ENTRY_BYTES, FLAG_COPY, FLAG_CROSS, FLAG_PRICED, FLAG_TOTAL, FLAG_VERSION, Kind,
-    Malformed, Reader,
+    CELL_ENTRY_BYTES, FLAG_ASKED_AS_BUY, FLAG_COPY, FLAG_CROSS, FLAG_DECIDED, FLAG_PRICED,
+    FLAG_TOTAL, FLAG_VERSION, Kind, Malformed, Reader, risk_of,
 };
 use crate::command::{
     Adjust, Buy, Cancel, Command, Count, DefineSku, Extend, Fill, Import, ImportLine, Line,
     LinePrice, LineQuantity, Lines, Place, Placement, Quarantine, Reason, Receive, Release,
     Reserve, Ship, Short, SkuKind, TransferIn, TransferOut,
 };
+use crate::decided::{RecordRisk, Risk};
 use crate::domain::bucket::{Bucket, CellNo, Movement};
 use crate::domain::order::Part;
 use crate::id::{CustomerId, Key, LocationId, LotId, OrderId, SkuId};
@@ -76,6 +77,15 @@ pub(crate) fn replay(
                 return Err(ReplayError::Contradiction);
             }
         }
+        Kind::Policy => {
+            reader.take(4)?;
+            let step = reader.policy_step()?;
+            if flags & FLAG_COPY == 0 {
+                run(state, ctx, &Command::PolicyStep(Box::new(step)))?;
+            } else if !policy::copy(state, ctx, &step) {
+                return Err(ReplayError::Contradiction);
+            }
+        }
         Kind::Stock => {
             let (command, breaks) = stock(state, reader)?;
             if let Command::Count(count) = &command {
@@ -85,7 +95,13 @@ pub(crate) fn replay(
             }
         }
         Kind::Buy | Kind::Reserve => order(state, ctx, kind, flags, reader)?,
-        Kind::Place | Kind::Extend | Kind::Release | Kind::Cancel | Kind::Ship | Kind::Short => {
+        Kind::Place
+        | Kind::Extend
+        | Kind::Release
+        | Kind::Cancel
+        | Kind::Ship
+        | Kind::Short
+        | Kind::Risk => {
             let command = follow_up(state, ctx, kind, flags, reader)?;
             run(state, ctx, &command)?;
         }
@@ -315,9 +331,16 @@ fn order(
         2 => Fill::Partial,
         _ => return Err(ReplayError::Malformed),
     };
+    let mut decided = match flags & FLAG_DECIDED {
+        0 => None,
+        _ => Some(Box::new(reader.decisions()?)),
+    };
     let lines = order_lines(state, reader, line_count, flags & FLAG_PRICED != 0)?;
     let expected_total = expected_total(state, flags, &lines, total)?;
-    let command = if kind == Kind::Reserve {
+    let command = if flags & FLAG_ASKED_AS_BUY != 0 {
+        decided.as_mut().ok_or(ReplayError::Malformed)?.review_ms = times.0;
+        Command::Buy(Buy { key, customer, lines, fill, expected_total, decided })
+    } else if kind == Kind::Reserve {
         let (ttl_ms, hard_cap_ms) = times;
         Command::Reserve(Reserve {
             key,
@@ -327,9 +350,10 @@ fn order(
             ttl_ms,
             hard_cap_ms,
             expected_total,
+            decided,
         })
     } else {
-        Command::Buy(Buy { key, customer, lines, fill, expected_total })
+        Command::Buy(Buy { key, customer, lines, fill, expected_total, decided })
     };
     if flags & FLAG_CROSS == 0 {
         return run(state, ctx, &command);
@@ -460,6 +484,11 @@ fn follow_up(
         reader.u64()?;
         ttl_ms = reader.u64()?;
     }
+    let mut risk = Risk::Unscored;
+    if kind == Kind::Risk {
+        risk = risk_of(reader.u8()?).ok_or(ReplayError::Malformed)?;
+        reader.take(7)?;
+    }
     let mut lines = Vec::with_capacity(line_count.into());
     for _ in 0..line_count {
         let line = reader.u16()?;
@@ -481,6 +510,7 @@ fn follow_up(
         Kind::Cancel => Command::Cancel(Cancel { key, order, lines, expected_version, reason }),
         Kind::Ship => Command::Ship(Ship { key, order, lines, expected_version }),
         Kind::Short => Command::Short(Short { key, order, lines, expected_version }),
+        Kind::Risk => Command::RecordRisk(RecordRisk { key, order, risk, reason }),
         _ => return Err(ReplayError::Malformed),
     })
 }
@@ -587,7 +617,7 @@ pub(crate) fn peer_cells(kind: Kind, flags: u8, record: &[u8]) -> Replayed<Vec<M
 /// instructed.
 pub(crate) fn instructed_by(kind: Kind, flags: u8, record: &[u8]) -> Replayed<Option<u16>> {
     Ok(match kind {
-        Kind::DefineSku if flags & FLAG_COPY != 0 => Some(0),
+        Kind::DefineSku | Kind::Policy if flags & FLAG_COPY != 0 => Some(0),
         Kind::Settle => {
             let settle = read_settle(&mut Reader::new(&record[4..]))?;
             (settle.number != 0).then_some(settle.home)
@@ -602,6 +632,7 @@ pub(crate) fn settles(instruction: &Instruction, shard: u16, kind: Kind, record:
     let mut reader = Reader::new(&record[4..]);
     match instruction {
         Instruction::Define(_) => kind == Kind::DefineSku,
+        Instruction::Policy(_) => kind == Kind::Policy,
         Instruction::Break(broken) => {
             kind == Kind::Break && Break::of_record(record, shard) == Ok(*broken)
         }

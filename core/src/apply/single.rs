@@ -3,8 +3,8 @@
 //! It decides and records what `order` would, without buffers and second look-ups; whatever is
 //! out of the ordinary it leaves to `order`, before anything has changed. A test compares the two.
 
-use crate::apply::Context;
 use crate::apply::order::{Basket, Header, begin_record, new_order, put_lines};
+use crate::apply::{Context, policy};
 use crate::codec::{Put, end};
 use crate::command::{Fill, Line, Placement};
 use crate::domain::bucket::{Bucket, CellNo, Movement};
@@ -35,10 +35,16 @@ pub(crate) fn make(
     basket: &Basket<'_>,
 ) -> Option<OrderReceipt> {
     let [line] = basket.lines else { return None };
-    let plain = basket.fill == Fill::All && line.price.is_none() && basket.expected_total.is_none();
+    let plain = basket.fill == Fill::All && basket.expected_total.is_none();
     let simple = basket.times.is_none_or(|(ttl, cap)| ttl == cap);
     if !plain || !simple || !basket.has_valid_times() || basket.check_times(state.now).is_err() {
         return None;
+    }
+    if let Some(decided) = basket.decided {
+        let fine = policy::check_shape(decided, 1)
+            .and_then(|()| policy::check_known(state, decided))
+            .and_then(|()| policy::check_refusal(decided));
+        fine.ok()?;
     }
     let tag = state.key_tag(basket.key.bits());
     let single = plan(state, line, basket.customer.0)?;
@@ -60,7 +66,13 @@ fn plan(state: &State, line: &Line, customer: u64) -> Option<Single> {
     let here = state.shard_count == 1
         || route::cell_shard(sku.placement, sku.id, line.location, state.shard_count)
             == state.shard;
-    let total = sku.price.checked_mul(units.into()).filter(|t| *t <= Money::MINOR_MAX)?;
+    let (price, discount) = match line.price {
+        None => (sku.price, 0),
+        Some(price) if price.unit < 0 || price.discount < 0 => return None,
+        Some(price) => (price.unit, price.discount),
+    };
+    let gross = price.checked_mul(units.into()).filter(|gross| *gross >= discount)?;
+    let total = Some(gross - discount).filter(|total| *total <= Money::MINOR_MAX)?;
     if !here || sku.limit > 0 && customer == 0 {
         return None;
     }
@@ -121,6 +133,7 @@ fn accept(
         status: new.status,
         seq: new.created_seq,
         total: Money::trusted(single.total, single.currency),
+        risk: new.risk,
         deadline: if basket.times.is_some() { new.deadline } else { Timestamp::ZERO },
         grants: Grants::Full,
     }
@@ -223,6 +236,7 @@ mod tests {
                 expected_total: None,
                 ttl_ms,
                 hard_cap_ms: ttl_ms + draw(2),
+                decided: None,
             };
             let basket =
                 if draw(4) == 0 { Basket::of_reserve(&reserve) } else { Basket::of_buy(&buy) };

@@ -119,7 +119,7 @@ fn run_all(options: &Options) -> bool {
         "{} checkpoints, {} opens from one, {} look-ups, {} entries archived",
         sum.checkpoints, sum.from_checkpoints, sum.look_ups, sum.archived
     );
-    let refusals = Reject::ALL.iter().zip(sum.refusals).filter(|(_, count)| *count > 0);
+    let refusals = Reject::ALL.iter().zip(sum.refusals.0).filter(|(_, count)| *count > 0);
     let refusals: Vec<String> =
         refusals.map(|(reject, count)| format!("{} {count}", reject.code())).collect();
     println!("refusals: {}", refusals.join(", "));

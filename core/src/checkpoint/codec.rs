@@ -1,16 +1,21 @@
 //! The bytes of a checkpoint's records; the tables stand in `docs/CHECKPOINT_FORMAT.md`.
 
+use std::sync::Arc;
+
 use crate::codec::Put;
 use crate::command::{Placement, SkuKind};
+use crate::decided::{PolicyNo, PolicyStepView, PolicyView, Step};
 use crate::domain::bucket::CellNo;
 use crate::domain::catalogue::Sku;
 use crate::domain::order::{Detail, OrderLine, Part};
+use crate::domain::policy::Policy;
 use crate::domain::stock::{Cell, Level};
 use crate::id::{Key, SkuId};
 use crate::limits::{KIT_COMPONENTS_MAX, LINES_MAX};
 use crate::money::Currency;
 use crate::state::Transfer;
 use crate::state::table::LimitEntry;
+use crate::time::Timestamp;
 
 /// Bytes that a page of small records is filled to.
 pub(crate) const PAGE_SOFT_BYTES: usize = 24 << 10;
@@ -128,6 +133,71 @@ pub(crate) fn sku(source: &mut Source<'_>) -> Result<Sku, Malformed> {
     let component = |_| Ok((source.u32()?, source.u32()?));
     sku.components = (0..components).map(component).collect::<Result<_, Malformed>>()?;
     Ok(sku)
+}
+
+/// Appends a policy; its number is its place.
+pub(crate) fn put_policy(out: &mut Vec<u8>, policy: &Policy) {
+    let PolicyView { no: _, kind, name, version, plugin, config, steps } = policy.view.as_ref();
+    out.put_u16(policy.version);
+    out.put_u8(*kind as u8);
+    out.put_u8(0);
+    put_text(out, name);
+    put_text(out, version);
+    out.extend_from_slice(plugin);
+    out.extend_from_slice(config);
+    out.put_u16(steps.len() as u16);
+    for PolicyStepView { step, share, at, seq, note } in steps {
+        out.put_u8(*step as u8);
+        out.put_u16(*share);
+        out.put_u64(at.millis());
+        out.put_u64(*seq);
+        put_text(out, note);
+    }
+}
+
+/// Reads the policy of a number.
+pub(crate) fn policy(source: &mut Source<'_>, no: PolicyNo) -> Result<Policy, Malformed> {
+    let version = source.u16()?;
+    let kind = crate::domain::policy::kind_of(source.u8()?).ok_or(Malformed)?;
+    source.u8()?;
+    let mut view = PolicyView {
+        no,
+        kind,
+        name: text(source)?,
+        version: text(source)?,
+        plugin: [0; 32],
+        config: [0; 32],
+        steps: Vec::new(),
+    };
+    view.plugin.copy_from_slice(source.take(32)?);
+    view.config.copy_from_slice(source.take(32)?);
+    let count = source.u16()?;
+    // Shard 0 has every step, the others none.
+    if version == 0 || count != 0 && count != version {
+        return Err(Malformed);
+    }
+    for _ in 0..count {
+        view.steps.push(PolicyStepView {
+            step: Step::from_number(source.u8()?).ok_or(Malformed)?,
+            share: source.u16()?,
+            at: Timestamp::from_millis(source.u64()?),
+            seq: source.u64()?,
+            note: text(source)?,
+        });
+    }
+    Ok(Policy { view: Arc::new(view), version })
+}
+
+/// Appends a text of at most 255 bytes behind its length.
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    out.put_u8(text.len() as u8);
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn text(source: &mut Source<'_>) -> Result<String, Malformed> {
+    let length = source.u8()?;
+    let text = std::str::from_utf8(source.take(length.into())?);
+    text.map(str::to_owned).map_err(|_| Malformed)
 }
 
 fn kind(code: u8) -> Result<SkuKind, Malformed> {

@@ -10,9 +10,12 @@ pub(crate) mod copy;
 pub(crate) mod writer;
 
 use crate::checkpoint::codec::{Malformed, Source};
+use crate::decided::PolicyNo;
 use crate::domain::answered::Answered;
 use crate::domain::order::Order;
+use crate::domain::policy::Policy;
 use crate::journal::frame::Chain;
+use crate::limits::{POLICIES_MAX, POLICY_STEPS_MAX};
 use crate::reply::OrderStatus;
 use crate::state::settled::SettledCopy;
 use crate::state::slab::PAGE_RECORDS;
@@ -33,6 +36,7 @@ const LIMITS: u16 = 6;
 const SETTLED: u16 = 7;
 const TRANSFERS: u16 = 8;
 const COUNTERS: u16 = 9;
+const POLICIES: u16 = 10;
 
 /// What a shard gives at the moment of the cut: all that is small.
 #[derive(Debug)]
@@ -41,6 +45,7 @@ pub(crate) struct CutBase {
     settled: SettledCopy,
     transfers: Vec<(u128, Transfer)>,
     counters: Vec<u64>,
+    policies: Vec<Policy>,
 }
 
 impl CutBase {
@@ -53,6 +58,7 @@ impl CutBase {
             settled: state.settled.copy(),
             transfers: state.transfers.iter().map(|(key, t)| (*key, *t)).collect(),
             counters,
+            policies: state.policies.iter().cloned().collect(),
         }
     }
 }
@@ -176,10 +182,12 @@ fn load_rest(pages: Vec<Page>, states: &mut [State]) -> Result<(), Malformed> {
         }
         let state = states.get_mut(usize::from(shard)).ok_or(Malformed)?;
         match table {
-            SKUS | DETAILS => match spill.iter_mut().find(|(t, s, _)| (*t, *s) == (table, shard)) {
-                Some((_, _, bytes)) => bytes.extend_from_slice(&page.bytes),
-                None => spill.push((table, shard, page.bytes.to_vec())),
-            },
+            SKUS | DETAILS | POLICIES => {
+                match spill.iter_mut().find(|(t, s, _)| (*t, *s) == (table, shard)) {
+                    Some((_, _, bytes)) => bytes.extend_from_slice(&page.bytes),
+                    None => spill.push((table, shard, page.bytes.to_vec())),
+                }
+            }
             CELLS => load_cells(state, number, &page.bytes)?,
             ORDERS => {
                 let orders: Vec<Order> = records(&page.bytes, Order::decode)?;
@@ -251,6 +259,15 @@ fn load_cells(state: &mut State, number: u32, bytes: &[u8]) -> Result<(), Malfor
 
 fn load_varying(state: &mut State, table: u16, bytes: &[u8]) -> Result<(), Malformed> {
     let mut source = Source::new(bytes);
+    if table == POLICIES {
+        while !source.is_empty() {
+            let no = PolicyNo(state.policies.count() as u16 + 1);
+            state.policies.push(codec::policy(&mut source, no)?);
+        }
+        let within = state.policies.count() <= POLICIES_MAX
+            && state.policies.step_count() <= POLICY_STEPS_MAX;
+        return if within { Ok(()) } else { Err(Malformed) };
+    }
     let mut skus = std::collections::BTreeMap::new();
     let mut details = std::collections::BTreeMap::new();
     while !source.is_empty() {

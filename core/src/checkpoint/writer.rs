@@ -3,8 +3,8 @@
 use crate::checkpoint::codec::{self, CELL_BYTES, LIMIT_BYTES, PAGE_SOFT_BYTES};
 use crate::checkpoint::copy::{Buffers, Image, Images, put_detail, put_sku};
 use crate::checkpoint::{
-    ANSWERED, CELLS, CELLS_PER_PAGE, COUNTERS, CutBase, DETAILS, LIMITS, Manifest, ORDERS, SETTLED,
-    SKUS, TRANSFERS,
+    ANSWERED, CELLS, CELLS_PER_PAGE, COUNTERS, CutBase, DETAILS, LIMITS, Manifest, ORDERS,
+    POLICIES, SETTLED, SKUS, TRANSFERS,
 };
 use crate::domain::answered::Answered;
 use crate::domain::order::Order;
@@ -81,7 +81,14 @@ impl CheckpointWriter {
         }
         self.bytes.clear();
         base.counters.iter().for_each(|c| self.bytes.extend_from_slice(&c.to_le_bytes()));
-        self.put(COUNTERS, base.shard, 0)
+        self.put(COUNTERS, base.shard, 0)?;
+        let mut bytes = Vec::new();
+        base.policies.iter().for_each(|policy| codec::put_policy(&mut bytes, policy));
+        for (page, chunk) in bytes.chunks(PAGE_SOFT_BYTES).enumerate() {
+            self.sink
+                .put(PageId { table: POLICIES, shard: base.shard, page: page as u32 }, chunk)?;
+        }
+        Ok(())
     }
 
     /// Puts copied pages of a shard, and gives their buffers back.

@@ -14,13 +14,16 @@ pub(crate) struct Answered {
     pub(crate) deadline: u64,
     pub(crate) fingerprint: u32,
     pub(crate) version: u32,
-    /// Status of the order afterwards; [`Answered::STOCK`] for stock; 0 marks a free slot.
+    /// Status of the order afterwards; [`Answered::STOCK`] for stock, [`Answered::POLICY`] for
+    /// a policy; 0 marks a free slot.
     pub(crate) status: u8,
 }
 
 impl Answered {
     /// Status of an answer about stock or the catalogue.
     pub(crate) const STOCK: u8 = 255;
+    /// Status of an answer about a policy, whose number stands as the version.
+    pub(crate) const POLICY: u8 = 254;
     /// Length of the stored form.
     pub(crate) const BYTES: usize = 64;
 

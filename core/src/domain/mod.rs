@@ -5,4 +5,5 @@ pub(crate) mod bucket;
 pub(crate) mod calendar;
 pub(crate) mod catalogue;
 pub(crate) mod order;
+pub(crate) mod policy;
 pub(crate) mod stock;

@@ -1,5 +1,6 @@
 //! An order in memory: 64 bytes, and a detail only where one line in one cell does not tell all.
 
+use crate::decided::Risk;
 use crate::domain::bucket::CellNo;
 use crate::id::{CustomerId, OrderId};
 use crate::money::Currency;
@@ -39,7 +40,9 @@ pub(crate) struct Order {
     /// Units of a simple order, else 0.
     quantity: u32,
     pub(crate) version: u16,
-    currency: u16,
+    /// Bits 0 to 9 the currency, 10 to 12 the risk, 13 whether it was asked as a `buy` and became a
+    /// reservation, 14 and 15 the risk that it was made with.
+    currency_risk: u16,
 }
 
 const _: () = assert!(size_of::<Order>() == 64);
@@ -58,7 +61,17 @@ pub(crate) struct NewOrder {
     pub(crate) fingerprint: u32,
     pub(crate) created_seq: u64,
     pub(crate) deadline: Timestamp,
+    /// Not [`Risk::Deny`].
+    pub(crate) risk: Risk,
+    /// Whether a reservation was asked as a `buy`.
+    pub(crate) asked_as_buy: bool,
 }
+
+/// Bits of [`Order::currency_risk`] that hold the currency.
+const CURRENCY_BITS: u16 = (1 << 10) - 1;
+const RISK_SHIFT: u32 = 10;
+const FLAG_ASKED_AS_BUY: u16 = 1 << 13;
+const FIRST_RISK_SHIFT: u32 = 14;
 
 impl Order {
     pub(crate) fn new(new: &NewOrder) -> Self {
@@ -75,7 +88,10 @@ impl Order {
             place: 0,
             quantity: 0,
             version: 1,
-            currency: new.currency.number(),
+            currency_risk: new.currency.number()
+                | (new.risk as u16) << RISK_SHIFT
+                | (new.risk as u16 & 3) << FIRST_RISK_SHIFT
+                | if new.asked_as_buy { FLAG_ASKED_AS_BUY } else { 0 },
         }
     }
 
@@ -97,11 +113,41 @@ impl Order {
     }
 
     pub(crate) fn currency(&self) -> Currency {
-        Currency::from_number(self.currency).unwrap_or(Currency::EUR)
+        Currency::from_number(self.currency_risk & CURRENCY_BITS).unwrap_or(Currency::EUR)
     }
 
     pub(crate) fn status(&self) -> OrderStatus {
         status_of((self.total_status & 15) as u8).unwrap_or(OrderStatus::Cancelled)
+    }
+
+    /// Returns the suspicion of the order now.
+    pub(crate) const fn risk(&self) -> Risk {
+        match self.currency_risk >> RISK_SHIFT & 7 {
+            0 => Risk::Unscored,
+            1 => Risk::Allow,
+            2 => Risk::Challenge,
+            3 => Risk::Review,
+            _ => Risk::Deny,
+        }
+    }
+
+    /// Returns the suspicion that the order was made with.
+    pub(crate) const fn first_risk(&self) -> Risk {
+        match self.currency_risk >> FIRST_RISK_SHIFT {
+            0 => Risk::Unscored,
+            1 => Risk::Allow,
+            2 => Risk::Challenge,
+            _ => Risk::Review,
+        }
+    }
+
+    pub(crate) fn set_risk(&mut self, risk: Risk) {
+        self.currency_risk = self.currency_risk & !(7 << RISK_SHIFT) | (risk as u16) << RISK_SHIFT;
+    }
+
+    /// Whether a reservation was asked as a `buy`.
+    pub(crate) const fn asked_as_buy(&self) -> bool {
+        self.currency_risk & FLAG_ASKED_AS_BUY != 0
     }
 
     pub(crate) fn set_status(&mut self, status: OrderStatus) {
@@ -189,7 +235,7 @@ impl Order {
         out.extend_from_slice(&self.place.to_le_bytes());
         out.extend_from_slice(&self.quantity.to_le_bytes());
         out.extend_from_slice(&self.version.to_le_bytes());
-        out.extend_from_slice(&self.currency.to_le_bytes());
+        out.extend_from_slice(&self.currency_risk.to_le_bytes());
     }
 
     /// Returns whether a stored form is that of an empty slot.
@@ -213,7 +259,7 @@ impl Order {
             place: u32_at(52),
             quantity: u32_at(56),
             version: u16_at(60),
-            currency: u16_at(62),
+            currency_risk: u16_at(62),
         }
     }
 }
@@ -226,6 +272,7 @@ pub(crate) const fn status_of(number: u8) -> Option<OrderStatus> {
         3 => OrderStatus::Completed,
         4 => OrderStatus::Expired,
         5 => OrderStatus::Cancelled,
+        6 => OrderStatus::Rejected,
         _ => return None,
     })
 }

@@ -9,9 +9,10 @@ use crate::apply::cross::{settle_facts, undo};
 use crate::apply::expire::expire_due;
 use crate::apply::promise::break_one;
 use crate::apply::replay::evict_oldest;
-use crate::apply::{Applied, Context, Instruction, apply, refuse, sku};
+use crate::apply::{Applied, Context, Instruction, apply, policy, refuse, sku};
 use crate::command::Command;
 use crate::count_flow::{CountMessage, Counting};
+use crate::decided::{PolicyNo, PolicyView};
 use crate::domain::stock::Level;
 use crate::error::ErrorKind;
 use crate::id::OrderId;
@@ -78,6 +79,8 @@ pub(crate) struct Ended {
     pub(crate) levels: Vec<(u32, Level)>,
     /// SKUs that were defined or changed.
     pub(crate) defined: Vec<Arc<SkuView>>,
+    /// Policies that something happened to; shard 0 alone tells.
+    pub(crate) policies: Vec<Arc<PolicyView>>,
     /// Cells that were made: index, SKU index, location, lot.
     pub(crate) cells: Vec<(u32, CellName)>,
     /// Commands whose keys must be looked up in the archive first.
@@ -267,6 +270,10 @@ impl Core {
             PeerMessage::Instruct(Instruction::Define(define)) => {
                 let fits = self.with(|state, ctx, _| sku::copy(state, ctx, &define));
                 assert!(fits, "every shard has the same catalogue");
+            }
+            PeerMessage::Instruct(Instruction::Policy(step)) => {
+                let fits = self.with(|state, ctx, _| policy::copy(state, ctx, &step));
+                assert!(fits, "every shard has the same policies");
             }
         }
     }
@@ -557,12 +564,19 @@ impl Core {
             levels: section.skus.iter().map(level).collect(),
             cells: section.cells.iter().map(|c| (*c, self.cell_name(*c))).collect(),
             defined: defined.map(|s| Arc::new(SkuView::new(&self.state, *s))).collect(),
+            policies: section.policies.iter().filter_map(|no| self.shown_policy(*no)).collect(),
             look_up: std::mem::take(&mut self.look_up),
             evicted: std::mem::take(&mut self.evicted),
             keys: std::mem::take(&mut self.keys),
         };
         self.section = section;
         ended
+    }
+
+    /// Returns a policy as readers see it, in the shard that keeps its steps.
+    fn shown_policy(&self, no: PolicyNo) -> Option<Arc<PolicyView>> {
+        let policy = self.state.policies.get(no).filter(|_| self.state.shard == 0);
+        policy.map(|policy| policy.view.clone())
     }
 
     /// Gives the answers of jobs that stay open their seqs: the next section has another base.
@@ -619,6 +633,7 @@ fn resolve_receipt(receipt: &mut Receipt, base: u64) {
         Receipt::Order(order) => order.seq = resolve(order.seq, base),
         Receipt::Change(change) => change.seq = resolve(change.seq, base),
         Receipt::Stock(stock) => stock.seq = resolve(stock.seq, base),
+        Receipt::Policy(policy) => policy.seq = resolve(policy.seq, base),
         Receipt::Tick => (),
     }
 }

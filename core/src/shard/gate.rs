@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::codec::next_record;
+use crate::decided::PolicyView;
 use crate::domain::stock::Level;
 use crate::error::{Error, ErrorKind};
 use crate::journal::buffer::GroupBuffer;
@@ -38,6 +39,7 @@ struct Group {
     ready: Vec<Ready>,
     levels: Vec<(u16, u32, Level)>,
     defined: Vec<Arc<SkuView>>,
+    policies: Vec<Arc<PolicyView>>,
     cells: Vec<(u16, u32, CellName)>,
     /// Seq of the last record up to and with this group.
     last_seq: u64,
@@ -202,6 +204,7 @@ impl Gate {
         let shard = core.state.shard;
         group.levels.extend(ended.levels.drain(..).map(|(sku, level)| (shard, sku, level)));
         group.defined.append(&mut ended.defined);
+        group.policies.append(&mut ended.policies);
         group.cells.extend(ended.cells.drain(..).map(|(index, name)| (shard, index, name)));
         group.sealed |= strict;
         ended.outbound.drain(..).for_each(|(peer, message)| send(peer, message));
@@ -227,6 +230,7 @@ impl Gate {
             ready: Vec::new(),
             levels: Vec::new(),
             defined: Vec::new(),
+            policies: Vec::new(),
             cells: Vec::new(),
             last_seq: 0,
             sealed: false,
@@ -417,6 +421,7 @@ impl Gate {
             published.set_level(shard, sku, &level, group.last_seq);
         }
         group.defined.drain(..).for_each(|sku| published.define(sku));
+        group.policies.drain(..).for_each(|policy| published.set_policy(policy));
         for (shard, index, name) in group.cells.drain(..) {
             published.add_cell(shard, index, name);
         }

@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::RwLock;
 
+use crate::decided::PolicyView;
 use crate::domain::bucket::CellNo;
 use crate::domain::stock::Level;
 use crate::hash::{FoldMap, fold_map};
@@ -44,6 +45,7 @@ pub(crate) struct Published {
     by_id: RwLock<FoldMap<u64, u32>>,
     /// Cells by shard and index.
     cells: Vec<RwLock<Vec<CellName>>>,
+    policies: RwLock<Vec<Arc<PolicyView>>>,
 }
 
 impl Published {
@@ -54,6 +56,7 @@ impl Published {
             skus: RwLock::default(),
             by_id: RwLock::new(fold_map()),
             cells: (0..shard_count).map(|_| RwLock::default()).collect(),
+            policies: RwLock::default(),
         }
     }
 
@@ -139,6 +142,22 @@ impl Published {
             drop(skus);
             self.by_id.write().insert(id, index as u32);
         }
+    }
+
+    /// Publishes a policy.
+    pub(crate) fn set_policy(&self, policy: Arc<PolicyView>) {
+        let mut policies = self.policies.write();
+        let at = usize::from(policy.no.0) - 1;
+        match policies.get_mut(at) {
+            Some(place) => *place = policy,
+            // Numbers are given one after the other.
+            None => policies.push(policy),
+        }
+    }
+
+    /// Returns the policies in the order of their numbers.
+    pub(crate) fn policies(&self) -> Vec<PolicyView> {
+        self.policies.read().iter().map(|policy| policy.as_ref().clone()).collect()
     }
 
     /// Publishes a cell.

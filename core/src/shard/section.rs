@@ -1,5 +1,6 @@
 //! The records that one batch of one shard produces, before they have their place in the journal.
 
+use crate::decided::PolicyNo;
 use crate::hash::{FoldMap, fold_map};
 
 /// Positions from here on are provisional: this plus the number of the record in its section.
@@ -33,6 +34,8 @@ pub(crate) struct Section {
     pub(crate) defined: Vec<u32>,
     /// Cells that were made here.
     pub(crate) cells: Vec<u32>,
+    /// Policies that something happened to here.
+    pub(crate) policies: Vec<PolicyNo>,
 }
 
 impl Section {
@@ -49,6 +52,7 @@ impl Section {
             step: 0,
             defined: Vec::new(),
             cells: Vec::new(),
+            policies: Vec::new(),
         }
     }
 
@@ -65,6 +69,7 @@ impl Section {
         self.step += 1;
         self.defined.clear();
         self.cells.clear();
+        self.policies.clear();
     }
 
     /// Returns the seq of the record that is being written.

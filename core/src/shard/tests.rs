@@ -133,6 +133,7 @@ fn reserve(name: &str, codes: &[&str], hard_cap_ms: u64) -> Command {
         ttl_ms: 5,
         hard_cap_ms,
         expected_total: None,
+        decided: None,
     })
 }
 

@@ -50,7 +50,7 @@ mod tests {
         // Those that need requests which meet: the model-based tests reach all others.
         for reject in [crate::Reject::Busy, crate::Reject::Contended] {
             let at = crate::Reject::ALL.iter().position(|known| *known == reject);
-            assert!(at.is_some_and(|at| sum.refusals[at] > 0), "{reject:?} is reached: {sum:?}");
+            assert!(at.is_some_and(|at| sum.refusals.0[at] > 0), "{reject:?} is reached: {sum:?}");
         }
     }
 

@@ -244,6 +244,7 @@ impl Workload {
             lines: self.lines(random).into(),
             fill: fill(random),
             expected_total: random.percent(3).then(|| money(random.below(900) as i64)),
+            decided: None,
         })
     }
 
@@ -257,6 +258,7 @@ impl Workload {
             ttl_ms,
             hard_cap_ms: ttl_ms + if random.percent(50) { 0 } else { random.below(self.ttl_ms) },
             expected_total: None,
+            decided: None,
         })
     }
 
@@ -391,6 +393,8 @@ fn set_key(command: &mut Command, key: Key) {
         Command::Cancel(cancel) => cancel.key = key,
         Command::Ship(ship) => ship.key = key,
         Command::Short(short) => short.key = key,
+        Command::PolicyStep(step) => step.key = key,
+        Command::RecordRisk(record) => record.key = key,
         Command::Tick => (),
     }
 }

@@ -67,8 +67,18 @@ pub struct Summary {
     pub look_ups: u64,
     /// Entries that had left memory at the end.
     pub archived: u64,
-    /// Refusals by the place of their reject in [`Reject::ALL`].
-    pub refusals: [u64; Reject::ALL.len()],
+    /// Refusals.
+    pub refusals: Refusals,
+}
+
+/// Refusals by the place of their reject in [`Reject::ALL`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusals(pub [u64; Reject::ALL.len()]);
+
+impl Default for Refusals {
+    fn default() -> Self {
+        Self([0; Reject::ALL.len()])
+    }
 }
 
 impl Summary {
@@ -86,7 +96,7 @@ impl Summary {
         self.from_checkpoints += other.from_checkpoints;
         self.look_ups += other.look_ups;
         self.archived += other.archived;
-        for (sum, count) in self.refusals.iter_mut().zip(other.refusals) {
+        for (sum, count) in self.refusals.0.iter_mut().zip(other.refusals.0) {
             *sum += count;
         }
     }
@@ -495,6 +505,7 @@ impl<'a> World<'a> {
             Ok(Receipt::Order(receipt)) => receipt.seq,
             Ok(Receipt::Change(receipt)) => receipt.seq,
             Ok(Receipt::Stock(receipt)) => receipt.seq,
+            Ok(Receipt::Policy(receipt)) => receipt.seq,
             Ok(Receipt::Tick) | Err(_) => 0,
         };
         if ack != Ack::Memory && reply.seq.max(shown) > durable {
@@ -532,7 +543,7 @@ impl<'a> World<'a> {
                 }
                 let reject = refusal.reject;
                 if let Some(at) = Reject::ALL.iter().position(|known| *known == reject) {
-                    self.summary.refusals[at] += 1;
+                    self.summary.refusals.0[at] += 1;
                 }
                 let short = matches!(reject, Reject::SoldOut | Reject::PartialOnly);
                 if short && ack != Ack::Memory {
@@ -769,6 +780,7 @@ fn seq_of(receipt: &Receipt) -> u64 {
         Receipt::Order(receipt) => receipt.seq,
         Receipt::Change(receipt) => receipt.seq,
         Receipt::Stock(receipt) => receipt.seq,
+        Receipt::Policy(receipt) => receipt.seq,
         Receipt::Tick => 0,
     }
 }

@@ -12,6 +12,7 @@ use crate::domain::bucket::{Bucket, CellNo, Movement};
 use crate::domain::calendar::Calendar;
 use crate::domain::catalogue::Catalogue;
 use crate::domain::order::{Detail, Order};
+use crate::domain::policy::Policies;
 use crate::domain::stock::{Cell, Imbalance, Level};
 use crate::hash::{FoldMap, fold_map, random_seed, tag};
 use crate::shard::section::{Section, resolve};
@@ -68,6 +69,7 @@ pub(crate) struct State {
     /// Whether records are carried out again: what was accepted then has room.
     pub(crate) replays: bool,
     pub(crate) catalogue: Catalogue,
+    pub(crate) policies: Policies,
     pub(crate) cells: Slab<Cell>,
     pub(crate) cell_of: FoldMap<(u32, u32), u32>,
     pub(crate) orders: Slab<Order>,
@@ -110,6 +112,7 @@ impl State {
             now: Timestamp::ZERO,
             replays: false,
             catalogue: Catalogue::new(),
+            policies: Policies::default(),
             cells: Slab::new(),
             cell_of: fold_map(),
             orders: Slab::with_capacity(expected_orders),
@@ -519,6 +522,9 @@ impl State {
         for slot in &section.answered {
             let answer = self.answered.get_mut(*slot);
             answer.seq = resolve(answer.seq, base);
+        }
+        for policy in &section.policies {
+            self.policies.settle_seqs(*policy, |seq| resolve(seq, base));
         }
         for at in &section.byte_patches {
             let at = *at as usize;

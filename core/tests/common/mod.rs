@@ -60,6 +60,7 @@ pub fn basket(key: &str, customer: u64, codes: &[String], count: u32) -> Command
         lines: lines.into(),
         fill: Fill::All,
         expected_total: None,
+        decided: None,
     })
 }
 
@@ -72,6 +73,7 @@ pub fn reserve(key: &str, customer: u64, code: &str, count: u32, ttl_ms: u64) ->
         ttl_ms,
         hard_cap_ms: ttl_ms * 2,
         expected_total: None,
+        decided: None,
     })
 }
 

@@ -21,6 +21,7 @@ fn main() -> Outcome {
             lines: lines.into(),
             fill,
             expected_total: None,
+            decided: None,
         })
     };
     for (key, fill) in [("first", Fill::All), ("second", Fill::All), ("third", Fill::Partial)] {

@@ -33,6 +33,7 @@ fn main() -> Outcome {
             ttl_ms: Duration::from_mins(10).as_millis() as u64,
             hard_cap_ms: Duration::from_hours(1).as_millis() as u64,
             expected_total: None,
+            decided: None,
         }),
     )?;
     show("reserve")?;

@@ -25,6 +25,7 @@ fn main() -> Outcome {
             ttl_ms: 60_000,
             hard_cap_ms: 60_000,
             expected_total: None,
+            decided: None,
         }),
     )?;
     let available = || engine.stock(seat).map_or(0, |view| view.available);

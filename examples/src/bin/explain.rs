@@ -21,6 +21,7 @@ fn main() -> Outcome {
             ttl_ms: 600_000,
             hard_cap_ms: 600_000,
             expected_total: None,
+            decided: None,
         }),
     )?;
     let place = Place { key: Key::from_text("paid"), order, expected_total: None };

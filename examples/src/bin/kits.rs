@@ -25,6 +25,7 @@ fn main() -> Outcome {
             lines: lines.into(),
             fill: Fill::All,
             expected_total: None,
+            decided: None,
         })
     };
     let baskets = [

@@ -128,6 +128,6 @@ fn success(op: Option<Op>, receipt: &Receipt) -> u64 {
     match (receipt, op) {
         (Receipt::Change(_), Some(Op::Place)) => 201,
         (Receipt::Stock(_), Some(Op::Define)) | (Receipt::Change(_) | Receipt::Tick, _) => 200,
-        (Receipt::Order(_) | Receipt::Stock(_), _) => 201,
+        (Receipt::Order(_) | Receipt::Stock(_) | Receipt::Policy(_), _) => 201,
     }
 }

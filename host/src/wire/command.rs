@@ -298,6 +298,7 @@ fn buy(key: Key, node: &Node<'_>, place: &Place<'_>) -> Result<Command, Problem>
         lines: lines(&members)?,
         fill: fill(&members)?,
         expected_total: expected_total(&members)?,
+        decided: None,
     }))
 }
 
@@ -317,6 +318,7 @@ fn reserve(key: Key, node: &Node<'_>, place: &Place<'_>) -> Result<Command, Prob
         ttl_ms,
         hard_cap_ms,
         expected_total: expected_total(&members)?,
+        decided: None,
     }))
 }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use onhand_core::{
     Aggregate, ChangeReceipt, CustomerId, Decision, Engine, Event, EventMovement, Explanation,
     Grants, LocationId, LotId, Money, OrderReceipt, OrderStatus, OrderView, Placement, Receipt,
-    Reject, SkuId, SkuKind, SkuView, StockView, Timestamp,
+    Reject, Risk, SkuId, SkuKind, SkuView, StockView, Timestamp,
 };
 
 /// A JSON writer that keeps track of commas; the caller keeps track of nesting.
@@ -188,8 +188,27 @@ pub(crate) fn status(status: OrderStatus) -> &'static str {
         OrderStatus::Completed => "completed",
         OrderStatus::Expired => "expired",
         OrderStatus::Cancelled => "cancelled",
+        OrderStatus::Rejected => "rejected",
         // The enum may grow in the core; a word for the new one belongs here.
         _ => "unknown",
+    }
+}
+
+/// Returns the word of a risk.
+pub(crate) fn risk(risk: Risk) -> &'static str {
+    match risk {
+        Risk::Unscored => "unscored",
+        Risk::Allow => "allow",
+        Risk::Challenge => "challenge",
+        Risk::Review => "review",
+        Risk::Deny => "deny",
+    }
+}
+
+/// Writes the risk of an order that a fraud policy has looked at.
+fn risk_member(out: &mut Writer, of_order: Risk) {
+    if of_order != Risk::Unscored {
+        out.text("risk", risk(of_order));
     }
 }
 
@@ -218,6 +237,12 @@ pub(crate) fn receipt(out: &mut Writer, receipt: &Receipt) {
             }
             out.close();
         }
+        Receipt::Policy(receipt) => {
+            out.open();
+            out.number("policy", u64::from(receipt.policy.0));
+            out.number("seq", receipt.seq);
+            out.close();
+        }
         Receipt::Tick => {
             out.open();
             out.close();
@@ -229,6 +254,7 @@ fn order_receipt(out: &mut Writer, receipt: &OrderReceipt) {
     out.open();
     out.plain("order", receipt.order);
     out.text("status", status(receipt.status));
+    risk_member(out, receipt.risk);
     out.money("total", receipt.total);
     if let Grants::ByLine(units) = &receipt.grants {
         out.list("granted", units.iter(), |out, units| out.bare(u64::from(*units)));
@@ -323,6 +349,7 @@ pub(crate) fn order(out: &mut Writer, engine: &Engine, view: &OrderView) {
     out.open();
     out.plain("order", view.order);
     out.text("status", status(view.status));
+    risk_member(out, view.risk);
     out.number("version", u64::from(view.version));
     customer(out, view.customer);
     out.money("total", view.total);

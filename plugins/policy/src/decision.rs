@@ -8,7 +8,7 @@
 
 use std::fmt;
 
-use onhand_core::{LinePrice, Money};
+use onhand_core::{LinePrice, Money, SkuId};
 
 use crate::fact::{FraudBatch, PricingBatch, RecommendBatch};
 
@@ -25,15 +25,18 @@ pub const KIND_LINE: u32 = 0;
 pub const KIND_ORDER: u32 = 1;
 /// `kind` of an adjustment that refuses an order.
 pub const KIND_REFUSAL: u32 = 2;
+/// `kind` of an adjustment that says that a coupon was used.
+pub const KIND_COUPON: u32 = 3;
 
 /// One step of a price: what is taken off, where, and by which rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Adjustment {
-    /// [`KIND_LINE`], [`KIND_ORDER`] or [`KIND_REFUSAL`].
+    /// [`KIND_LINE`], [`KIND_ORDER`], [`KIND_REFUSAL`] or [`KIND_COUPON`].
     pub kind: u32,
-    /// Index into the batch's lines for a line, into its headers otherwise.
+    /// Index into the batch's lines for a line, into its coupons for a coupon, into its headers
+    /// otherwise.
     pub at: u32,
-    /// Minor units taken off, not negative; 0 for a refusal.
+    /// Minor units taken off, not negative; 0 for a refusal and for a coupon.
     pub amount: i64,
     /// Number of the rule, or of the reason of a refusal.
     pub code: u32,
@@ -98,6 +101,13 @@ pub enum DecisionError {
         /// Its list price times its quantity in minor units.
         price: i64,
     },
+    /// A coupon is said to be used twice.
+    CouponTwice {
+        /// Index of the second entry in the answer.
+        index: usize,
+        /// Index of the coupon in the batch.
+        coupon: usize,
+    },
     /// A recommended SKU is none of the request's candidates.
     NoCandidate {
         /// Index of the entry in the answer.
@@ -125,6 +135,9 @@ impl fmt::Display for DecisionError {
             }
             Self::LineDiscount { line, discount, price } => {
                 write!(f, "discount of line {line} is {discount}, outside 0..={price}")
+            }
+            Self::CouponTwice { index, coupon } => {
+                write!(f, "at of entry {index} is {coupon}, a coupon that is used already")
             }
             Self::NoCandidate { index, sku } => {
                 write!(f, "sku of entry {index} is {sku}, none of the request's candidates")
@@ -175,6 +188,15 @@ pub enum PriceOutcome {
     },
 }
 
+/// One use of a coupon by an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CouponUse {
+    /// Index of the order in the batch.
+    pub order: u32,
+    /// The coupon: a SKU of kind coupon, of which the order takes one unit.
+    pub sku: SkuId,
+}
+
 /// The checked prices of a batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Prices {
@@ -182,6 +204,16 @@ pub struct Prices {
     pub outcomes: Vec<PriceOutcome>,
     /// One price for each line, in order; the list price for lines of a refused order.
     pub lines: Vec<LinePrice>,
+    /// The coupons that were used, by order in rising order; none of a refused order.
+    pub coupons: Vec<CouponUse>,
+}
+
+impl Prices {
+    /// Returns the coupons of which an order takes one use each.
+    pub fn coupons_of(&self, order: usize) -> impl Iterator<Item = SkuId> {
+        let own = move |used: &&CouponUse| used.order as usize == order;
+        self.coupons.iter().filter(own).map(|used| used.sku)
+    }
 }
 
 /// Checks a pricing policy's answer and works out the price of every line.
@@ -221,27 +253,39 @@ pub fn check_prices(
     answer: &[Adjustment],
 ) -> Result<Prices, DecisionError> {
     let (headers, lines) = (batch.headers(), batch.lines());
-    let most = lines.len() * ADJUSTMENTS_PER_LINE_MAX + headers.len() * ADJUSTMENTS_PER_ORDER_MAX;
+    let coupons = batch.coupons();
+    let most = lines.len() * ADJUSTMENTS_PER_LINE_MAX
+        + headers.len() * ADJUSTMENTS_PER_ORDER_MAX
+        + coupons.len();
     count("adjustments", answer.len(), 0, most)?;
     let mut prices: Vec<LinePrice> =
         lines.iter().map(|line| LinePrice { unit: line.unit, discount: 0 }).collect();
     let mut off_orders = vec![0_i64; headers.len()];
     let mut refusals: Vec<Option<u32>> = vec![None; headers.len()];
+    let mut used = vec![false; coupons.len()];
     for (index, adjustment) in answer.iter().enumerate() {
         let Adjustment { kind, at, amount, code } = *adjustment;
-        range("kind", index, kind.into(), KIND_LINE.into(), KIND_REFUSAL.into())?;
-        let length = if kind == KIND_LINE { lines.len() } else { headers.len() };
+        range("kind", index, kind.into(), KIND_LINE.into(), KIND_COUPON.into())?;
+        let length = match kind {
+            KIND_LINE => lines.len(),
+            KIND_COUPON => coupons.len(),
+            _ => headers.len(),
+        };
         range("at", index, at.into(), 0, length as i64 - 1)?;
-        let amount_max = if kind == KIND_REFUSAL { 0 } else { Money::MINOR_MAX };
+        let amount_max = if kind >= KIND_REFUSAL { 0 } else { Money::MINOR_MAX };
         range("amount", index, amount, 0, amount_max)?;
         let at = at as usize;
         match kind {
             // Sums stay far below 2^63: the number of adjustments and each of them are bounded.
             KIND_LINE => prices[at].discount += amount,
             KIND_ORDER => off_orders[at] = (off_orders[at] + amount).min(Money::MINOR_MAX),
-            _ => {
+            KIND_REFUSAL => {
                 refusals[at].get_or_insert(code);
             }
+            _ if std::mem::replace(&mut used[at], true) => {
+                return Err(DecisionError::CouponTwice { index, coupon: at });
+            }
+            _ => {}
         }
         if kind == KIND_LINE {
             let price = lines[at].unit * i64::from(lines[at].quantity);
@@ -254,6 +298,7 @@ pub fn check_prices(
 
     // The answer is accepted: nothing below may fail.
     let mut outcomes = Vec::with_capacity(headers.len());
+    let mut coupon_uses = Vec::new();
     let mut scratch = Vec::new();
     for (index, header) in headers.iter().enumerate() {
         let first = header.first_line as usize;
@@ -272,9 +317,13 @@ pub fn check_prices(
         let off = off_orders[index].min(due);
         spread(off, &mut scratch);
         own.iter_mut().zip(&scratch).for_each(|(price, share)| price.discount += share);
+        let first = header.first_coupon as usize;
+        let own = first..first + header.coupon_count as usize;
+        let taken = own.filter(|at| used[*at]).map(|at| SkuId::new(coupons[at]));
+        coupon_uses.extend(taken.map(|sku| CouponUse { order: index as u32, sku }));
         outcomes.push(PriceOutcome::Priced { total: due - off, clamped: off_orders[index] - off });
     }
-    Ok(Prices { outcomes, lines: prices })
+    Ok(Prices { outcomes, lines: prices, coupons: coupon_uses })
 }
 
 /// Replaces weights by their shares of `amount`, which is at most their sum: largest remainder,

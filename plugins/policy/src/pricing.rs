@@ -75,16 +75,16 @@
 //! let checked = check_prices(&batch, &answer)?;
 //! assert_eq!(checked.outcomes, [PriceOutcome::Priced { total: 7_99, clamped: 0 }]);
 //!
-//! let used = prices.coupons_used(&batch, &answer, 0);
-//! assert_eq!(used, [welcome]);
+//! assert!(checked.coupons_of(0).eq([welcome]));
 //! let buy = |name: &str| -> Result<_, Box<dyn std::error::Error>> {
 //!     Ok(engine.execute(Command::Buy(Buy {
 //!         key: Key::from_text(name),
 //!         customer: CustomerId::from_text(name),
-//!         lines: basket(&batch, &checked, 0, &used).ok_or("refused")?.into(),
+//!         lines: basket(&batch, &checked, 0).ok_or("refused")?.into(),
 //!         fill: Fill::All,
 //!         expected_total: Some(eur(7_99)?),
-//!     }))?)
+//!,
+//!         decided: None,     }))?)
 //! };
 //! assert!(buy("ada")?.outcome.is_ok());
 //! // Bob is refused as a whole: neither the coupon's use nor a mug moved. He may buy without it.
@@ -98,7 +98,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use onhand_core::{Currency, Line, LocationId, Money, Quantity, SkuId};
 
-use crate::decision::{Adjustment, KIND_LINE, KIND_ORDER, PriceOutcome, Prices};
+use crate::decision::{Adjustment, KIND_COUPON, KIND_LINE, KIND_ORDER, PriceOutcome, Prices};
 use crate::fact::{PricingBatch, PricingHeader, PricingLine};
 use crate::range::{SettingError, setting};
 
@@ -297,10 +297,11 @@ impl PriceList {
     /// Answers for a batch: appends the adjustments of its orders to `answer`.
     ///
     /// The answer passes [`check_prices`](crate::decision::check_prices) and refuses nothing; a
-    /// coupon that is unknown or out of its time takes nothing off.
+    /// coupon that is unknown or out of its time takes nothing off, and is not used.
     pub fn price(&self, batch: &PricingBatch<'_>, answer: &mut Vec<Adjustment>) {
         let mut offers = Vec::new();
         for (order, header) in batch.headers().iter().enumerate() {
+            let first = answer.len();
             let (lines, coupons) = (batch.lines_of(order), batch.coupons_of(order));
             let list_total = batch.list_total(order);
             let mut left = 0;
@@ -343,6 +344,9 @@ impl PriceList {
                 let code = self.promotions[index].code;
                 Adjustment { kind: KIND_ORDER, at, amount, code }
             }));
+            if !coupons.is_empty() {
+                self.use_coupons(header, coupons, &mut Adjustments { list: answer, first });
+            }
         }
     }
 
@@ -420,39 +424,33 @@ impl PriceList {
         }
     }
 
-    /// Returns the coupons of which an order takes one use: those whose promotions take something
-    /// off in `answer`, each once, in the order that the order brought them.
-    pub fn coupons_used(
-        &self,
-        batch: &PricingBatch<'_>,
-        answer: &[Adjustment],
-        order: usize,
-    ) -> Vec<SkuId> {
-        let Some(header) = batch.headers().get(order) else { return Vec::new() };
-        let lines = header.first_line..header.first_line + header.line_count;
-        let own = |adjustment: &&Adjustment| match adjustment.kind {
-            KIND_LINE => lines.contains(&adjustment.at),
-            KIND_ORDER => adjustment.at as usize == order,
-            _ => false,
-        };
-        let codes: Vec<u32> = answer
-            .iter()
-            .filter(own)
-            .filter(|adjustment| adjustment.amount > 0)
-            .map(|adjustment| adjustment.code)
-            .collect();
-        let pays = |coupon: SkuId| {
-            self.promotions
-                .iter()
-                .any(|other| other.coupon == Some(coupon) && codes.contains(&other.code))
-        };
-        let mut used = Vec::new();
-        for coupon in batch.coupons_of(order).iter().map(|bits| SkuId::new(*bits)) {
-            if !used.contains(&coupon) && pays(coupon) {
-                used.push(coupon);
+    /// Says which coupons an order has used: those whose promotions take something off in `own`,
+    /// its part of the answer, each once, in the order that the order brought them.
+    fn use_coupons(&self, header: &PricingHeader, coupons: &[u64], own: &mut Adjustments<'_>) {
+        for (at, coupon) in coupons.iter().enumerate() {
+            if coupons[..at].contains(coupon) {
+                continue;
             }
+            let brought = |promotion: &&Promotion| promotion.coupon == Some(SkuId::new(*coupon));
+            let pays = |promotion: &&Promotion| own.takes(promotion.code);
+            let Some(first) = self.promotions.iter().filter(brought).find(pays) else { continue };
+            let at = header.first_coupon + at as u32;
+            let code = first.code;
+            own.list.push(Adjustment { kind: KIND_COUPON, at, amount: 0, code });
         }
-        used
+    }
+}
+
+/// The part of an answer that is about one order.
+struct Adjustments<'a> {
+    list: &'a mut Vec<Adjustment>,
+    first: usize,
+}
+
+impl Adjustments<'_> {
+    /// Returns whether a rule takes something off the order.
+    fn takes(&self, code: u32) -> bool {
+        self.list[self.first..].iter().any(|a| a.code == code && a.amount > 0)
     }
 }
 
@@ -474,30 +472,28 @@ fn check(index: usize, promotion: &Promotion) -> Result<(), SettingError> {
     setting("until - from", index, milliseconds.unwrap_or(i64::MAX), 1, i64::MAX)
 }
 
-/// Makes the engine's lines of a priced order: its own, then one unit of each coupon at price 0.
+/// Makes the engine's lines of a priced order: its own, then one unit of each coupon that it used,
+/// at price 0.
 ///
 /// `None` if the order was refused, or is not in the batch, or has more lines than a basket takes.
 /// The basket must be filled as a whole ([`Fill::All`](onhand_core::Fill)), so that a coupon's use
 /// goes with its goods or not at all.
-pub fn basket(
-    batch: &PricingBatch<'_>,
-    prices: &Prices,
-    order: usize,
-    coupons: &[SkuId],
-) -> Option<Vec<Line>> {
+pub fn basket(batch: &PricingBatch<'_>, prices: &Prices, order: usize) -> Option<Vec<Line>> {
     let PriceOutcome::Priced { .. } = prices.outcomes.get(order)? else { return None };
     let header = batch.headers().get(order)?;
     let facts = batch.lines_of(order);
     let own = prices.lines.get(header.first_line as usize..)?.get(..facts.len())?;
-    if facts.len() + coupons.len() > onhand_core::limits::LINES_MAX {
+    let coupons = prices.coupons_of(order).count();
+    if facts.len() + coupons > onhand_core::limits::LINES_MAX {
         return None;
     }
-    let mut lines = Vec::with_capacity(facts.len() + coupons.len());
+    let mut lines = Vec::with_capacity(facts.len() + coupons);
     for (fact, price) in facts.iter().zip(own) {
         let line = Line::new(SkuId::new(fact.sku), Quantity::new(fact.quantity)?);
         lines.push(line.at(LocationId(fact.location)).priced(*price));
     }
     let free = onhand_core::LinePrice { unit: 0, discount: 0 };
-    lines.extend(coupons.iter().map(|coupon| Line::new(*coupon, Quantity::ONE).priced(free)));
+    let used = prices.coupons_of(order).map(|sku| Line::new(sku, Quantity::ONE).priced(free));
+    lines.extend(used);
     Some(lines)
 }

@@ -1,10 +1,10 @@
 //! Answers of policies as input from outside: each rule of the check with a case on each side,
 //! and prices against the laws of money.
 
-use onhand_core::{LinePrice, Money};
+use onhand_core::{LinePrice, Money, SkuId};
 use onhand_policy::decision::{
-    Adjustment, DecisionError, KIND_LINE, KIND_ORDER, KIND_REFUSAL, POINTS_MAX, Pick, PriceOutcome,
-    Score, Verdict, check_picks, check_prices, check_scores,
+    Adjustment, CouponUse, DecisionError, KIND_COUPON, KIND_LINE, KIND_ORDER, KIND_REFUSAL,
+    POINTS_MAX, Pick, PriceOutcome, Score, Verdict, check_picks, check_prices, check_scores,
 };
 use onhand_policy::fact::{
     Candidate, FraudBatch, FraudHeader, FraudLine, PICKS_MAX, PricingBatch, PricingHeader,
@@ -85,7 +85,8 @@ fn a_refusal_is_an_answer() {
 
 #[test]
 fn a_lying_price_is_refused_as_a_whole() {
-    check(&[off(3, 0, 0)], "kind of entry 0 is 3, outside 0..=2");
+    check(&[off(4, 0, 0)], "kind of entry 0 is 4, outside 0..=3");
+    check(&[off(KIND_COUPON, 0, 0)], "at of entry 0 is 0, outside 0..=-1");
     check(&[off(KIND_LINE, 3, 0)], "at of entry 0 is 3, outside 0..=2");
     check(&[off(KIND_ORDER, 2, 0)], "at of entry 0 is 2, outside 0..=1");
     check(&[off(KIND_REFUSAL, u32::MAX, 0)], "at of entry 0 is 4294967295, outside 0..=1");
@@ -219,13 +220,35 @@ prop_compose! {
     }
 }
 
+/// A coupon is used at most once, by the order that brought it, and not by one that is refused.
+#[test]
+fn a_coupon_is_used_once_by_its_own_order() {
+    let mut headers = headers(&[1, 1]);
+    headers[0].coupon_count = 2;
+    (headers[1].first_coupon, headers[1].coupon_count) = (2, 1);
+    let lines = [line(1, 10_00), line(1, 10_00)];
+    let batch = PricingBatch::new(&headers, &lines, &[7, 8, 9]).expect("facts are in range");
+    let used = |at| off(KIND_COUPON, at, 0);
+    let prices = check_prices(&batch, &[used(2), used(1)]).expect("an honest answer");
+    let uses = [(0, 8), (1, 9)].map(|(order, sku)| CouponUse { order, sku: SkuId::new(sku) });
+    assert_eq!(prices.coupons, uses);
+    let refused = check_prices(&batch, &[used(2), used(1), off(KIND_REFUSAL, 1, 0)]);
+    assert_eq!(refused.expect("an honest answer").coupons, uses[..1]);
+    let twice = check_prices(&batch, &[used(1), used(0), used(1)]).expect_err("used twice");
+    assert_eq!(twice.to_string(), "at of entry 2 is 1, a coupon that is used already");
+    let priced = check_prices(&batch, &[off(KIND_COUPON, 0, 1)]).expect_err("worth something");
+    assert_eq!(priced.to_string(), "amount of entry 0 is 1, outside 0..=0");
+    let none = check_prices(&batch, &[used(3)]).expect_err("not there");
+    assert_eq!(none.to_string(), "at of entry 0 is 3, outside 0..=2");
+}
+
 proptest! {
     /// Any answer is either refused, or gives prices that the engine takes: totals are the sums of
     /// their lines, nothing is below zero, and what is taken off is what was asked, to the cent.
     #[test]
     fn accepted_prices_obey_the_laws_of_money(
         (headers, lines) in orders(),
-        answer in prop::collection::vec((0_u32..4, 0_u32..12, -2_i64..200_000, 0_u32..5), 0..12),
+        answer in prop::collection::vec((0_u32..5, 0_u32..12, -2_i64..200_000, 0_u32..5), 0..12),
     ) {
         let batch = PricingBatch::new(&headers, &lines, &[]).expect("facts are in range");
         let answer: Vec<Adjustment> = answer
@@ -238,6 +261,7 @@ proptest! {
         let Ok(prices) = check_prices(&batch, &answer) else {
             let lie = |a: &Adjustment| {
                 let length = if a.kind == KIND_LINE { lines.len() } else { headers.len() };
+                // No order brings a coupon here.
                 a.kind > KIND_REFUSAL || a.amount < 0 || a.at as usize >= length
             };
             let too_much = lines.iter().enumerate().any(|(at, line)| {
@@ -304,7 +328,7 @@ proptest! {
         let batch = PricingBatch::new(&headers, &lines, &[]).expect("facts are in range");
         let adjustments: Vec<Adjustment> = answer
             .iter()
-            .map(|(kind, at, amount)| off(kind % 4, at % 4, *amount))
+            .map(|(kind, at, amount)| off(kind % 5, at % 4, *amount))
             .collect();
         match check_prices(&batch, &adjustments) {
             Ok(prices) => prop_assert_eq!(prices.outcomes.len(), 2),

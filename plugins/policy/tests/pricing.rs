@@ -243,10 +243,10 @@ fn the_last_use_of_a_coupon_is_never_given_twice() {
     let (header, lines) = order(&[(mug.bits(), 0, 1, 10_00)]);
     let (headers, coupons) = ([PricingHeader { coupon_count: 1, ..header }], [coupon.bits()]);
     let batch = PricingBatch::new(&headers, &lines, &coupons).expect("facts are in range");
-    let (answer, prices) = answer(&list, &batch);
-    let used = list.coupons_used(&batch, &answer, 0);
+    let (_, prices) = answer(&list, &batch);
+    let used: Vec<SkuId> = prices.coupons_of(0).collect();
     assert_eq!(used, [coupon]);
-    let lines = basket(&batch, &prices, 0, &used).expect("priced");
+    let lines = basket(&batch, &prices, 0).expect("priced");
 
     let buy = |key: &str, customer: u64| {
         let buy = Buy {
@@ -255,6 +255,7 @@ fn the_last_use_of_a_coupon_is_never_given_twice() {
             lines: lines.clone().into(),
             fill: Fill::All,
             expected_total: Some(eur(6_00)),
+            decided: None,
         };
         engine.execute(Command::Buy(buy)).expect("the engine runs").outcome.map_err(|r| r.reject)
     };
@@ -286,8 +287,8 @@ fn a_customer_uses_a_coupon_once_and_a_released_use_is_free_again() {
     let (header, lines) = order(&[(mug.bits(), 0, 2, 10_00)]);
     let (headers, coupons) = ([PricingHeader { coupon_count: 1, ..header }], [coupon.bits()]);
     let batch = PricingBatch::new(&headers, &lines, &coupons).expect("facts are in range");
-    let (answer, prices) = answer(&list, &batch);
-    let lines = basket(&batch, &prices, 0, &list.coupons_used(&batch, &answer, 0)).expect("priced");
+    let (_, prices) = answer(&list, &batch);
+    let lines = basket(&batch, &prices, 0).expect("priced");
     let reserve = |key: &str| {
         let reserve = Reserve {
             key: Key::from_text(key),
@@ -297,6 +298,7 @@ fn a_customer_uses_a_coupon_once_and_a_released_use_is_free_again() {
             ttl_ms: 60_000,
             hard_cap_ms: 60_000,
             expected_total: Some(eur(15_00)),
+            decided: None,
         };
         engine
             .execute(Command::Reserve(reserve))
@@ -324,9 +326,27 @@ fn a_coupon_that_pays_nothing_is_not_used() {
     let (header, lines) = order(&[(1, 0, 1, 10_00)]);
     let (headers, coupons) = ([PricingHeader { coupon_count: 2, ..header }], [77, 77]);
     let batch = PricingBatch::new(&headers, &lines, &coupons).expect("facts are in range");
-    let (answer, _) = answer(&list, &batch);
-    assert_eq!(list.coupons_used(&batch, &answer, 0), []);
-    assert_eq!(list.coupons_used(&batch, &answer, 1), [], "no such order");
+    let (_, prices) = answer(&list, &batch);
+    assert_eq!(prices.coupons, []);
+}
+
+/// Each order uses its own coupons, each once, whatever else is in the batch.
+#[test]
+fn orders_of_a_batch_use_their_own_coupons() {
+    let other = SkuId::new(78);
+    let list = list(&[
+        Promotion { coupon: Some(COUPON), ..percent(1, Target::Lines, 1_000) },
+        Promotion { coupon: Some(other), ..percent(2, Target::Order, 1_000) },
+    ]);
+    let (header, mut lines) = order(&[(1, 0, 1, 10_00)]);
+    lines.extend(lines.clone());
+    let second = PricingHeader { first_line: 1, first_coupon: 3, coupon_count: 2, ..header };
+    let headers = [PricingHeader { coupon_count: 3, ..header }, second];
+    let coupons = [77, 77, 5, 78, 77];
+    let batch = PricingBatch::new(&headers, &lines, &coupons).expect("facts are in range");
+    let (_, prices) = answer(&list, &batch);
+    assert!(prices.coupons_of(0).eq([COUPON]), "{:?}", prices.coupons);
+    assert!(prices.coupons_of(1).eq([other, COUPON]), "{:?}", prices.coupons);
 }
 
 /// The rules in the plainest words: all promotions are looked at for each line.

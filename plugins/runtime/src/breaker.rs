@@ -2,10 +2,17 @@
 //!
 //! Time is passed in by the caller, in milliseconds of any clock that does not run backwards.
 
-/// Failures that open the breaker.
-pub const FAILURES: usize = 3;
-/// Time within which they count, in milliseconds.
-pub const WINDOW_MS: u64 = 60_000;
+/// Least number of failures that opens the breaker.
+pub const FAILURES: u64 = 3;
+/// Least share of failures that opens it: one of so many orders. One odd order in a thousand, which
+/// any customer might send, must not switch a plugin off for all others.
+pub(crate) const ONE_OF: u64 = 100;
+/// Time within which failures and orders count, in milliseconds, give or take 10 s.
+pub const WINDOW_MS: u64 = BUCKETS as u64 * BUCKET_MS;
+/// Length of one bucket of the window in milliseconds.
+pub(crate) const BUCKET_MS: u64 = 10_000;
+/// Buckets of the window.
+const BUCKETS: usize = 6;
 /// Time that an open breaker rests before one call is tried, in milliseconds.
 pub const REST_MS: u64 = 30_000;
 
@@ -21,12 +28,23 @@ pub enum BreakerState {
     Open,
 }
 
+/// What happened in one part of the window.
+#[derive(Clone, Copy, Debug, Default)]
+struct Bucket {
+    /// Number of the part since the clock's zero.
+    number: u64,
+    /// Orders that were decided.
+    decided: u64,
+    failed: u64,
+}
+
 /// Counts failures and says whether to call.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Breaker {
     state: BreakerState,
-    /// Times of the latest failures, the oldest first.
-    failed: Vec<u64>,
+    buckets: [Bucket; BUCKETS],
+    /// Latest time that was told, so that a clock that steps back does no harm.
+    latest: u64,
     opened_at: u64,
     opened_count: u64,
 }
@@ -47,11 +65,12 @@ impl Breaker {
         }
     }
 
-    /// Takes note of a call that gave an answer.
-    pub(crate) fn succeed(&mut self) {
+    /// Takes note of a call that gave an answer on so many orders.
+    pub(crate) fn succeed(&mut self, now: u64, orders: u64) {
         if self.state == BreakerState::HalfOpen {
             *self = Self { opened_count: self.opened_count, ..Self::default() };
         }
+        self.bucket(now).decided += orders;
     }
 
     /// Takes note of a call that was admitted and not made after all.
@@ -68,14 +87,32 @@ impl Breaker {
             // A call that was under way when another one opened the breaker.
             return;
         }
-        self.failed.retain(|&at| now.saturating_sub(at) < WINDOW_MS);
-        self.failed.push(now);
-        if self.state == BreakerState::HalfOpen || self.failed.len() >= FAILURES {
+        self.bucket(now).failed += 1;
+        if self.state == BreakerState::HalfOpen || self.fails_too_often() {
             self.state = BreakerState::Open;
             self.opened_at = now;
             self.opened_count += 1;
-            self.failed.clear();
+            self.buckets = Default::default();
         }
+    }
+
+    fn fails_too_often(&self) -> bool {
+        let oldest = (self.latest / BUCKET_MS).saturating_sub(BUCKETS as u64 - 1);
+        let live = || self.buckets.iter().filter(|bucket| bucket.number >= oldest);
+        let failed: u64 = live().map(|bucket| bucket.failed).sum();
+        let decided: u64 = live().map(|bucket| bucket.decided).sum();
+        failed >= FAILURES && failed * ONE_OF >= failed + decided
+    }
+
+    /// Returns the bucket of a time.
+    fn bucket(&mut self, now: u64) -> &mut Bucket {
+        self.latest = self.latest.max(now);
+        let number = self.latest / BUCKET_MS;
+        let bucket = &mut self.buckets[number as usize % BUCKETS];
+        if bucket.number != number {
+            *bucket = Bucket { number, ..Bucket::default() };
+        }
+        bucket
     }
 
     pub(crate) const fn state(&self) -> BreakerState {
@@ -89,7 +126,7 @@ impl Breaker {
 
 #[cfg(test)]
 mod tests {
-    use super::{Breaker, BreakerState, REST_MS, WINDOW_MS};
+    use super::{BUCKET_MS, Breaker, BreakerState, REST_MS, WINDOW_MS};
 
     fn failed(times: &[u64]) -> Breaker {
         let mut breaker = Breaker::default();
@@ -119,7 +156,7 @@ mod tests {
         assert_eq!(breaker.state(), BreakerState::Open);
         assert!(!breaker.admits(2 * REST_MS - 1));
         assert!(breaker.admits(2 * REST_MS));
-        breaker.succeed();
+        breaker.succeed(2 * REST_MS, 1);
         assert_eq!((breaker.state(), breaker.opened_count()), (BreakerState::Closed, 2));
         assert!(breaker.admits(2 * REST_MS));
     }
@@ -141,5 +178,17 @@ mod tests {
         let mut breaker = failed(&[5_000, 4_000, 3_000]);
         assert_eq!(breaker.state(), BreakerState::Open);
         assert!(!breaker.admits(0));
+    }
+
+    /// Some odd orders among very many leave it closed; the same number among few does not.
+    #[test]
+    fn a_few_failures_among_very_many_orders_leave_it_closed() {
+        let mut breaker = Breaker::default();
+        breaker.succeed(0, 10_000);
+        (0..100).for_each(|_| breaker.fail(BUCKET_MS));
+        assert_eq!(breaker.state(), BreakerState::Closed, "100 of 10,100");
+        // The orders leave the window before the failures do.
+        breaker.fail(WINDOW_MS);
+        assert_eq!(breaker.state(), BreakerState::Open);
     }
 }

@@ -257,6 +257,11 @@ impl FailureKind {
         Self::Breaker,
     ];
 
+    /// Returns whether the plugin was not called at all.
+    pub const fn is_no_call(self) -> bool {
+        matches!(self, Self::Busy | Self::Breaker)
+    }
+
     /// Returns a short name for logs and metrics.
     pub const fn name(self) -> &'static str {
         match self {
@@ -295,7 +300,7 @@ impl Failure {
 
     /// Returns whether the plugin is to blame, so that its breaker counts the failure.
     pub const fn is_its_own(&self) -> bool {
-        !matches!(self, Self::Busy | Self::Breaker)
+        !self.kind().is_no_call()
     }
 }
 

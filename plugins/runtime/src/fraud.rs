@@ -4,12 +4,10 @@ use std::ops::Range;
 
 use onhand_policy::decision::{self, DecisionError, Risk, Verdict, check_scores};
 use onhand_policy::fact::{FraudBatch, FraudHeader, FraudLine};
-use wasmtime::Store;
-use wasmtime::component::{ComponentType, Instance, Lift, Lower, TypedFunc};
+use wasmtime::component::{ComponentType, Lift, Lower};
 
-use crate::guest::Guest;
 use crate::kind::Kind;
-use crate::world::{Buffer, World, fill, function, sealed};
+use crate::world::{Buffer, World, fill, sealed};
 
 /// Code of a denial that the host makes because the plugin failed and its policy is
 /// [`OnFailure::FailClosed`](crate::OnFailure::FailClosed).
@@ -21,7 +19,7 @@ pub struct Fraud;
 
 #[derive(Clone, Copy, ComponentType, Lower)]
 #[component(record)]
-struct Header {
+pub struct Header {
     customer: u64,
     address: u64,
     device: u64,
@@ -55,7 +53,7 @@ struct Header {
 
 #[derive(Clone, Copy, ComponentType, Lower)]
 #[component(record)]
-struct Line {
+pub struct Line {
     sku: u64,
     quantity: u32,
     unit: i64,
@@ -63,7 +61,7 @@ struct Line {
 
 #[derive(Clone, Copy, ComponentType, Lift)]
 #[component(record)]
-struct Score {
+pub struct Score {
     points: u32,
     verdict: u32,
     code: u32,
@@ -106,14 +104,6 @@ impl From<Score> for decision::Score {
     }
 }
 
-type Arguments = (Buffer<Header>, Buffer<Line>);
-
-/// `score-batch` of one instance.
-pub struct Entry {
-    function: TypedFunc<Arguments, (Vec<Score>,)>,
-    arguments: Arguments,
-}
-
 impl sealed::Sealed for Fraud {}
 
 impl World for Fraud {
@@ -122,27 +112,16 @@ impl World for Fraud {
     type Batch<'a> = FraudBatch<'a>;
     type Raw = Vec<decision::Score>;
     type Answer = Vec<Risk>;
-    type Entry = Entry;
+    type Arguments = (Buffer<Header>, Buffer<Line>);
+    type Record = Score;
 
-    fn entry(
-        store: &mut Store<Guest>,
-        instance: &Instance,
-        interface: &str,
-    ) -> wasmtime::Result<Entry> {
-        let function = function(store, instance, interface, Self::KIND.function())?;
-        Ok(Entry { function, arguments: Arguments::default() })
-    }
-
-    fn call(
-        entry: &mut Entry,
-        store: &mut Store<Guest>,
-        batch: FraudBatch<'_>,
-    ) -> wasmtime::Result<Self::Raw> {
-        let (headers, lines) = &mut entry.arguments;
+    fn fill((headers, lines): &mut Self::Arguments, batch: Self::Batch<'_>) {
         fill(headers, batch.headers().iter().map(Header::from));
         fill(lines, batch.lines().iter().map(Line::from));
-        let (answer,) = entry.function.call(store, entry.arguments.clone())?;
-        Ok(answer.into_iter().map(decision::Score::from).collect())
+    }
+
+    fn raw(records: Vec<Score>) -> Self::Raw {
+        records.into_iter().map(decision::Score::from).collect()
     }
 
     fn check(batch: FraudBatch<'_>, raw: &Self::Raw) -> Result<Vec<Risk>, DecisionError> {

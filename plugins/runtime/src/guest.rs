@@ -18,7 +18,7 @@ pub struct LogLine {
 }
 
 /// State of one instance on the host's side.
-pub struct Guest {
+pub(crate) struct Guest {
     pub(crate) store_limits: StoreLimits,
     host_calls_left: u64,
     lines_left: u64,

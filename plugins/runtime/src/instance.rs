@@ -8,10 +8,14 @@ use crate::guest::{Guest, HostCallsSpent, LogLine};
 use crate::limits::{Limits, TEXT_BYTES};
 use crate::runtime::Runtime;
 use crate::ticker::TICK;
-use crate::world::{World, function};
+use crate::world::{Entry, World, function};
 
 /// Wall-clock time of an instance's start in milliseconds, behind its fuel.
 const START_MS: u64 = 2_000;
+
+/// Wall-clock time that each further order of a call adds to its deadline, in milliseconds: far
+/// more than its fuel takes on a machine that is not overloaded.
+const FURTHER_ORDER_MS: u64 = 1;
 
 /// What every instance of a plugin is made of.
 pub(crate) struct Recipe {
@@ -25,7 +29,7 @@ pub(crate) struct Recipe {
 /// One instance, ready to be called.
 pub(crate) struct Instance<W: World> {
     store: Store<Guest>,
-    entry: W::Entry,
+    entry: Entry<W>,
     calls: u64,
 }
 
@@ -45,8 +49,19 @@ impl<T> Outcome<T> {
 }
 
 impl<W: World> Instance<W> {
-    /// Makes an instance and gives it its configuration.
+    /// Makes an instance and gives it its configuration; if the runtime has no room for it, the
+    /// warm instances of all plugins make room.
     pub(crate) fn start(recipe: &Recipe) -> Result<Self, Failure> {
+        match Self::try_start(recipe) {
+            Err(Failure::Busy) => {
+                recipe.runtime.cool_all();
+                Self::try_start(recipe)
+            }
+            other => other,
+        }
+    }
+
+    fn try_start(recipe: &Recipe) -> Result<Self, Failure> {
         let Recipe { runtime, ready, interface, limits, config } = recipe;
         let guest = Guest::new(limits, runtime.config().core_instances);
         let mut store = Store::new(runtime.engine(), guest);
@@ -65,7 +80,7 @@ impl<W: World> Instance<W> {
                 .map_err(engine)?;
         let (taken,) = init.call(&mut store, (config.as_str(),)).map_err(|e| blame(&e))?;
         taken.map_err(|why| Failure::Config(plain(&why, TEXT_BYTES)))?;
-        let entry = W::entry(&mut store, &instance, interface).map_err(engine)?;
+        let entry = Entry::find(&mut store, &instance, interface).map_err(engine)?;
         Ok(Self { store, entry, calls: 0 })
     }
 
@@ -87,10 +102,11 @@ impl<W: World> Instance<W> {
         if let Err(error) = self.store.set_fuel(budget) {
             return Outcome::not_made(Failure::Resources(explain(&error)));
         }
-        self.store.set_epoch_deadline(ticks(limits.deadline_ms));
+        let deadline_ms = limits.deadline_ms + (orders - 1) * FURTHER_ORDER_MS;
+        self.store.set_epoch_deadline(ticks(deadline_ms));
         let called = {
             let _running = runtime.running();
-            W::call(&mut self.entry, &mut self.store, batch)
+            self.entry.call(&mut self.store, batch)
         };
         let fuel = budget - self.store.get_fuel().unwrap_or(0).min(budget);
         let answer = called.map_err(|error| blame(&error)).and_then(|raw| {

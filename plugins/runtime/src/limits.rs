@@ -60,7 +60,7 @@ const fn bound(name: &'static str, unit: &'static str, default: u64, min: u64, m
 pub const FUEL_PER_ORDER: Bound = bound("fuel_per_order", "fuel", 200_000, 1_000, 10_000_000_000);
 /// Fuel of an instance's start: its start functions and `init`.
 pub const FUEL_INIT: Bound = bound("fuel_init", "fuel", 50_000_000, 1_000, 10_000_000_000);
-/// Wall-clock time of one call, behind fuel: it ends what fuel does not see. So long that a busy
+/// Wall-clock time of a call for one order, behind fuel, and 1 ms more for each further order: it ends what fuel does not see. So long that a busy
 /// machine does not turn good answers into failures.
 pub const DEADLINE_MS: Bound = bound("deadline_ms", "ms", 50, 1, 60_000);
 /// Linear memory of one instance.

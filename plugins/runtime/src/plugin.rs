@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
@@ -15,7 +15,7 @@ use crate::instance::{Instance, Outcome, Recipe};
 use crate::limits::{Bound, CONFIG_BYTES, LOG_KEPT, LimitError, Limits};
 use crate::limits::{MEMORY_BYTES, TABLE_ELEMENTS};
 use crate::pool::Pool;
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, Warm};
 use crate::shape::{Shape, inspect};
 use crate::stats::{Counters, Stats};
 use crate::world::World;
@@ -165,7 +165,10 @@ impl<W: World> Plugin<W> {
             control: Mutex::new(control),
         };
         shared.try_out()?;
-        Ok(Self { shared: Arc::new(shared) })
+        let shared = Arc::new(shared);
+        let warm: Weak<Shared<W>> = Arc::downgrade(&shared);
+        runtime.enlist(warm);
+        Ok(Self { shared })
     }
 
     /// Decides on a batch of orders or requests.
@@ -298,6 +301,12 @@ impl<W: World> Drop for Loan<'_, W> {
     }
 }
 
+impl<W: World> Warm for Shared<W> {
+    fn cool(&self) {
+        self.pool.cool();
+    }
+}
+
 impl<W: World> Shared<W> {
     /// Starts a first instance and calls it once: types that differ show only then.
     fn try_out(&self) -> Result<(), LoadError> {
@@ -331,7 +340,7 @@ impl<W: World> Shared<W> {
         }
         control.keep(lines, dropped);
         if answer.is_ok() {
-            control.breaker.succeed();
+            control.breaker.succeed(now_ms, orders as u64);
         }
         let answer = answer.map(|(_, answer)| answer);
         Outcome { answer, fuel, logged: (Vec::new(), 0) }
@@ -350,7 +359,7 @@ impl Control {
 
     /// Takes note of a failure; `last_word` if the orders are not tried again.
     fn fail(&mut self, now_ms: u64, failure: &Failure, last_word: bool) {
-        self.counters.failure(failure.kind());
+        self.counters.failure(failure.kind(), 1);
         match failure {
             Failure::Breaker => return,
             Failure::Busy => return self.breaker.withdraw(),
@@ -390,7 +399,17 @@ impl<W: World> Work<'_, '_, W> {
         }
         let mut all_well = true;
         for order in 0..orders {
-            all_well &= self.alone(batch, order..order + 1);
+            match self.alone(batch, order..order + 1) {
+                None => {}
+                Some(failure) if failure.is_no_call() => {
+                    // The others would wait as long, one after the other, for nothing.
+                    let rest = order + 1..orders;
+                    self.shared.control.lock().counters.failure(failure, rest.len() as u64);
+                    W::part(batch, rest, |rest| self.fall_back(rest, 0, failure));
+                    return;
+                }
+                Some(_) => all_well = false,
+            }
         }
         if all_well {
             // Each order is fine and all of them are not: that counts as one failure.
@@ -398,19 +417,19 @@ impl<W: World> Work<'_, '_, W> {
         }
     }
 
-    /// Decides on one order of a batch that failed; returns whether the plugin did.
-    fn alone(&mut self, batch: W::Batch<'_>, order: Range<usize>) -> bool {
+    /// Decides on one order of a batch that failed; returns why the plugin did not.
+    fn alone(&mut self, batch: W::Batch<'_>, order: Range<usize>) -> Option<FailureKind> {
         W::part(batch, order, |one| {
             let Outcome { answer, fuel, .. } = self.shared.attempt(self.now_ms, one);
             match answer {
                 Ok(answer) => {
                     self.decided(1, answer, By::Plugin, fuel, None);
-                    true
+                    None
                 }
                 Err(failure) => {
                     self.shared.control.lock().fail(self.now_ms, &failure, true);
                     self.fall_back(one, fuel, failure.kind());
-                    false
+                    Some(failure.kind())
                 }
             }
         })
@@ -418,6 +437,9 @@ impl<W: World> Work<'_, '_, W> {
 
     /// Decides without the plugin.
     fn fall_back(&mut self, batch: W::Batch<'_>, fuel: u64, failure: FailureKind) {
+        if W::orders(batch) == 0 {
+            return;
+        }
         let (answer, by) = match self.shared.on_failure {
             OnFailure::FailOpen => (W::pass(batch), By::FailOpen),
             OnFailure::FailClosed => (W::close(batch), By::FailClosed),

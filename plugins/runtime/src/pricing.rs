@@ -2,14 +2,12 @@
 
 use std::ops::Range;
 
-use onhand_policy::decision::{self, DecisionError, KIND_REFUSAL, Prices, check_prices};
+use onhand_policy::decision::{self, CouponUse, DecisionError, KIND_REFUSAL, Prices, check_prices};
 use onhand_policy::fact::{PricingBatch, PricingHeader, PricingLine};
-use wasmtime::Store;
-use wasmtime::component::{ComponentType, Instance, Lift, Lower, TypedFunc};
+use wasmtime::component::{ComponentType, Lift, Lower};
 
-use crate::guest::Guest;
 use crate::kind::Kind;
-use crate::world::{Buffer, World, fill, function, sealed};
+use crate::world::{Buffer, World, fill, sealed};
 
 /// Code of a refusal that the host makes because the plugin failed and its policy is
 /// [`OnFailure::FailClosed`](crate::OnFailure::FailClosed).
@@ -21,7 +19,7 @@ pub struct Pricing;
 
 #[derive(Clone, Copy, ComponentType, Lower)]
 #[component(record)]
-struct Header {
+pub struct Header {
     customer: u64,
     segment: u32,
     now: u64,
@@ -38,7 +36,7 @@ struct Header {
 
 #[derive(Clone, Copy, ComponentType, Lower)]
 #[component(record)]
-struct Line {
+pub struct Line {
     sku: u64,
     class: u32,
     location: u32,
@@ -48,7 +46,7 @@ struct Line {
 
 #[derive(Clone, Copy, ComponentType, Lift)]
 #[component(record)]
-struct Adjustment {
+pub struct Adjustment {
     kind: u32,
     at: u32,
     amount: i64,
@@ -83,14 +81,6 @@ impl From<Adjustment> for decision::Adjustment {
     }
 }
 
-type Arguments = (Buffer<Header>, Buffer<Line>, Buffer<u64>);
-
-/// `price-batch` of one instance.
-pub struct Entry {
-    function: TypedFunc<Arguments, (Vec<Adjustment>,)>,
-    arguments: Arguments,
-}
-
 impl sealed::Sealed for Pricing {}
 
 impl World for Pricing {
@@ -99,28 +89,17 @@ impl World for Pricing {
     type Batch<'a> = PricingBatch<'a>;
     type Raw = Vec<decision::Adjustment>;
     type Answer = Prices;
-    type Entry = Entry;
+    type Arguments = (Buffer<Header>, Buffer<Line>, Buffer<u64>);
+    type Record = Adjustment;
 
-    fn entry(
-        store: &mut Store<Guest>,
-        instance: &Instance,
-        interface: &str,
-    ) -> wasmtime::Result<Entry> {
-        let function = function(store, instance, interface, Self::KIND.function())?;
-        Ok(Entry { function, arguments: Arguments::default() })
-    }
-
-    fn call(
-        entry: &mut Entry,
-        store: &mut Store<Guest>,
-        batch: PricingBatch<'_>,
-    ) -> wasmtime::Result<Self::Raw> {
-        let (headers, lines, coupons) = &mut entry.arguments;
+    fn fill((headers, lines, coupons): &mut Self::Arguments, batch: Self::Batch<'_>) {
         fill(headers, batch.headers().iter().map(Header::from));
         fill(lines, batch.lines().iter().map(Line::from));
         fill(coupons, batch.coupons().iter().copied());
-        let (answer,) = entry.function.call(store, entry.arguments.clone())?;
-        Ok(answer.into_iter().map(decision::Adjustment::from).collect())
+    }
+
+    fn raw(records: Vec<Adjustment>) -> Self::Raw {
+        records.into_iter().map(decision::Adjustment::from).collect()
     }
 
     fn check(batch: PricingBatch<'_>, raw: &Self::Raw) -> Result<Prices, DecisionError> {
@@ -148,7 +127,10 @@ impl World for Pricing {
         then(part.expect("orders of a checked batch are a checked batch"))
     }
 
-    fn append(all: &mut Prices, _: usize, part: Prices) {
+    fn append(all: &mut Prices, before: usize, part: Prices) {
+        let order = |used: CouponUse| used.order + before as u32;
+        all.coupons
+            .extend(part.coupons.into_iter().map(|used| CouponUse { order: order(used), ..used }));
         all.outcomes.extend(part.outcomes);
         all.lines.extend(part.lines);
     }

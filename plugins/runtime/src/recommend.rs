@@ -4,12 +4,10 @@ use std::ops::Range;
 
 use onhand_policy::decision::{self, DecisionError, check_picks};
 use onhand_policy::fact::{self, RecommendBatch, RecommendRequest};
-use wasmtime::Store;
-use wasmtime::component::{ComponentType, Instance, Lift, Lower, TypedFunc};
+use wasmtime::component::{ComponentType, Lift, Lower};
 
-use crate::guest::Guest;
 use crate::kind::Kind;
-use crate::world::{Buffer, World, fill, function, sealed};
+use crate::world::{Buffer, World, fill, sealed};
 
 /// Recommendation plugins: `recommend-batch`.
 #[derive(Clone, Copy, Debug)]
@@ -17,7 +15,7 @@ pub struct Recommend;
 
 #[derive(Clone, Copy, ComponentType, Lower)]
 #[component(record)]
-struct Request {
+pub struct Request {
     customer: u64,
     now: u64,
     #[component(name = "first-item")]
@@ -33,7 +31,7 @@ struct Request {
 
 #[derive(Clone, Copy, ComponentType, Lower)]
 #[component(record)]
-struct Candidate {
+pub struct Candidate {
     sku: u64,
     together: u32,
     alone: u32,
@@ -44,7 +42,7 @@ struct Candidate {
 
 #[derive(Clone, Copy, ComponentType, Lift)]
 #[component(record)]
-struct Pick {
+pub struct Pick {
     request: u32,
     sku: u64,
     score: u32,
@@ -77,14 +75,6 @@ impl From<Pick> for decision::Pick {
     }
 }
 
-type Arguments = (Buffer<Request>, Buffer<u64>, Buffer<Candidate>);
-
-/// `recommend-batch` of one instance.
-pub struct Entry {
-    function: TypedFunc<Arguments, (Vec<Pick>,)>,
-    arguments: Arguments,
-}
-
 impl sealed::Sealed for Recommend {}
 
 impl World for Recommend {
@@ -94,28 +84,17 @@ impl World for Recommend {
     type Batch<'a> = RecommendBatch<'a>;
     type Raw = Vec<decision::Pick>;
     type Answer = Vec<decision::Pick>;
-    type Entry = Entry;
+    type Arguments = (Buffer<Request>, Buffer<u64>, Buffer<Candidate>);
+    type Record = Pick;
 
-    fn entry(
-        store: &mut Store<Guest>,
-        instance: &Instance,
-        interface: &str,
-    ) -> wasmtime::Result<Entry> {
-        let function = function(store, instance, interface, Self::KIND.function())?;
-        Ok(Entry { function, arguments: Arguments::default() })
-    }
-
-    fn call(
-        entry: &mut Entry,
-        store: &mut Store<Guest>,
-        batch: RecommendBatch<'_>,
-    ) -> wasmtime::Result<Self::Raw> {
-        let (requests, items, candidates) = &mut entry.arguments;
+    fn fill((requests, items, candidates): &mut Self::Arguments, batch: Self::Batch<'_>) {
         fill(requests, batch.requests().iter().map(Request::from));
         fill(items, batch.items().iter().copied());
         fill(candidates, batch.candidates().iter().map(Candidate::from));
-        let (answer,) = entry.function.call(store, entry.arguments.clone())?;
-        Ok(answer.into_iter().map(decision::Pick::from).collect())
+    }
+
+    fn raw(records: Vec<Pick>) -> Self::Raw {
+        records.into_iter().map(decision::Pick::from).collect()
     }
 
     fn check(batch: RecommendBatch<'_>, raw: &Self::Raw) -> Result<Self::Answer, DecisionError> {

@@ -2,8 +2,8 @@
 //! clock and its one compiler thread at a time.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::mpsc;
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -95,7 +95,15 @@ impl std::fmt::Debug for Runtime {
     }
 }
 
+/// A plugin that keeps warm instances.
+pub(crate) trait Warm: Send + Sync {
+    /// Drops those that no call uses.
+    fn cool(&self);
+}
+
 struct Shared {
+    /// The plugins that are loaded, so that one may have the room that others keep.
+    plugins: Mutex<Vec<Weak<dyn Warm>>>,
     engine: Engine,
     config: RuntimeConfig,
     compiler: Arc<Compiler>,
@@ -132,7 +140,15 @@ impl Runtime {
         let compiler = Compiler { functions, cache, busy: Mutex::new(false), free: Condvar::new() };
         let ticker = Ticker::start(engine.clone()).map_err(RuntimeError::Thread)?;
         let compiler = Arc::new(compiler);
-        Ok(Self { shared: Arc::new(Shared { engine, config, compiler, ticker }) })
+        Ok(Self {
+            shared: Arc::new(Shared {
+                plugins: Mutex::default(),
+                engine,
+                config,
+                compiler,
+                ticker,
+            }),
+        })
     }
 
     /// Returns how the runtime was set up.
@@ -142,6 +158,21 @@ impl Runtime {
 
     pub(crate) fn engine(&self) -> &Engine {
         &self.shared.engine
+    }
+
+    /// Takes note of a plugin that keeps warm instances.
+    pub(crate) fn enlist(&self, plugin: Weak<dyn Warm>) {
+        let mut plugins = self.shared.plugins.lock();
+        plugins.retain(|known| known.strong_count() > 0);
+        plugins.push(plugin);
+    }
+
+    /// Drops all warm instances that no call uses.
+    pub(crate) fn cool_all(&self) {
+        let plugins: Vec<_> = self.shared.plugins.lock().iter().filter_map(Weak::upgrade).collect();
+        for plugin in plugins {
+            plugin.cool();
+        }
     }
 
     /// Keeps deadlines going until the guard is dropped.

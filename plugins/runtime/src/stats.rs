@@ -93,8 +93,9 @@ impl Counters {
         self.instances += 1;
     }
 
-    pub(crate) fn failure(&mut self, kind: FailureKind) {
-        self.failures[kind as usize] += 1;
+    /// Counts attempts that failed, made or not.
+    pub(crate) fn failure(&mut self, kind: FailureKind, attempts: u64) {
+        self.failures[kind as usize] += attempts;
     }
 
     pub(crate) fn answered(&mut self, by: usize, orders: usize) {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use onhand_policy::decision::DecisionError;
 use wasmtime::Store;
-use wasmtime::component::Instance;
+use wasmtime::component::{ComponentNamedList, ComponentType, Instance, Lift, Lower, TypedFunc};
 
 use crate::guest::Guest;
 use crate::kind::Kind;
@@ -30,20 +30,18 @@ pub trait World: sealed::Sealed + Send + Sync + Sized + 'static {
     /// The answer after its check.
     type Answer: Default;
 
+    /// Parameters of its function: lists that are filled anew for each call.
     #[doc(hidden)]
-    type Entry: Send;
+    type Arguments: ComponentNamedList + Lower + Clone + Default + Send + Sync + 'static;
+    /// A record of its function's answer.
     #[doc(hidden)]
-    fn entry(
-        store: &mut Store<Guest>,
-        instance: &Instance,
-        interface: &str,
-    ) -> wasmtime::Result<Self::Entry>;
+    type Record: ComponentType + Lift + 'static;
+    /// Writes facts into the parameters.
     #[doc(hidden)]
-    fn call(
-        entry: &mut Self::Entry,
-        store: &mut Store<Guest>,
-        batch: Self::Batch<'_>,
-    ) -> wasmtime::Result<Self::Raw>;
+    fn fill(arguments: &mut Self::Arguments, batch: Self::Batch<'_>);
+    /// Makes the answer of its records.
+    #[doc(hidden)]
+    fn raw(records: Vec<Self::Record>) -> Self::Raw;
     #[doc(hidden)]
     fn check(batch: Self::Batch<'_>, raw: &Self::Raw) -> Result<Self::Answer, DecisionError>;
     #[doc(hidden)]
@@ -69,16 +67,45 @@ pub trait World: sealed::Sealed + Send + Sync + Sized + 'static {
     fn sample<R>(then: impl FnOnce(Self::Batch<'_>) -> R) -> R;
 }
 
+/// The function of one instance that decides, with its parameters.
+pub(crate) struct Entry<W: World> {
+    function: TypedFunc<W::Arguments, (Vec<W::Record>,)>,
+    arguments: W::Arguments,
+}
+
+impl<W: World> Entry<W> {
+    /// Finds the function.
+    pub(crate) fn find(
+        store: &mut Store<Guest>,
+        instance: &Instance,
+        interface: &str,
+    ) -> wasmtime::Result<Self> {
+        let function = function(store, instance, interface, W::KIND.function())?;
+        Ok(Self { function, arguments: W::Arguments::default() })
+    }
+
+    /// Calls it with the facts of a batch.
+    pub(crate) fn call(
+        &mut self,
+        store: &mut Store<Guest>,
+        batch: W::Batch<'_>,
+    ) -> wasmtime::Result<W::Raw> {
+        W::fill(&mut self.arguments, batch);
+        let (records,) = self.function.call(store, self.arguments.clone())?;
+        Ok(W::raw(records))
+    }
+}
+
 /// Finds a function of a plugin's interface.
 pub(crate) fn function<P, R>(
     store: &mut Store<Guest>,
     instance: &Instance,
     interface: &str,
     name: &str,
-) -> wasmtime::Result<wasmtime::component::TypedFunc<P, R>>
+) -> wasmtime::Result<TypedFunc<P, R>>
 where
-    P: wasmtime::component::ComponentNamedList + wasmtime::component::Lower,
-    R: wasmtime::component::ComponentNamedList + wasmtime::component::Lift,
+    P: ComponentNamedList + Lower,
+    R: ComponentNamedList + Lift,
 {
     let missing = || wasmtime::Error::msg(format!("{name} is not there"));
     let at = instance.get_export_index(&mut *store, None, interface).ok_or_else(missing)?;

@@ -161,7 +161,8 @@ fn an_answer_that_breaks_a_rule_is_a_failure() {
         (adjust(1, 0, i64::MIN), "amount"),
         (adjust(1, 0, i64::MAX), "amount"),
         (adjust(2, 0, 1), "amount"),
-        (adjust(3, 0, 0), "kind"),
+        (adjust(3, 0, 0), "at"),
+        (adjust(4, 0, 0), "kind"),
     ] {
         match fails(&bad(&deed), patient(), FailureKind::Answer) {
             Failure::Answer(DecisionError::Range { field: found, .. }) => {

@@ -6,9 +6,11 @@ mod common;
 use common::{VICTIM, bad, fraud, load, options, patient, pricing, recommend, runtime, text};
 use onhand_plugin_runtime::{
     BreakerState, By, DENIAL_UNDECIDED, FailureKind, Fraud, Kind, LoadError, Made, OnFailure,
-    Plugin, PluginOptions, Pricing, REFUSAL_UNDECIDED, REST_MS, Recommend,
+    Plugin, PluginOptions, Pricing, REFUSAL_UNDECIDED, REST_MS, Recommend, Runtime, RuntimeConfig,
 };
-use onhand_policy::decision::{Adjustment, KIND_REFUSAL, Pick, PriceOutcome, Risk, Verdict};
+use onhand_policy::decision::{
+    Adjustment, CouponUse, KIND_COUPON, KIND_REFUSAL, Pick, PriceOutcome, Risk, Verdict,
+};
 use onhand_policy::fact::{FraudBatch, PricingBatch, RecommendBatch};
 
 fn priced(total: i64) -> PriceOutcome {
@@ -274,4 +276,46 @@ fn many_threads_share_a_plugin() {
     let stats = plugin.stats();
     assert_eq!((stats.by_plugin, stats.calls), (1_600, 1_600));
     assert!(stats.instances <= 3, "{}", stats.instances);
+}
+
+/// Warm instances of one plugin make room for another when the runtime is full.
+#[test]
+fn plugins_share_the_room_for_instances() {
+    let config = RuntimeConfig { total_instances: 1, ..RuntimeConfig::default() };
+    let runtime = Runtime::new(config).expect("a runtime");
+    let prices = load::<Pricing>(&runtime, &text(Kind::Pricing));
+    let (orders, lines) = pricing(&[(1, 1, 10_00)]);
+    let order = PricingBatch::new(&orders, &lines, &[]).expect("a batch");
+    let (suspects, goods) = fraud(&[(1, 0)]);
+    let suspect = FraudBatch::new(&suspects, &goods).expect("a batch");
+    let price = || prices.decide(0, order, &mut |_| unreachable!("there is room")).made[0].by;
+    assert_eq!(price(), By::Plugin);
+    let scores = load::<Fraud>(&runtime, &text(Kind::Fraud));
+    for _ in 0..3 {
+        let made = scores.decide(0, suspect, &mut |_| unreachable!("there is room")).made;
+        assert_eq!((made[0].by, price()), (By::Plugin, By::Plugin));
+    }
+}
+
+/// Coupons stay with their own orders when a batch is decided in parts.
+#[test]
+fn coupons_of_a_large_batch_stay_with_their_orders() {
+    let plugin = load::<Pricing>(&runtime(), &bad("unreachable"));
+    let orders: Vec<(u64, u32, i64)> = (0..600).map(|_| (VICTIM, 1, 10_00)).collect();
+    let (mut headers, lines) = pricing(&orders);
+    let coupons: Vec<u64> = (0..600).map(|at| 10_000 + at).collect();
+    headers.iter_mut().zip(0..).for_each(|(header, at)| {
+        (header.first_coupon, header.coupon_count) = (at, 1);
+    });
+    let batch = PricingBatch::new(&headers, &lines, &coupons).expect("a batch");
+    let decided = plugin.decide(0, batch, &mut |part: PricingBatch<'_>| {
+        let used = |at| Adjustment { kind: KIND_COUPON, at, amount: 0, code: 1 };
+        (0..part.coupons().len() as u32).map(used).collect()
+    });
+    let used = |(at, used): (usize, &CouponUse)| {
+        (used.order as usize, used.sku.bits()) == (at, coupons[at])
+    };
+    assert_eq!(decided.answer.coupons.len(), 600);
+    assert!(decided.answer.coupons.iter().enumerate().all(used), "{:?}", decided.answer.coupons);
+    assert!(decided.made.iter().all(|made| made.by == By::BuiltIn));
 }
