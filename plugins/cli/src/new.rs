@@ -19,6 +19,9 @@ Examples:
 /// The templates: for each language, what all kinds have under `common`, and the rest by kind; what
 /// all languages have under `shared`.
 static TEMPLATES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../templates");
+/// The sources of the SDK for Rust, which a project in Rust has a copy of: it builds without a
+/// registry, and never against another version than it was made with.
+static SDK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../sdk/src");
 /// Most characters of a project's name.
 const NAME_CHARS_MAX: usize = 40;
 
@@ -156,6 +159,11 @@ fn files(
             }
         }
     }
+    if matches!(language, Language::Rust) {
+        let mut sdk = std::collections::BTreeMap::new();
+        collect(&SDK, SDK.path(), name, kind, &mut sdk);
+        files.extend(sdk.into_iter().map(|(path, text)| (Path::new("sdk/src").join(path), text)));
+    }
     if !files.contains_key(Path::new("plugin.toml")) {
         let text = format!("no template for {kind} in {}", language.name());
         return Err(Failure::usage(text).help("--lang rust has every kind"));
@@ -175,11 +183,9 @@ fn collect(
     for file in dir.files() {
         let path = file.path().strip_prefix(base).unwrap_or(file.path());
         let path = path.to_str().unwrap_or_default();
-        // A manifest named `Cargo.toml` would be taken for one of this workspace's, a hidden file
-        // is easily lost on the way: templates have them under other names.
-        let path = fill(path, name, kind).replace("Cargo.toml.template", "Cargo.toml");
-        let path = path.strip_suffix(".template").unwrap_or(&path);
-        let path = path.replace("dot-", ".");
+        // A manifest named `Cargo.toml` would be taken for one of this workspace's, and a hidden
+        // file is easily lost on the way: templates have them under other names.
+        let path = path.strip_suffix(".in").unwrap_or(path).replace("dot-", ".");
         let contents = match file.contents_utf8() {
             Some(text) => fill(text, name, kind).into_bytes(),
             None => file.contents().to_vec(),
@@ -194,7 +200,7 @@ fn collect(
 /// Puts name and kind where a template leaves room for them.
 fn fill(text: &str, name: &str, kind: Kind) -> String {
     text.replace("{{name}}", name)
-        .replace("{{name_snake}}", &name.replace('-', "_"))
+        .replace("{{crate}}", &name.replace('-', "_"))
         .replace("{{kind}}", kind.name())
         .replace("{{wit}}", kind.package())
 }
