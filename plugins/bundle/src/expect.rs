@@ -84,8 +84,8 @@ fn select<'v>(steps: &[Step<'_>], root: &'v Value) -> Vec<&'v Value> {
 
 /// Checks the paths of what is expected.
 pub(crate) fn check(expect: &Map<String, Value>) -> Result<(), String> {
-    let paths = expect.keys().filter(|name| name.starts_with('$'));
-    paths.map(|path| steps(path).map(drop)).collect()
+    let mut paths = expect.keys().filter(|name| name.starts_with('$'));
+    paths.try_for_each(|path| steps(path).map(drop))
 }
 
 /// Returns every place that is not as expected.

@@ -88,7 +88,8 @@ fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
 
 /// Returns bytes as lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |half: u8| char::from_digit(half.into(), 16).unwrap_or('0');
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// Returns the bytes of exactly so many lower-case hexadecimal digits.
@@ -220,7 +221,11 @@ fn check_closed(path: &Path) -> Result<(), KeyError> {
     let found = std::fs::metadata(path);
     let found = found.map_err(|error| KeyError::File { path: path.to_owned(), error })?;
     let mode = found.permissions().mode() & 0o777;
-    if mode & 0o077 == 0 { Ok(()) } else { Err(KeyError::Open { path: path.to_owned(), mode }) }
+    if mode.trailing_zeros() >= 6 {
+        Ok(())
+    } else {
+        Err(KeyError::Open { path: path.to_owned(), mode })
+    }
 }
 
 #[cfg(not(unix))]

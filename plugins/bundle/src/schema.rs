@@ -253,8 +253,11 @@ fn check(schema: &Value, value: &Value, path: &str, faults: &mut Vec<ConfigFault
     }
 }
 
+/// Whether a number stands to its bound as a rule says.
+type Holds = fn(std::cmp::Ordering) -> bool;
+
 fn check_number(map: &Map<String, Value>, number: &Number, fault: &mut impl FnMut(String)) {
-    let rules: [(&str, &str, fn(std::cmp::Ordering) -> bool); 4] = [
+    let rules: [(&str, &str, Holds); 4] = [
         ("minimum", "at least", std::cmp::Ordering::is_ge),
         ("maximum", "at most", std::cmp::Ordering::is_le),
         ("exclusiveMinimum", "more than", std::cmp::Ordering::is_gt),

@@ -34,13 +34,15 @@ fn header(name: &str, size: &str, kind: u8) -> Vec<u8> {
     let mut block = vec![0; 512];
     let mut put = |at: usize, text: &[u8]| block[at..at + text.len()].copy_from_slice(text);
     put(0, name.as_bytes());
-    put(100, b"0000644\0000000000\0000000000\0");
+    for (at, text) in [(100, "0000644"), (108, "0000000"), (116, "0000000")] {
+        put(at, text.as_bytes());
+    }
     put(124, size.as_bytes());
     put(136, b"00000000000\0        ");
     put(156, &[kind]);
     put(257, b"ustar\x0000");
-    put(329, b"0000000\0000000000\0".as_slice().get(..8).unwrap_or_default());
-    put(337, b"0000000\0");
+    put(329, b"0000000");
+    put(337, b"0000000");
     let sum: u32 = block.iter().copied().map(u32::from).sum();
     block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
     block

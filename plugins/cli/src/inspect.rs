@@ -90,7 +90,7 @@ fn report(
             "on_failure": manifest.on_failure.name(),
             "limits": manifest.limits,
             "reasons": manifest.reasons,
-            "config_schema": manifest.config_schema.as_ref().map(|schema| schema.as_json()),
+            "config_schema": manifest.config_schema.as_ref().map(onhand_plugin_bundle::Schema::as_json),
         })
     });
     let bundle = subject.bundle.as_ref().map(|bundle| {

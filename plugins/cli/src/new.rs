@@ -114,7 +114,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &mut Terminal<'_>) -> Result<
             "dir": dir.display().to_string(),
             "kind": kind.name(),
             "language": lang.name(),
-            "files": files.iter().map(|(path, _)| path.display().to_string()).collect::<Vec<_>>(),
+            "files": files.keys().map(|path| path.display().to_string()).collect::<Vec<_>>(),
         }));
     } else {
         let text = format!(

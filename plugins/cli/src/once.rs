@@ -1,7 +1,7 @@
 //! `onhand plugin run`: one input, its answer, and what it took.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use onhand_plugin_bundle::{Answer, Fixture};
@@ -47,7 +47,7 @@ pub struct Arguments {
 }
 
 /// Reads a configuration: any JSON.
-pub(crate) fn read_config(path: &std::path::Path) -> Result<Value, Failure> {
+pub(crate) fn read_config(path: &Path) -> Result<Value, Failure> {
     let text = read_text(path)?;
     serde_json::from_str(&text)
         .map_err(|error| Failure::usage(format!("{}: no JSON: {error}", path.display())))
@@ -76,7 +76,7 @@ pub(crate) fn open(subject: &Subject) -> Result<Workshop, Failure> {
     })
 }
 
-fn fixture(subject: &Subject, input: &PathBuf) -> Result<Fixture, Failure> {
+fn fixture(subject: &Subject, input: &Path) -> Result<Fixture, Failure> {
     let own = input.to_str().and_then(|wanted| {
         subject.fixtures.iter().find(|(name, _)| name == wanted).map(|(_, fixture)| fixture)
     });

@@ -44,7 +44,7 @@ impl Random {
     }
 
     fn unit(&mut self) -> i64 {
-        if self.one_in(20) { 0 } else { self.below(200_00) as i64 }
+        if self.one_in(20) { 0 } else { self.below(20_000) as i64 }
     }
 
     fn small(&mut self, end: u64) -> u32 {

@@ -63,7 +63,7 @@ impl<'a> Terminal<'a> {
     pub(crate) fn progress(&mut self, done: u64, total: u64, what: &str) {
         // Often enough to be seen moving, seldom enough to cost nothing.
         if self.progress && (done == total || done.is_multiple_of(64)) {
-            let share = if total == 0 { 100 } else { done * 100 / total };
+            let share = (done * 100).checked_div(total).unwrap_or(100);
             let end = if done == total { "\r\x1b[K" } else { "" };
             self.note(&format!("\r{what}: {share:3} % ({} of {}){end}", count(done), count(total)));
         }
@@ -176,7 +176,8 @@ pub(crate) fn size(bytes: u64) -> String {
 
 /// Writes bytes as hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |half: u8| char::from_digit(half.into(), 16).unwrap_or('0');
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 #[cfg(test)]

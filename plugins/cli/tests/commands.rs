@@ -376,7 +376,7 @@ fn help_is_as_written() {
     ] {
         let help = plugin(&[command, "--help"]).expect(0).out;
         assert!(help.contains("Example"), "{command} has no example");
-        text.push_str(&format!("\n$ onhand plugin {command} --help\n{help}"));
+        text += &format!("\n$ onhand plugin {command} --help\n{help}");
     }
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/help.txt");
     if std::env::var_os("UPDATE_EXPECT").is_some() {

@@ -70,16 +70,12 @@ fn a_difference_has_its_price() {
     assert_eq!(first["candidate"]["orders"][0]["total"], 80_00);
     let shown = new.run(&["replay", "--from", &from, "--show", "1"]).expect(0).out;
     for word in [
-        "-30.00 EUR over 4 orders: 460.00 EUR instead of 490.00 EUR",
+        "-30.00 EUR over 4 orders: 340.00 EUR instead of 370.00 EUR",
         "order-2  -10.00 EUR",
         "and 1 more",
     ] {
-        assert!(
-            !word.is_empty() && (shown.contains(word) || word.starts_with("-30")),
-            "{word}: {shown}"
-        );
+        assert!(shown.contains(word), "{word}: {shown}");
     }
-    assert!(shown.contains("-30.00 EUR over 4 orders"), "{shown}");
     new.run(&["replay", "--from", &from, "--exact"]).expect(1);
     let one = new.run(&["replay", "--from", &from, "--order", "order-3", "--json"]).expect(0);
     assert_eq!(one.json()["money"][0]["effect"], -20_00);
@@ -140,7 +136,7 @@ fn shop(dir: &Path, quantities: &[u32]) {
     done(Command::DefineSku(Box::new(DefineSku {
         key: Key::from_text("define"),
         code: "CUP".to_owned(),
-        kind: SkuKind::Good,
+        kind: SkuKind::Goods,
         price: Money::new(10_00, Currency::EUR).expect("an amount"),
         placement: Placement::BySku,
         limit: None,
@@ -173,7 +169,7 @@ fn a_journal_is_replayed() {
     assert!(!done.out.contains(&customer), "{}", done.out);
     let report = done.json();
     assert_eq!((&report["orders"], &report["different"]), (&3.into(), &2.into()), "{report}");
-    assert_eq!(report["money"][0]["incumbent"], 410_00);
+    assert_eq!(report["money"][0]["incumbent"], 41_000);
     assert_eq!(report["money"][0]["effect"], -40_00);
     assert!(report["notes"].to_string().contains("segment, class"), "{report}");
     let order = report["divergences"][0]["id"].as_str().expect("an id").to_owned();

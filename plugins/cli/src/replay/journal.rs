@@ -45,7 +45,8 @@ pub(crate) fn read(
     let engine = |error: onhand_core::Error| {
         Failure::new(FILE, format!("{}: {error}", dir.display())).help(error.help())
     };
-    if !std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
+    // Opening would make a new shop of an empty folder.
+    if !dir.join("journal").is_dir() {
         let text = format!("{} has no journal", dir.display());
         return Err(Failure::new(FILE, text).help("name the data directory of a host"));
     }
