@@ -5,10 +5,10 @@ mod common;
 
 use std::path::Path;
 
-use common::{options, runtime};
+use common::{options, patient, runtime};
 use fraud_score::FraudScore;
 use item_to_item::ItemToItem;
-use onhand_plugin_runtime::{Fraud, Plugin, PluginOptions, Pricing, Recommend, World};
+use onhand_plugin_runtime::{Fraud, Kind, Limits, Plugin, PluginOptions, Pricing, Recommend, World};
 use onhand_plugin_sdk::{fraud, pricing, recommend};
 use onhand_policy::decision;
 use onhand_policy::fact::{
@@ -49,7 +49,10 @@ fn load<W: World>(name: &str, config: &str) -> Plugin<W> {
     let file = format!("../samples/built/{name}.wasm");
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     let wasm = std::fs::read(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
-    let options = PluginOptions { config: config.to_owned(), ..options() };
+    // As plugin.toml says; a request may have thousands of candidates.
+    let fuel_per_order = if W::KIND == Kind::Recommend { 2_000_000 } else { 20_000 };
+    let limits = Limits { fuel_per_order, ..patient() };
+    let options = PluginOptions { limits, config: config.to_owned(), ..options() };
     Plugin::load(&runtime(), &wasm, options).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
