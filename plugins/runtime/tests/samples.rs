@@ -5,10 +5,12 @@ mod common;
 
 use std::path::Path;
 
-use common::{options, runtime};
+use common::{options, patient, runtime};
 use fraud_score::FraudScore;
 use item_to_item::ItemToItem;
-use onhand_plugin_runtime::{Fraud, Plugin, PluginOptions, Pricing, Recommend, World};
+use onhand_plugin_runtime::{
+    Fraud, Kind, Limits, Plugin, PluginOptions, Pricing, Recommend, World,
+};
 use onhand_plugin_sdk::{fraud, pricing, recommend};
 use onhand_policy::decision;
 use onhand_policy::fact::{
@@ -49,7 +51,10 @@ fn load<W: World>(name: &str, config: &str) -> Plugin<W> {
     let file = format!("../samples/built/{name}.wasm");
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     let wasm = std::fs::read(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
-    let options = PluginOptions { config: config.to_owned(), ..options() };
+    // As plugin.toml says; a request may have thousands of candidates.
+    let fuel_per_order = if W::KIND == Kind::Recommend { 2_000_000 } else { 20_000 };
+    let limits = Limits { fuel_per_order, ..patient() };
+    let options = PluginOptions { limits, config: config.to_owned(), ..options() };
     Plugin::load(&runtime(), &wasm, options).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
@@ -78,9 +83,7 @@ const TIERS: &str = r#"{"least": 50,
                {"code": 14, "off": 500, "coupon": 77},
                {"code": 15, "off_bp": 1000, "from_ms": 1790000000000}]}"#;
 
-fn random_pricing(
-    random: &mut Random,
-) -> (Vec<PricingHeader>, Vec<PricingLine>, Vec<u64>) {
+fn random_pricing(random: &mut Random) -> (Vec<PricingHeader>, Vec<PricingLine>, Vec<u64>) {
     let (mut headers, mut lines, mut coupons) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..=random.below(ORDERS_MAX) {
         let (line_count, coupon_count) = (1 + random.skewed(12) as u32, random.below(3) as u32);
@@ -251,9 +254,7 @@ fn own_fraud_header(from: &FraudHeader) -> fraud::Header {
     }
 }
 
-fn random_requests(
-    random: &mut Random,
-) -> (Vec<RecommendRequest>, Vec<u64>, Vec<Candidate>) {
+fn random_requests(random: &mut Random) -> (Vec<RecommendRequest>, Vec<u64>, Vec<Candidate>) {
     let (mut requests, mut items, mut candidates) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..=random.below(4) {
         let (item_count, candidate_count) = (random.below(8), random.skewed(300));

@@ -125,7 +125,6 @@ pub trait Fraud: Sized + 'static {
 ///
 /// If a header's range lies outside the list, which the host never does.
 pub fn batch<F: Fraud>(plugin: &F, headers: &[Header], lines: &[Line], answer: &mut Vec<Score>) {
-    let order =
-        |header| Order { header, lines: part(lines, header.first_line, header.line_count) };
+    let order = |header| Order { header, lines: part(lines, header.first_line, header.line_count) };
     answer.extend(headers.iter().map(|header| plugin.score(&order(header))));
 }

@@ -80,6 +80,10 @@ impl Picks<'_> {
     /// a SKU that is there already keeps its better score.
     pub fn offer(&mut self, sku: u64, score: u32) {
         let own = &self.answer[self.first..];
+        // Whatever is there already scores at least as much.
+        if own.len() >= self.limit && own.last().is_some_and(|last| last.score >= score) {
+            return;
+        }
         if let Some(at) = own.iter().position(|pick| pick.sku == sku) {
             if own[at].score >= score {
                 return;

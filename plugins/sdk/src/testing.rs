@@ -30,7 +30,8 @@ pub const fn utc(year: u64, month: u64, day: u64, hour: u64, minute: u64) -> u64
     // "chrono-Compatible Low-Level Date Algorithms", `days_from_civil`.
     let shifted = if month <= 2 { year - 1 } else { year };
     let march = (month + 9) % 12;
-    let days = shifted * 365 + shifted / 4 - shifted / 100 + shifted / 400
+    let days = shifted * 365 + shifted / 4 - shifted / 100
+        + shifted / 400
         + (153 * march + 2) / 5
         + (day - 1)
         - 719_468;
@@ -93,7 +94,7 @@ pub struct Priced {
     pub order_discount: i64,
     /// Numbers of the rules that have taken something off, in the order of the answer.
     pub rules: Vec<u32>,
-    /// Coupons used, each once.
+    /// Coupons used.
     pub coupons: Vec<u64>,
     /// Number of the reason if the order is refused.
     pub refused: Option<u32>,
@@ -198,12 +199,12 @@ impl<P: Pricing> PricingOrder<'_, P> {
 ///
 /// If the answer breaks a rule.
 pub fn priced(lines: &[pricing::Line], coupons: &[u64], answer: &[pricing::Adjustment]) -> Priced {
-    let most = lines.len() * 8 + 32;
+    let most = lines.len() * 8 + 32 + coupons.len();
     assert!(answer.len() <= most, "{} adjustments, at most {most}", answer.len());
     let list: i64 = lines.iter().map(pricing::Line::amount).sum();
     assert!(list <= MINOR_MAX, "the order costs {list}, at most {MINOR_MAX}");
-    let mut priced =
-        Priced { list, line_discounts: vec![0; lines.len()], ..Priced::default() };
+    let mut priced = Priced { list, line_discounts: vec![0; lines.len()], ..Priced::default() };
+    let mut used = vec![false; coupons.len()];
     for one in answer {
         let pricing::Adjustment { kind, at, amount, code } = *one;
         assert!((0..=MINOR_MAX).contains(&amount), "{one:?}: amount outside 0..={MINOR_MAX}");
@@ -225,10 +226,9 @@ pub fn priced(lines: &[pricing::Line], coupons: &[u64], answer: &[pricing::Adjus
         match kind {
             KIND_REFUSAL => _ = priced.refused.get_or_insert(code),
             KIND_COUPON => {
-                let coupon = coupons[at as usize];
-                if !priced.coupons.contains(&coupon) {
-                    priced.coupons.push(coupon);
-                }
+                let again = std::mem::replace(&mut used[at as usize], true);
+                assert!(!again, "{one:?}: the coupon is used already");
+                priced.coupons.push(coupons[at as usize]);
             }
             _ => priced.rules.push(code),
         }
@@ -400,9 +400,8 @@ impl<R: Recommend> RecommendHarness<R> {
                 ..header
             })
             .collect();
-        let copies = (0..3).flat_map(|request| {
-            first.iter().map(move |pick| recommend::Pick { request, ..*pick })
-        });
+        let copies = (0..3)
+            .flat_map(|request| first.iter().map(move |pick| recommend::Pick { request, ..*pick }));
         same(&copies.collect(), &ask(&three, 3), "in a batch");
         for pick in &first {
             let known = candidates.iter().any(|candidate| candidate.sku == pick.sku);

@@ -26,3 +26,27 @@ fn worlds_as_bytes_are_those_of_the_texts() {
         assert!(kept == bytes, "{}: {} bytes, not {}", file.display(), kept.len(), bytes.len());
     }
 }
+
+/// The templates of other languages tell the same worlds by the same bytes.
+#[test]
+fn templates_have_the_same_bytes() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for kind in ["pricing", "fraud", "recommend"] {
+        let bytes = std::fs::read(here.join(format!("src/meta/{kind}.bin"))).expect("the bytes");
+        let read = |path: String| std::fs::read_to_string(here.join(path)).expect("a template");
+        let c = read(format!("../templates/c/{kind}/src/onhand_meta.h"));
+        let numbers = c.lines().filter_map(|line| line.trim().strip_prefix("\".byte "));
+        let found: Vec<u8> = numbers
+            .flat_map(|line| line.trim_end_matches("\\n\"").split(','))
+            .map(|byte| u8::from_str_radix(byte.trim_start_matches("0x"), 16).expect("a byte"))
+            .collect();
+        assert_eq!(found, bytes, "C, {kind}");
+        let ts = read(format!("../templates/ts/{kind}/world.mjs"));
+        let hex = ts.lines().filter_map(|line| line.trim().strip_prefix("\"0x"));
+        let digits: String = hex.map(|line| line.trim_end_matches("\",")).collect();
+        let found: Vec<u8> = (0..digits.len() / 2)
+            .map(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).expect("a byte"))
+            .collect();
+        assert_eq!(found, bytes, "TypeScript, {kind}");
+    }
+}

@@ -72,7 +72,8 @@ impl ItemToItem {
         if together < self.together_least {
             return 0;
         }
-        let size = (u64::from(alone) + self.damping).saturating_mul(u64::from(items) + self.damping);
+        let size =
+            (u64::from(alone) + self.damping).saturating_mul(u64::from(items) + self.damping);
         let score = u64::from(together) * ONE / size.isqrt().max(1);
         score.clamp(u64::from(BEST_SELLERS), ONE) as u32
     }

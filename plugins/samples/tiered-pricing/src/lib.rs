@@ -79,9 +79,15 @@ impl Pricing for Tiered {
                 price.line(at, off, tier.code);
                 left -= off;
             }
-            self.apply(order, &mut left, &mut used, |target| target.is_line(line), |off, code| {
-                price.line(at, off, code);
-            });
+            self.apply(
+                order,
+                &mut left,
+                &mut used,
+                |target| target.is_line(line),
+                |off, code| {
+                    price.line(at, off, code);
+                },
+            );
             due += left;
         }
         if due < self.least {
