@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::Args;
 
-use crate::subject::{WASM, project_manifest};
+use crate::subject::project_manifest;
 use crate::terminal::{Failure, Terminal};
 use crate::{build, test};
 
@@ -88,7 +88,7 @@ fn walk(dir: &Path, depth: usize, found: &mut Files) -> Result<(), Failure> {
         let entry = entry.map_err(io)?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        let made = name == WASM || name.ends_with(".new") || name.ends_with(".onhand");
+        let made = [".wasm", ".new", ".onhand"].iter().any(|end| name.ends_with(end));
         // A lock file changes by the build itself.
         if made || name.starts_with('.') || name.ends_with(".lock") {
             continue;

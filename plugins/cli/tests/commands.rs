@@ -4,6 +4,7 @@
 mod common;
 
 use common::{Project, is_there, plugin};
+use onhand_plugin_bundle::{Fixture, Manifest};
 
 /// The start of the deciding function of the pricing template, to put a deed in.
 const START: &str = "    (local.set $out (call $realloc";
@@ -23,6 +24,60 @@ fn a_new_project_is_fine_at_once() {
             assert!(checked.out.contains(word), "{word}: {}", checked.out);
         }
         assert!(project.read(&format!("wit/{kind}.wit")).contains("package onhand:"));
+    }
+}
+
+/// Every language has a project of every kind, whose manifest and fixtures can be read, and in
+/// which nothing of the template is left open.
+#[test]
+fn every_language_has_every_kind() {
+    let root = tempfile::tempdir().expect("a directory");
+    let into = root.path().display().to_string();
+    for language in ["rust", "ts", "c", "python", "wat"] {
+        for kind in ["pricing", "fraud", "recommend"] {
+            let name = format!("my-{language}-{kind}");
+            let new = ["new", &name, "--kind", kind, "--lang", language, "--into", &into, "--json"];
+            let made = plugin(&new).expect(0).json();
+            let dir = root.path().join(&name);
+            let text = |file: &str| std::fs::read_to_string(dir.join(file)).expect("a file");
+            let manifest = Manifest::read(&text("plugin.toml")).expect("a manifest");
+            assert_eq!((manifest.id, manifest.kind.name()), (name, kind));
+            assert_eq!(manifest.build.expect("a build").language.name(), language);
+            let mut fixtures = 0;
+            for file in made["files"].as_array().expect("files") {
+                let file = file.as_str().expect("a path");
+                if file.starts_with("fixtures/") {
+                    Fixture::read(&text(file)).unwrap_or_else(|e| panic!("{language} {file}: {e}"));
+                    fixtures += 1;
+                }
+                let bytes = std::fs::read(dir.join(file)).expect("a file");
+                let open = bytes.windows(7).any(|part| part == b"{{name}" || part == b"{{crate");
+                assert!(!open && !file.contains("dot-") && !file.ends_with(".in"), "{file}");
+            }
+            assert!(fixtures >= 3, "{language} {kind}");
+            assert!(text("README.md").contains("onhand plugin build"));
+        }
+    }
+}
+
+/// The components that were built from the templates pass the tests of a new project, and the
+/// check.
+#[test]
+fn built_templates_pass_their_tests() {
+    let root = tempfile::tempdir().expect("a directory");
+    let into = root.path().display().to_string();
+    let compat = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../compat/v1_0_0");
+    for language in ["rust", "ts", "c"] {
+        for kind in ["pricing", "fraud", "recommend"] {
+            let name = format!("{language}-{kind}");
+            plugin(&["new", &name, "--kind", kind, "--lang", language, "--into", &into]).expect(0);
+            let dir = root.path().join(&name);
+            let built = compat.join(format!("{kind}-{language}.wasm"));
+            std::fs::copy(&built, dir.join("plugin.wasm")).expect("a component");
+            let dir = dir.display().to_string();
+            plugin(&["test", "--plugin", &dir, "--fuzz", "50", "--seed", "5"]).expect(0);
+            plugin(&["check", &dir]).expect(0);
+        }
     }
 }
 
