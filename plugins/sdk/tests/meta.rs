@@ -1,0 +1,52 @@
+//! The worlds as bytes are those of the WIT packages.
+
+use std::path::Path;
+
+use wit_component::StringEncoding;
+use wit_parser::Resolve;
+
+/// The checked-in bytes are what `wit-component` makes of the released texts.
+///
+/// After a new release: run it with `ONHAND_REWRITE=1`, and look at what has changed.
+#[test]
+fn worlds_as_bytes_are_those_of_the_texts() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for kind in ["pricing", "fraud", "recommend"] {
+        let mut resolve = Resolve::default();
+        let text = here.join(format!("../wit/since_v1_0_0/{kind}.wit"));
+        let package = resolve.push_file(&text).expect("a WIT package");
+        let world = resolve.select_world(&[package], Some(kind)).expect("a world");
+        let bytes = wit_component::metadata::encode(&resolve, world, StringEncoding::UTF8, None)
+            .expect("a world as bytes");
+        let file = here.join(format!("src/meta/{kind}.bin"));
+        if std::env::var_os("ONHAND_REWRITE").is_some() {
+            std::fs::write(&file, &bytes).expect("written");
+        }
+        let kept = std::fs::read(&file).expect("the bytes");
+        assert!(kept == bytes, "{}: {} bytes, not {}", file.display(), kept.len(), bytes.len());
+    }
+}
+
+/// The templates of other languages tell the same worlds by the same bytes.
+#[test]
+fn templates_have_the_same_bytes() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for kind in ["pricing", "fraud", "recommend"] {
+        let bytes = std::fs::read(here.join(format!("src/meta/{kind}.bin"))).expect("the bytes");
+        let read = |path: String| std::fs::read_to_string(here.join(path)).expect("a template");
+        let c = read(format!("../templates/c/{kind}/src/onhand_meta.h"));
+        let numbers = c.lines().filter_map(|line| line.trim().strip_prefix("\".byte "));
+        let found: Vec<u8> = numbers
+            .flat_map(|line| line.trim_end_matches("\\n\"").split(','))
+            .map(|byte| u8::from_str_radix(byte.trim_start_matches("0x"), 16).expect("a byte"))
+            .collect();
+        assert_eq!(found, bytes, "C, {kind}");
+        let ts = read(format!("../templates/ts/{kind}/world.mjs"));
+        let hex = ts.lines().filter_map(|line| line.trim().strip_prefix("\"0x"));
+        let digits: String = hex.map(|line| line.trim_end_matches("\",")).collect();
+        let found: Vec<u8> = (0..digits.len() / 2)
+            .map(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).expect("a byte"))
+            .collect();
+        assert_eq!(found, bytes, "TypeScript, {kind}");
+    }
+}
