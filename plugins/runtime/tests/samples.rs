@@ -52,7 +52,7 @@ fn load<W: World>(name: &str, config: &str) -> Plugin<W> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     let wasm = std::fs::read(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
     // As plugin.toml says; a request may have thousands of candidates.
-    let fuel_per_order = if W::KIND == Kind::Recommend { 2_000_000 } else { 20_000 };
+    let fuel_per_order = if W::KIND == Kind::Recommend { 2_000_000 } else { 200_000 };
     let limits = Limits { fuel_per_order, ..patient() };
     let options = PluginOptions { limits, config: config.to_owned(), ..options() };
     Plugin::load(&runtime(), &wasm, options).unwrap_or_else(|error| panic!("{name}: {error}"))

@@ -285,8 +285,10 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn fail<T>(&self, wanted: &str) -> Result<T, ConfigError> {
         let before = &self.text[..self.at.min(self.text.len())];
-        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-        let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
+        let (mut line, mut column) = (1, 1);
+        for byte in before {
+            (line, column) = if *byte == b'\n' { (line + 1, 1) } else { (line, column + 1) };
+        }
         Err(ConfigError(format!("line {line}, column {column}: {wanted} is wanted")))
     }
 

@@ -73,6 +73,6 @@ fn some_are_never_recommended() {
 fn the_largest_counts_do_not_overflow() {
     let most = u32::MAX;
     let huge = Candidate { items: most, ..beside(1, most, most) };
-    let picks = plugin(r#"{"damping": 1000000}"#).picks(&[7], &[huge; 4_096], 1);
+    let picks = plugin(r#"{"damping": 1000000}"#).picks(&[7], &vec![huge; 4_096], 1);
     assert_eq!(picks.len(), 1);
 }

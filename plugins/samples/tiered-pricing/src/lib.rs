@@ -95,7 +95,7 @@ impl Pricing for Tiered {
         }
         let whole = |target| target == Target::Order;
         self.apply(order, &mut due, &mut used, whole, |off, code| price.order(off, code));
-        self.use_coupons(order, &used, price);
+        self.use_coupons(order, used, price);
         Ok(())
     }
 }
@@ -160,10 +160,10 @@ impl Tiered {
     }
 
     /// Takes one use of each coupon whose offer has taken something off.
-    fn use_coupons(&self, order: &Order<'_>, used: &Used, price: &mut Price<'_>) {
+    fn use_coupons(&self, order: &Order<'_>, used: Used, price: &mut Price<'_>) {
         for (at, coupon) in order.coupons.iter().enumerate() {
             let worked = |(offer, used): &(&Offer, &bool)| **used && offer.coupon == *coupon;
-            let offer = self.offers.iter().zip(used).find(worked);
+            let offer = self.offers.iter().zip(&used).find(worked);
             let again = order.coupons[..at].contains(coupon);
             if let Some((offer, _)) = offer.filter(|_| *coupon != 0 && !again) {
                 price.coupon(at, offer.code);
