@@ -35,6 +35,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("onhand-policy", &["onhand-core"]),
     ("onhand-plugin-bundle", &["onhand-core", "onhand-policy"]),
     ("onhand-plugin-runtime", &["onhand-policy"]),
+    (
+        "onhand-plugin-cli",
+        &["onhand-core", "onhand-policy", "onhand-plugin-bundle", "onhand-plugin-runtime"],
+    ),
     ("onhand-loadtest", &["onhand-core"]),
     ("onhand-host", &["onhand-core", "onhand-verify", "onhand-loadtest", "onhand-plugin-runtime"]),
     ("onhand-benches", &["onhand-core", "onhand-verify", "onhand-loadtest"]),

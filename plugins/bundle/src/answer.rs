@@ -1,7 +1,8 @@
 //! What a plugin answered, as JSON for people and tests.
 
 use onhand_policy::decision::{
-    Adjustment, DecisionError, Pick, PriceOutcome, Score, check_picks, check_prices, check_scores,
+    Adjustment, CouponUse, DecisionError, Pick, PriceOutcome, Score, check_picks, check_prices,
+    check_scores,
 };
 use onhand_policy::fact::{FraudBatch, PricingBatch, RecommendBatch};
 use serde_json::{Map, Value, json};
@@ -46,6 +47,40 @@ impl Answer {
         }
     }
 
+    /// Returns the answer that [`said`](Self::said) has written; `None` if it is not there, or is
+    /// not of that form.
+    pub fn from_said(kind: Kind, said: &Map<String, Value>) -> Option<Self> {
+        let number = |one: &Value, name: &str| u32::try_from(one.get(name)?.as_u64()?).ok();
+        let all = |name: &str| said.get(name)?.as_array();
+        Some(match kind {
+            Kind::Pricing => {
+                let one = |one: &Value| {
+                    Some(Adjustment {
+                        kind: number(one, "kind")?,
+                        at: number(one, "at")?,
+                        amount: one.get("amount")?.as_i64()?,
+                        code: number(one, "code")?,
+                    })
+                };
+                Self::Pricing(all("adjustments")?.iter().map(one).collect::<Option<_>>()?)
+            }
+            Kind::Fraud => {
+                let one = |one: &Value| {
+                    let (points, verdict) = (number(one, "points")?, number(one, "verdict")?);
+                    Some(Score { points, verdict, code: number(one, "code")? })
+                };
+                Self::Fraud(all("scores")?.iter().map(one).collect::<Option<_>>()?)
+            }
+            Kind::Recommend => {
+                let one = |one: &Value| {
+                    let (request, score) = (number(one, "request")?, number(one, "score")?);
+                    Some(Pick { request, sku: one.get("sku")?.as_u64()?, score })
+                };
+                Self::Recommend(all("picks")?.iter().map(one).collect::<Option<_>>()?)
+            }
+        })
+    }
+
     /// Returns what the plugin itself said: `adjustments`, `scores` or `picks`.
     pub fn said(&self) -> Map<String, Value> {
         match self {
@@ -58,7 +93,7 @@ impl Answer {
 
 /// Returns the answer on orders to be priced, and what comes of it: for each order under `orders`
 /// its `total`, and what was `clamped` off its discounts, or the code that it is `refused` by; for
-/// each line under `lines` its `unit` price and `discount`. Amounts are minor units.
+/// each line under `lines` its `unit` price and `discount`; under `coupons` the uses. Amounts are minor units.
 ///
 /// # Errors
 ///
@@ -78,6 +113,8 @@ pub(crate) fn priced(
     let line =
         |price: &onhand_core::LinePrice| json!({ "unit": price.unit, "discount": price.discount });
     output.extend(list("lines", &prices.lines, line));
+    let coupon = |used: &CouponUse| json!({ "order": used.order, "sku": used.sku.bits() });
+    output.extend(list("coupons", &prices.coupons, coupon));
     Ok(output)
 }
 

@@ -109,7 +109,8 @@ impl Facts {
     /// Returns an answer to these facts as JSON, with what comes of it.
     ///
     /// For pricing: `adjustments` as answered, `orders` with each `total` (and what was `clamped`)
-    /// or the code that it is `refused` by, `lines` with `unit` price and `discount`. For fraud:
+    /// or the code that it is `refused` by, `lines` with `unit` price and `discount`,
+    /// `coupons` with the `order` and the `sku` of each use. For fraud:
     /// `scores`. For recommendations: `picks` as answered, and `shown` those that are available.
     ///
     /// # Errors

@@ -48,7 +48,7 @@ pub(crate) fn version_fault(version: &str) -> Option<&'static str> {
 pub(crate) fn suggestion<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let near = known.iter().map(|other| (distance(word, other), *other));
     let (steps, other) = near.min()?;
-    (steps <= DISTANCE_MAX && steps * 2 < other.len().max(2)).then_some(other)
+    (steps <= DISTANCE_MAX && steps * 2 <= other.len().max(2)).then_some(other)
 }
 
 /// Returns how many letters must be put in, left out or changed to make one word the other.

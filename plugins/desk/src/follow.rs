@@ -80,7 +80,10 @@ impl Baskets {
                 self.insert(order, Reserved { customer, total, skus: skus(&basket.lines) });
                 None
             }
-            EventKind::OrderExpired | EventKind::OrderReleased | EventKind::OrderCancelled => {
+            EventKind::OrderExpired
+            | EventKind::OrderReleased
+            | EventKind::OrderCancelled
+            | EventKind::OrderRejected => {
                 self.by_order.remove(&order);
                 None
             }

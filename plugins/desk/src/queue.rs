@@ -165,3 +165,47 @@ impl Drop for Undecided {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use onhand_core::{Buy, Command, CustomerId, Key, Line, Quantity, SkuId};
+
+    use super::Queue;
+    use crate::ask::{Ask, AskError, Shopper};
+    use crate::limits::BATCH_MAX;
+
+    fn ask(key: u128) -> Ask {
+        let line = Line::new(SkuId::new(1), Quantity::ONE);
+        let buy = Buy::one(Key::new(key), CustomerId(1), line);
+        Ask::new(Command::Buy(buy), Shopper::default()).expect("a purchase")
+    }
+
+    /// A full queue says so, and a closed one still answers what it has taken, in batches.
+    #[test]
+    fn what_was_taken_is_answered() {
+        let queue = Queue::new(BATCH_MAX + 1);
+        let taken = (0..=BATCH_MAX as u128).map(|key| queue.push(ask(key)));
+        let tickets: Vec<_> = taken.collect::<Result<_, _>>().expect("room");
+        let full = queue.push(ask(0)).err();
+        assert_eq!(full, Some(AskError::Busy(BATCH_MAX + 1)));
+        queue.close();
+        assert_eq!(queue.push(ask(0)).err(), Some(AskError::Closed));
+        let batches = std::cell::RefCell::new(Vec::new());
+        queue.work(|asks| batches.borrow_mut().push(asks.len()));
+        assert_eq!(batches.into_inner(), [BATCH_MAX, 1]);
+        for (key, ticket) in tickets.into_iter().enumerate() {
+            let command = ticket.wait().expect("decided");
+            assert_eq!(command.key(), Some(Key::new(key as u128)));
+        }
+    }
+
+    /// Whoever waits is told if the thread that decides goes down.
+    #[test]
+    fn a_thread_that_panics_leaves_nobody_waiting() {
+        let queue = Queue::new(2);
+        let ticket = queue.push(ask(1)).expect("room");
+        let work = std::panic::AssertUnwindSafe(|| queue.work(|_| panic!("on purpose")));
+        assert!(std::panic::catch_unwind(work).is_err());
+        assert_eq!(ticket.wait(), Err(AskError::Closed));
+    }
+}

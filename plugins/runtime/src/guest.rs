@@ -1,7 +1,7 @@
 //! What one instance has of the host: its memory limits, and the log with its budget.
 
 use wasmtime::component::{Linker, WasmStr};
-use wasmtime::{StoreContextMut, StoreLimits, StoreLimitsBuilder, Trap};
+use wasmtime::{ResourceLimiter, StoreContextMut, StoreLimits, StoreLimitsBuilder, Trap};
 
 use crate::error::plain;
 use crate::kind::Kind;
@@ -17,9 +17,56 @@ pub struct LogLine {
     pub text: String,
 }
 
+/// Memory and tables of one instance: what it may have, and the most that it had.
+pub(crate) struct Room {
+    limits: StoreLimits,
+    pub(crate) memory_bytes: u64,
+    pub(crate) table_elements: u64,
+}
+
+impl ResourceLimiter for Room {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let grows = self.limits.memory_growing(current, desired, maximum)?;
+        if grows {
+            self.memory_bytes = self.memory_bytes.max(desired as u64);
+        }
+        Ok(grows)
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let grows = self.limits.table_growing(current, desired, maximum)?;
+        if grows {
+            self.table_elements = self.table_elements.max(desired as u64);
+        }
+        Ok(grows)
+    }
+
+    fn instances(&self) -> usize {
+        self.limits.instances()
+    }
+
+    fn tables(&self) -> usize {
+        self.limits.tables()
+    }
+
+    fn memories(&self) -> usize {
+        self.limits.memories()
+    }
+}
+
 /// State of one instance on the host's side.
 pub(crate) struct Guest {
-    pub(crate) store_limits: StoreLimits,
+    pub(crate) room: Room,
     host_calls_left: u64,
     lines_left: u64,
     pub(crate) lines: Vec<LogLine>,
@@ -28,14 +75,20 @@ pub(crate) struct Guest {
 
 impl Guest {
     pub(crate) fn new(limits: &Limits, core_instances: u64) -> Self {
-        let store_limits = StoreLimitsBuilder::new()
+        let limits = StoreLimitsBuilder::new()
             .memory_size(limits.memory_bytes as usize)
             .table_elements(limits.table_elements as usize)
             .instances(core_instances as usize)
             .memories(MEMORIES_PER_INSTANCE as usize)
             .tables(TABLES_PER_INSTANCE as usize)
             .build();
-        Self { store_limits, host_calls_left: 0, lines_left: 0, lines: Vec::new(), dropped: 0 }
+        let room = Room { limits, memory_bytes: 0, table_elements: 0 };
+        Self { room, host_calls_left: 0, lines_left: 0, lines: Vec::new(), dropped: 0 }
+    }
+
+    /// Returns how often a call has called the host so far.
+    pub(crate) fn host_calls(&self, limits: &Limits) -> u64 {
+        limits.host_calls - self.host_calls_left
     }
 
     /// Gives a call its budget.

@@ -33,6 +33,13 @@ pub(crate) struct Instance<W: World> {
     calls: u64,
 }
 
+/// What an instance has taken.
+pub(crate) struct Taken {
+    pub(crate) host_calls: u64,
+    pub(crate) memory_bytes: u64,
+    pub(crate) table_elements: u64,
+}
+
 /// What came of one call.
 pub(crate) struct Outcome<T> {
     pub(crate) answer: Result<T, Failure>,
@@ -65,7 +72,7 @@ impl<W: World> Instance<W> {
         let Recipe { runtime, ready, interface, limits, config } = recipe;
         let guest = Guest::new(limits, runtime.config().core_instances);
         let mut store = Store::new(runtime.engine(), guest);
-        store.limiter(|guest| &mut guest.store_limits);
+        store.limiter(|guest| &mut guest.room);
         store.data_mut().refill(limits);
         store.set_hostcall_fuel(limits.output_bytes as usize);
         let engine = |error: wasmtime::Error| Failure::Resources(explain(&error));
@@ -116,6 +123,22 @@ impl<W: World> Instance<W> {
         let guest = self.store.data_mut();
         let logged = (std::mem::take(&mut guest.lines), std::mem::take(&mut guest.dropped));
         Outcome { answer, fuel, logged }
+    }
+
+    /// Returns what the instance has taken since its last call began; of memory and tables, ever.
+    pub(crate) fn taken(&self, limits: &Limits) -> Taken {
+        let guest = self.store.data();
+        Taken {
+            host_calls: guest.host_calls(limits),
+            memory_bytes: guest.room.memory_bytes,
+            table_elements: guest.room.table_elements,
+        }
+    }
+
+    /// Returns the fuel of its start, as long as it was not called.
+    pub(crate) fn start_fuel(&self, limits: &Limits) -> u64 {
+        let left = self.store.get_fuel().unwrap_or(0);
+        limits.fuel_init - left.min(limits.fuel_init)
     }
 
     /// Returns whether the instance has been called often enough to be replaced.

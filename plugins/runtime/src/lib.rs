@@ -57,7 +57,7 @@ pub use fraud::{DENIAL_UNDECIDED, Fraud};
 pub use guest::LogLine;
 pub use kind::{ABI, AbiVersion, Kind};
 pub use limits::Limits;
-pub use plugin::{BuiltIn, By, Decided, Made, OnFailure, Plugin, PluginOptions};
+pub use plugin::{BuiltIn, By, Decided, Made, Measured, OnFailure, Plugin, PluginOptions};
 pub use pricing::{Pricing, REFUSAL_UNDECIDED};
 pub use recommend::Recommend;
 pub use runtime::{Runtime, RuntimeConfig};

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -11,7 +12,7 @@ use crate::breaker::{Breaker, BreakerState};
 use crate::cache::CacheUse;
 use crate::error::{Failure, FailureKind, LoadError, explain};
 use crate::guest::{LogLine, linker};
-use crate::instance::{Instance, Outcome, Recipe};
+use crate::instance::{Instance, Outcome, Recipe, Taken};
 use crate::limits::{Bound, CONFIG_BYTES, LOG_KEPT, LimitError, Limits};
 use crate::limits::{MEMORY_BYTES, TABLE_ELEMENTS};
 use crate::pool::Pool;
@@ -65,6 +66,31 @@ pub struct Decided<A> {
     pub answer: A,
     /// How it came to be, for each order.
     pub made: Vec<Made>,
+}
+
+/// What one call on a fresh instance gave and took.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Measured<R> {
+    /// What it answered, checked, or why it did not.
+    pub answer: Result<R, Failure>,
+    /// Fuel of the call, over all its orders.
+    pub fuel: u64,
+    /// Fuel of the instance's start: its start functions and `init`.
+    pub fuel_init: u64,
+    /// Most memory that it had, in bytes.
+    pub memory_bytes: u64,
+    /// Most elements that one of its tables had.
+    pub table_elements: u64,
+    /// Calls of the host during the call.
+    pub host_calls: u64,
+    /// Lines that it logged during the call.
+    pub logs: Vec<LogLine>,
+    /// Lines beyond the limit, which were dropped.
+    pub logs_dropped: u64,
+    /// Wall-clock time of the start.
+    pub start_time: Duration,
+    /// Wall-clock time of the call.
+    pub call_time: Duration,
 }
 
 /// How a plugin is loaded.
@@ -214,6 +240,39 @@ impl<W: World> Plugin<W> {
         let mut loan = Loan { pool, instance: Some(instance) };
         let Outcome { answer, fuel, .. } = loan.call(recipe, batch);
         Ok((answer?.0, fuel))
+    }
+
+    /// Calls the plugin once with a batch on a fresh instance, and returns what it answered and
+    /// what it took of each limit: for whoever makes a plugin.
+    ///
+    /// Neither the breaker nor the statistics take note, and nothing falls back.
+    ///
+    /// # Errors
+    ///
+    /// Returns why no instance starts. A call that fails is part of what is measured.
+    pub fn measure(&self, batch: W::Batch<'_>) -> Result<Measured<W::Raw>, Failure> {
+        let recipe = &self.shared.recipe;
+        let started = Instant::now();
+        let mut instance = Instance::<W>::start(recipe)?;
+        let start_time = started.elapsed();
+        let fuel_init = instance.start_fuel(&recipe.limits);
+        let started = Instant::now();
+        let Outcome { answer, fuel, logged: (logs, logs_dropped) } = instance.call(recipe, batch);
+        let call_time = started.elapsed();
+        let Taken { host_calls, memory_bytes, table_elements } = instance.taken(&recipe.limits);
+        let answer = answer.map(|(raw, _)| raw);
+        Ok(Measured {
+            answer,
+            fuel,
+            fuel_init,
+            memory_bytes,
+            table_elements,
+            host_calls,
+            logs,
+            logs_dropped,
+            start_time,
+            call_time,
+        })
     }
 
     /// Returns what the component is.

@@ -319,3 +319,36 @@ fn coupons_of_a_large_batch_stay_with_their_orders() {
     assert!(decided.answer.coupons.iter().enumerate().all(used), "{:?}", decided.answer.coupons);
     assert!(decided.made.iter().all(|made| made.by == By::BuiltIn));
 }
+
+/// A call that is measured says what it took of each limit, the same each time, and leaves the
+/// figures of the plugin alone.
+#[test]
+fn a_call_can_be_measured() {
+    let plugin = load::<Pricing>(&runtime(), &text(Kind::Pricing));
+    let (headers, lines) = pricing(&[(1, 1, 10_00), (2, 3, 5_55)]);
+    let batch = PricingBatch::new(&headers, &lines, &[]).expect("a batch");
+    let first = plugin.measure(batch).expect("an instance");
+    let again = plugin.measure(batch).expect("an instance");
+    assert_eq!(first.answer.as_ref().map(Vec::len), Ok(2));
+    assert_eq!((first.fuel, first.fuel_init), (again.fuel, again.fuel_init));
+    assert!(first.fuel > 0 && first.fuel_init > 0);
+    let (answer, fuel) = plugin.answer(batch, true).expect("an answer");
+    assert_eq!((first.answer, first.fuel), (Ok(answer), fuel));
+    assert_eq!((first.memory_bytes, first.host_calls, first.logs_dropped), (3 << 16, 0, 0));
+    assert_eq!((plugin.stats().calls, first.logs.len()), (0, 0));
+}
+
+/// What a failing call took is measured too.
+#[test]
+fn a_failing_call_can_be_measured() {
+    let log = "(call $log (i32.const 1) (i32.const 1024) (i32.const 12))";
+    let grow = "(drop (memory.grow (i32.const 2)))";
+    let plugin = load::<Pricing>(&runtime(), &bad(&format!("{log} {log} {grow} unreachable")));
+    let (headers, lines) = pricing(&[(VICTIM, 1, 10_00)]);
+    let batch = PricingBatch::new(&headers, &lines, &[]).expect("a batch");
+    let measured = plugin.measure(batch).expect("an instance");
+    assert_eq!(measured.answer.map_err(|failure| failure.kind()), Err(FailureKind::Trap));
+    assert_eq!((measured.host_calls, measured.logs.len()), (2, 2));
+    assert_eq!(measured.memory_bytes, 5 << 16);
+    assert!(measured.fuel > 2_000, "{}", measured.fuel);
+}
