@@ -39,6 +39,10 @@ const ARROWS: &[(&str, &[&str])] = &[
         "onhand-plugin-cli",
         &["onhand-core", "onhand-policy", "onhand-plugin-bundle", "onhand-plugin-runtime"],
     ),
+    (
+        "onhand-desk",
+        &["onhand-core", "onhand-policy", "onhand-plugin-bundle", "onhand-plugin-runtime"],
+    ),
     ("onhand-loadtest", &["onhand-core"]),
     ("onhand-host", &["onhand-core", "onhand-verify", "onhand-loadtest", "onhand-plugin-runtime"]),
     ("onhand-benches", &["onhand-core", "onhand-verify", "onhand-loadtest"]),

@@ -122,7 +122,8 @@ pub struct Ask {
 }
 
 impl Ask {
-    /// Makes an ask of a [`Command::Buy`] or [`Command::Reserve`].
+    /// Makes an ask of a [`Command::Buy`] or [`Command::Reserve`]; decisions that it carries
+    /// already are dropped.
     ///
     /// # Errors
     ///
@@ -134,7 +135,10 @@ impl Ask {
         if shopper.coupons.len() > COUPONS_MAX {
             return Err(AskError::Coupons(shopper.coupons.len()));
         }
-        Ok(Self { command, shopper, quote: None, now_ms: 0, fault: None })
+        let mut ask = Self { command, shopper, quote: None, now_ms: 0, fault: None };
+        // Whatever is there, the desk has not decided it.
+        ask.set_decided(Decided::default());
+        Ok(ask)
     }
 
     /// Returns this ask at the prices of a quote's token.
@@ -214,12 +218,12 @@ impl Ask {
         }
     }
 
-    /// Writes what was decided into the command.
+    /// Writes what was decided into the command; nothing if nothing was.
     pub(crate) fn set_decided(&mut self, new: Decided) {
         if let Command::Buy(Buy { decided, .. }) | Command::Reserve(Reserve { decided, .. }) =
             &mut self.command
         {
-            *decided = Some(Box::new(new));
+            *decided = (new != Decided::default()).then(|| Box::new(new));
         }
     }
 }

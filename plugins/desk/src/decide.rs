@@ -65,9 +65,7 @@ impl Shared {
             self.score(&set, batch, &mut work);
             for basket in work.baskets {
                 let Basket { at, decided, .. } = basket;
-                if decided != Decided::default() {
-                    batch[at].set_decided(decided);
-                }
+                batch[at].set_decided(decided);
             }
         }
     }
@@ -375,10 +373,7 @@ fn refused(reject: Reject, line: usize) -> AskError {
 /// Keeps what a caller said of the buyer with the command, so that a repetition is found even if
 /// policies came meanwhile.
 fn remember(ask: &mut Ask) {
-    let hash = ask.shopper.hash();
-    if hash != 0 {
-        ask.set_decided(Decided { ask: hash, ..Decided::default() });
-    }
+    ask.set_decided(Decided { ask: ask.shopper.hash(), ..Decided::default() });
 }
 
 fn by(made: &Made) -> DecidedBy {

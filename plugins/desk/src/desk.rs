@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{Builder, JoinHandle};
 
 use onhand_core::{
-    Clock, CustomerId, Engine, Money, PolicyKind, PolicyNo, Quantity, SkuId, SystemClock, Timestamp,
+    Clock, CustomerId, Engine, Money, PolicyKind, PolicyNo, SkuId, SystemClock, Timestamp,
 };
 use onhand_plugin_bundle::{Fixture, Trust};
 use onhand_plugin_runtime::Runtime;
@@ -357,12 +357,13 @@ impl Desk {
         };
         let line = |(line, price): (&onhand_core::Line, &onhand_core::LinePrice)| QuoteLine {
             sku: line.sku,
-            quantity: Quantity::new(line.quantity.units()).unwrap_or_default(),
+            quantity: line.quantity,
             unit: price.unit,
             discount: price.discount,
         };
         let money = |minor| Money::new(minor, priced.currency);
-        let too_much = || QuoteError::Ask(AskError::ForgedQuote);
+        // It was sized before: a basket that costs more is refused there.
+        let too_much = || QuoteError::Ask(AskError::Command);
         Ok(Quote {
             lines: asked.iter().zip(&prices).map(line).collect(),
             coupons,

@@ -306,6 +306,27 @@ impl Shared {
         Ok(())
     }
 
+    /// After a rollback: a built-in policy with a configuration of before cannot decide, so that
+    /// it goes too, and the one that is configured now takes its place unless that was what went.
+    fn pass_over_stale(
+        &self,
+        life: &mut Life,
+        kind: PolicyKind,
+        built_in_went: bool,
+    ) -> Result<(), DeskError> {
+        let mut passed = false;
+        while let Some(no) = life.lineups.of(kind).active {
+            let identity = life.identity(no)?.clone();
+            let now = self.settings.built_in(kind).map(|(_, config)| config);
+            if !is_built_in(&identity.plugin) || now == Some(identity.config) {
+                return Ok(());
+            }
+            self.record(life, &identity, Step::RolledBack, 0, "its configuration is gone")?;
+            passed = true;
+        }
+        if passed && !built_in_went { self.take_up_built_in(life, kind) } else { Ok(()) }
+    }
+
     /// Carries a step out: in the journal, then in the lineup.
     fn record(
         &self,
@@ -469,20 +490,27 @@ impl Desk {
             plugin: read.wasm_hash(),
             config: *blake3::hash(config.as_bytes()).as_bytes(),
         };
-        if let Some(kept) = shared.shelf.bundle(&identity.plugin)?
-            && Bundle::read(&kept, &BundleLimits::default())
-                .is_ok_and(|kept| kept.hash() != read.hash())
-        {
+        let maker = AnyMaker::load(runtime, &read, &config, kind)?;
+        let mut life = shared.life.lock();
+        let kept = shared.shelf.bundle(&identity.plugin)?;
+        let kept = kept.map(|kept| Bundle::read(&kept, &BundleLimits::default()));
+        if matches!(&kept, Some(Ok(kept)) if kept.hash() != read.hash()) {
             let why = "another bundle of the same component is installed; remove that first";
             return Err(DeskError::Bundle(why.to_owned()));
         }
-        let maker = AnyMaker::load(runtime, &read, &config, kind)?;
-        let mut life = shared.life.lock();
         shared.shelf.keep(&identity.plugin, bundle, &identity.config, &config)?;
         let on_failure = failure_of(manifest);
         let by = signer.as_deref().map_or(String::new(), |name| format!(" signed by {name}"));
         let note = format!("on_failure={}{by}", word(on_failure));
-        let no = shared.record(&mut life, &identity, Step::Installed, 0, &note)?;
+        let no = match shared.record(&mut life, &identity, Step::Installed, 0, &note) {
+            Ok(no) => no,
+            Err(error) => {
+                if !life.known.values().any(|known| *known == identity) {
+                    shared.shelf.remove(&identity.plugin, &identity.config, kept.is_none());
+                }
+                return Err(error);
+            }
+        };
         life.on_failure.insert(no, on_failure);
         life.ready.insert(no, maker.policy(no, identity.clone()));
         shared.arrange(&mut life)?;
@@ -499,7 +527,7 @@ impl Desk {
     }
 
     /// Asks a policy beside the one that decides, for a share of the customers in
-    /// ten-thousandths; [`Desk::divergence`] compares.
+    /// ten-thousandths; [`Desk::divergence`] compares. It takes the place of another shadow.
     ///
     /// # Errors
     ///
@@ -507,7 +535,12 @@ impl Desk {
     pub fn shadow(&self, no: PolicyNo, share_bp: u64) -> Result<(), DeskError> {
         check_all(&[(SHARE, share_bp)])?;
         self.shared.shadows.begin(no);
-        self.advance(no, Step::Shadowed, share_bp as u16, &format!("share_bp={share_bp}"))
+        let note = format!("share_bp={share_bp}");
+        let done = self.advance(no, Step::Shadowed, share_bp as u16, &note);
+        if done.is_err() {
+            self.shared.shadows.forget(no);
+        }
+        done
     }
 
     /// Lets a policy decide for a share of the customers in ten-thousandths, until it is promoted,
@@ -569,6 +602,7 @@ impl Desk {
         }
         let identity = life.identity(no)?.clone();
         self.shared.record(&mut life, &identity, Step::RolledBack, 0, "by an operator")?;
+        self.shared.pass_over_stale(&mut life, kind, is_built_in(&identity.plugin))?;
         self.shared.arrange(&mut life)?;
         Ok(no)
     }
@@ -698,6 +732,12 @@ impl Desk {
         }
         if lineup.active == Some(no) {
             return Err(DeskError::step(no, "decides already"));
+        }
+        if let Some((canary, _)) = lineup.canary.filter(|(canary, _)| *canary != no)
+            && step != Step::Shadowed
+        {
+            let why = format!("policy {} is a canary; end that first", canary.0);
+            return Err(DeskError::step(no, why));
         }
         let identity = life.identity(no)?.clone();
         if is_built_in(&identity.plugin)
