@@ -215,7 +215,7 @@ impl Shared {
                 let input = batch.input_hash(order);
                 let decision = PricedOrder { no: policy.no, made: made[order], input };
                 decision.write(&answer, order, batch.headers()[order], ask, basket);
-                note_price(&mut sample, &made[order], &answer.outcomes[order], basket.list_total);
+                note_price(&mut sample, made[order], &answer.outcomes[order], basket.list_total);
             }
             if let Some(trial) = &set.pricing.canary {
                 let tripped = trial.watch.note(now_ms, canary, sample, nanoseconds);
@@ -319,11 +319,11 @@ impl Shared {
             for (order, member) in members.iter().enumerate() {
                 let decided = &mut work.baskets[*member].decided;
                 let input = batch.input_hash(order);
-                write_risk(decided, policy.no, &made[order], input, &answer[order]);
+                write_risk(decided, policy.no, made[order], input, answer[order]);
                 if matches!(answer[order].verdict, Verdict::Challenge | Verdict::Review) {
                     decided.review_ms = set.risks.review_ms;
                 }
-                note_risk(&mut sample, &made[order], &answer[order]);
+                note_risk(&mut sample, made[order], answer[order]);
             }
             if let Some(trial) = &set.fraud.canary {
                 let tripped = trial.watch.note(now_ms, canary, sample, nanoseconds);
@@ -376,7 +376,7 @@ fn remember(ask: &mut Ask) {
     ask.set_decided(Decided { ask: ask.shopper.hash(), ..Decided::default() });
 }
 
-fn by(made: &Made) -> DecidedBy {
+fn by(made: Made) -> DecidedBy {
     match made.by {
         // A refusal is not recorded, so that nobody reads who made it.
         By::Plugin | By::FailClosed => DecidedBy::Policy,
@@ -402,7 +402,7 @@ impl PricedOrder {
         basket: &mut Basket,
     ) {
         let Self { no, made, input } = *self;
-        let decision = PolicyDecision { policy: no, by: by(&made), fuel: made.fuel, input };
+        let decision = PolicyDecision { policy: no, by: by(made), fuel: made.fuel, input };
         basket.decided.pricing = Some(decision);
         match prices.outcomes[order] {
             PriceOutcome::Refused { code } => {
@@ -432,9 +432,9 @@ fn write_prices(ask: &mut Ask, basket: &mut Basket, prices: &[LinePrice], coupon
     basket.decided.added = coupons.len() as u16;
 }
 
-fn write_risk(decided: &mut Decided, no: PolicyNo, made: &Made, input: u64, risk: &Risk) {
+fn write_risk(decided: &mut Decided, no: PolicyNo, made: Made, input: u64, risk: Risk) {
     let decision = PolicyDecision { policy: no, by: by(made), fuel: made.fuel, input };
-    let Risk { points, verdict, code } = *risk;
+    let Risk { points, verdict, code } = risk;
     let risk = match verdict {
         Verdict::Allow => OrderRisk::Allow,
         Verdict::Challenge => OrderRisk::Challenge,
@@ -450,11 +450,11 @@ fn write_risk(decided: &mut Decided, no: PolicyNo, made: &Made, input: u64, risk
 }
 
 /// Returns whether the plugin itself failed: one that had to wait too long did not.
-fn has_failed(made: &Made) -> bool {
+fn has_failed(made: Made) -> bool {
     made.failure.is_some_and(|failure| failure != FailureKind::Busy)
 }
 
-fn note_price(sample: &mut Sample, made: &Made, outcome: &PriceOutcome, list_total: i64) {
+fn note_price(sample: &mut Sample, made: Made, outcome: &PriceOutcome, list_total: i64) {
     sample.orders += 1;
     if has_failed(made) {
         sample.failed += 1;
@@ -471,7 +471,7 @@ fn note_price(sample: &mut Sample, made: &Made, outcome: &PriceOutcome, list_tot
     }
 }
 
-fn note_risk(sample: &mut Sample, made: &Made, risk: &Risk) {
+fn note_risk(sample: &mut Sample, made: Made, risk: Risk) {
     sample.orders += 1;
     if has_failed(made) {
         sample.failed += 1;

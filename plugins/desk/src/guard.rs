@@ -136,12 +136,12 @@ impl Sample {
         }
     }
 
-    const fn rate(&self, of: u64) -> u64 {
-        if self.orders == 0 { 0 } else { of * WHOLE / self.orders }
+    fn rate(&self, of: u64) -> u64 {
+        (of * WHOLE).checked_div(self.orders).unwrap_or(0)
     }
 
-    const fn price_bp(&self) -> u64 {
-        if self.priced == 0 { WHOLE } else { self.price_bp_sum / self.priced }
+    fn price_bp(&self) -> u64 {
+        self.price_bp_sum.checked_div(self.priced).unwrap_or(WHOLE)
     }
 }
 

@@ -19,7 +19,7 @@ use crate::guard::{GuardView, Guards, Watch};
 use crate::health::{HealthNote, Role};
 use crate::limits::{SHARE, check_all};
 use crate::lineup::{Lineup, Lineups};
-use crate::policy::{AnyPolicy, Identity, Maker, Policy};
+use crate::policy::{AnyPolicy, Identity, Maker, Policy, Tally};
 use crate::secret::fill_random;
 use crate::set::{Route, Set, Trial};
 use crate::settings::is_built_in;
@@ -182,7 +182,7 @@ fn load<W: World>(runtime: &Runtime, bundle: &Bundle, config: &str) -> Result<Ma
 }
 
 fn policy<W: World>(no: PolicyNo, identity: Identity, maker: Maker<W>) -> Arc<Policy<W>> {
-    Arc::new(Policy { no, identity, maker, tally: Default::default() })
+    Arc::new(Policy { no, identity, maker, tally: Tally::default() })
 }
 
 /// A maker of any world, before its policy has a number.
@@ -408,7 +408,7 @@ impl Shared {
         let maker = if is_built_in(&identity.plugin) {
             AnyMaker::built_in(kind)
         } else {
-            self.from_shelf(&identity).unwrap_or_else(|error| {
+            self.fetch(&identity).unwrap_or_else(|error| {
                 let on_failure = life.on_failure.get(&no).copied();
                 let on_failure = on_failure.unwrap_or(OnFailure::FailClosed);
                 AnyMaker::absent(kind, on_failure, error.to_string())
@@ -422,7 +422,7 @@ impl Shared {
         Ok(())
     }
 
-    fn from_shelf(&self, identity: &Identity) -> Result<AnyMaker, DeskError> {
+    fn fetch(&self, identity: &Identity) -> Result<AnyMaker, DeskError> {
         let Identity { kind, plugin, config, .. } = identity;
         let runtime = self.runtime.as_ref().ok_or(DeskError::NoPlugins)?;
         let gone = |what: &str| DeskError::Bundle(format!("its {what} is missing or was changed"));

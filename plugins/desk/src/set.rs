@@ -48,7 +48,7 @@ pub(crate) fn in_share(share: u16, customer: CustomerId, key: Key, plugin: &[u8;
     let mut first = [0; 8];
     first.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
     // Up to 2^64: the share of it, in ten-thousandths, without a remainder that would matter.
-    let point = u128::from(u64::from_be_bytes(first)) * u128::from(WHOLE) >> 64;
+    let point = (u128::from(u64::from_be_bytes(first)) * u128::from(WHOLE)) >> 64;
     point < u128::from(share)
 }
 
