@@ -29,6 +29,10 @@ const HISTORY_HALF: u64 = 64;
 /// Weight of an item of the basket or of the newest one of the history.
 const WEIGHT: u64 = 256;
 
+/// Most best sellers that one request looks at, so that a shop in which nearly everything has sold
+/// out answers as fast as any other.
+pub const BEST_SELLERS_READ_MAX: usize = 4_096;
+
 const _: () = assert!(NEIGHBOURS_READ_MAX >= NEIGHBOUR_ITEMS_MAX);
 /// How much more an item that was bought speaks for itself than for a neighbour.
 const OWN: u64 = 4;
@@ -313,7 +317,8 @@ impl Index {
     /// `own` those with the candidate; summed. That is a cosine which damps frequent candidates
     /// less. An item of the history also speaks for itself, four times as loud: what was bought
     /// before is bought again. The list is filled up with best sellers. It is shorter than the
-    /// limit only if fewer SKUs are known and available outside the basket.
+    /// limit only if fewer SKUs are known and available outside the basket, or among the first
+    /// [`BEST_SELLERS_READ_MAX`].
     pub fn recommend(
         &self,
         scratch: &mut Scratch,
@@ -348,7 +353,7 @@ impl Index {
             })
             .collect();
         let scored = found.len();
-        for sku in self.best_sellers() {
+        for sku in self.best_sellers().take(BEST_SELLERS_READ_MAX) {
             if found.len() >= ask.limit {
                 break;
             }
@@ -401,7 +406,7 @@ impl Index {
                 push(neighbour.item, neighbour.least(), item.baskets);
             }
         }
-        for number in &self.ranks {
+        for number in self.ranks.iter().take(BEST_SELLERS_READ_MAX) {
             if !push(*number, 0, 0) {
                 break;
             }

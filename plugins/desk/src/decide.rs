@@ -1,0 +1,498 @@
+//! The way of a batch of baskets: sizes, prices, scores, and decisions written into commands.
+
+use onhand_core::limits::LINES_MAX;
+use onhand_core::{
+    Currency, Decided, DecidedBy, Fill, FraudDecision, Line, LinePrice, Money, PolicyDecision,
+    PolicyNo, PolicyRefusal, Quantity, Refusal, Reject, Risk as OrderRisk, SkuId, SkuKind,
+};
+use onhand_plugin_runtime::{By, FailureKind, Made};
+use onhand_policy::decision::{PriceOutcome, Prices, Risk, Verdict};
+use onhand_policy::fact::{FraudHeader, FraudLine, PricingHeader, PricingLine};
+
+use crate::ask::{Ask, AskError};
+use crate::desk::Shared;
+use crate::facts::{FraudFacts, PriceAnswer, PricingFacts};
+use crate::guard::Sample;
+use crate::limits::BATCH_MAX;
+use crate::policy::Answered;
+use crate::quote::{Terms, hash_lines};
+use crate::set::Set;
+
+/// What is known of a basket while it is decided on.
+struct Basket {
+    /// Index of its ask.
+    at: usize,
+    currency: Currency,
+    units: u32,
+    /// Sum of list prices, or of the caller's.
+    list_total: i64,
+    /// What is to be paid.
+    total: i64,
+    /// Index of its first line in the list prices.
+    first: usize,
+    decided: Decided,
+    /// Whether a pricing policy is asked.
+    unpriced: bool,
+}
+
+/// Baskets of one batch, and the list prices of their lines.
+#[derive(Default)]
+pub(crate) struct Work {
+    baskets: Vec<Basket>,
+    units: Vec<i64>,
+}
+
+/// What a quote needs of a priced basket.
+pub(crate) struct PricedBasket {
+    pub(crate) currency: Currency,
+    pub(crate) list_total: i64,
+    pub(crate) total: i64,
+    pub(crate) units: Vec<i64>,
+    pub(crate) decided: Decided,
+}
+
+impl Shared {
+    /// Decides on baskets, in batches.
+    pub(crate) fn decide(&self, asks: &mut [Ask]) {
+        let set = self.set();
+        for batch in asks.chunks_mut(BATCH_MAX) {
+            if set.is_silent() && batch.iter().all(|ask| ask.quote.is_none()) {
+                batch.iter_mut().for_each(remember);
+                continue;
+            }
+            let mut work = self.size(batch);
+            self.price(&set, batch, &mut work);
+            self.score(&set, batch, &mut work);
+            for basket in work.baskets {
+                let Basket { at, decided, .. } = basket;
+                batch[at].set_decided(decided);
+            }
+        }
+    }
+
+    /// Prices one basket for a quote.
+    pub(crate) fn price_one(&self, ask: &mut Ask) -> Result<PricedBasket, AskError> {
+        let set = self.set();
+        let asks = std::slice::from_mut(ask);
+        let mut work = Work::default();
+        self.size_one(&mut work, 0, &asks[0])?;
+        self.price(&set, asks, &mut work);
+        let Work { mut baskets, units } = work;
+        let Some(basket) = baskets.pop() else { return Err(refused(Reject::LineCount, 0)) };
+        let Basket { currency, list_total, total, decided, .. } = basket;
+        Ok(PricedBasket { currency, list_total, total, units, decided })
+    }
+
+    /// Looks every basket up: its list prices, its sum, and its quote if it names one.
+    fn size(&self, asks: &mut [Ask]) -> Work {
+        let mut work = Work::default();
+        for (at, ask) in asks.iter_mut().enumerate() {
+            if let Err(error) = self.size_one(&mut work, at, ask) {
+                // It must not pass undecided: what is refused now may be fit for sale in a moment.
+                ask.fault = Some(error);
+                continue;
+            }
+            let Some(token) = ask.quote.take() else { continue };
+            let basket = work.baskets.last_mut().expect("it was sized");
+            if let Err(error) = self.take_quote(&token, ask, basket) {
+                work.baskets.pop();
+                ask.fault = Some(error);
+            }
+        }
+        work
+    }
+
+    fn size_one(&self, work: &mut Work, at: usize, ask: &Ask) -> Result<(), AskError> {
+        let lines = ask.lines();
+        let (0, Some(first_line)) = (lines.len() / (LINES_MAX + 1), lines.first()) else {
+            return Err(refused(Reject::LineCount, 0));
+        };
+        let unpriced = first_line.price.is_none();
+        let first = work.units.len();
+        let mut currency = None;
+        let (mut units, mut total) = (0_u64, 0_i64);
+        for (number, line) in lines.iter().enumerate() {
+            let sku = self.engine.sku(line.sku).ok_or(refused(Reject::SkuUnknown, number))?;
+            let (own, quantity) = (sku.price.currency(), line.quantity.units());
+            if *currency.get_or_insert(own) != own {
+                return Err(refused(Reject::CurrencyMismatch, number));
+            }
+            if line.price.is_none() != unpriced {
+                return Err(refused(Reject::AmountInvalid, number));
+            }
+            if quantity == 0 {
+                return Err(refused(Reject::QuantityInvalid, number));
+            }
+            let LinePrice { unit, discount } =
+                line.price.unwrap_or(LinePrice { unit: sku.price.minor(), discount: 0 });
+            let amount = unit.checked_mul(quantity.into()).unwrap_or(i64::MAX);
+            let fits = (0..=Money::MINOR_MAX).contains(&amount) && unit >= 0;
+            if !fits || !(0..=amount).contains(&discount) {
+                return Err(refused(Reject::AmountInvalid, number));
+            }
+            work.units.push(unit);
+            units += u64::from(quantity);
+            // At most 512 amounts below 2^53: no overflow.
+            total += amount - discount;
+        }
+        let currency = currency.unwrap_or(Currency::EUR);
+        if total > Money::MINOR_MAX {
+            return Err(refused(Reject::AmountInvalid, 0));
+        }
+        let decided = Decided { ask: ask.shopper.hash(), ..Decided::default() };
+        let units = u32::try_from(units).unwrap_or(u32::MAX);
+        let list_total = total;
+        let basket = Basket { at, currency, units, list_total, total, first, decided, unpriced };
+        work.baskets.push(basket);
+        Ok(())
+    }
+
+    fn take_quote(&self, token: &str, ask: &mut Ask, basket: &mut Basket) -> Result<(), AskError> {
+        let terms = Terms::read(token, &self.secret).ok_or(AskError::ForgedQuote)?;
+        if terms.customer != ask.customer() {
+            return Err(AskError::OtherQuote("customer"));
+        }
+        if !basket.unpriced || terms.lines_hash != hash_lines(ask.lines()) {
+            return Err(AskError::OtherQuote("lines"));
+        }
+        if !terms.coupons.is_empty() && ask.fill() != Fill::All {
+            return Err(AskError::OtherQuote("fill"));
+        }
+        basket.unpriced = false;
+        basket.decided.pricing = terms.decision;
+        if terms.expires_at <= ask.now_ms {
+            basket.decided.refusal = Some(PolicyRefusal::Quote);
+            return Ok(());
+        }
+        let paid = |(line, price): (&Line, &LinePrice)| {
+            price.unit * i64::from(line.quantity.units()) - price.discount
+        };
+        basket.total = ask.lines().iter().zip(&terms.prices).map(paid).sum();
+        write_prices(ask, basket, &terms.prices, &terms.coupons);
+        Ok(())
+    }
+
+    /// Asks pricing policies: one call for each of them.
+    fn price(&self, set: &Set, asks: &mut [Ask], work: &mut Work) {
+        if set.pricing.is_empty() {
+            return;
+        }
+        for canary in [false, true] {
+            if canary && set.pricing.canary.is_none() {
+                continue;
+            }
+            let mut facts = PricingFacts::default();
+            let mut members = Vec::new();
+            let mut decider = None;
+            for (number, basket) in work.baskets.iter().enumerate() {
+                let ask = &asks[basket.at];
+                let decides = set.pricing.decides(ask.customer(), ask.key());
+                let Some((policy, of_canary)) = decides else { continue };
+                if !basket.unpriced || of_canary != canary {
+                    continue;
+                }
+                decider = Some(policy);
+                members.push(number);
+                self.gather_prices(set, ask, basket, &work.units[basket.first..], &mut facts);
+            }
+            let Some(policy) = decider else { continue };
+            let now_ms = members.iter().map(|m| asks[work.baskets[*m].at].now_ms).max();
+            let now_ms = now_ms.unwrap_or(0);
+            let Ok(batch) = facts.batch() else {
+                // Sizes were checked: this cannot be. Nothing passes undecided in any case.
+                for member in members {
+                    let decided = &mut work.baskets[member].decided;
+                    decided.refusal = Some(PolicyRefusal::Failed(policy.no));
+                }
+                continue;
+            };
+            let answered = policy.price(now_ms, batch, &set.prices);
+            let Answered { answer, made, nanoseconds } = answered;
+            let mut sample = Sample::default();
+            for (order, member) in members.iter().enumerate() {
+                let basket = &mut work.baskets[*member];
+                let ask = &mut asks[basket.at];
+                let input = batch.input_hash(order);
+                let decision = PricedOrder { no: policy.no, made: made[order], input };
+                decision.write(&answer, order, batch.headers()[order], ask, basket);
+                note_price(&mut sample, made[order], &answer.outcomes[order], basket.list_total);
+            }
+            if let Some(trial) = &set.pricing.canary {
+                let tripped = trial.watch.note(now_ms, canary, sample, nanoseconds);
+                self.call_back(trial.policy.no, tripped);
+            }
+            let shadowed = |order: &usize| {
+                let ask = &asks[work.baskets[members[*order]].at];
+                set.pricing.shadows(ask.customer(), ask.key())
+            };
+            let shadowed: Vec<usize> = if set.pricing.shadow.is_some() {
+                (0..members.len()).filter(shadowed).collect()
+            } else {
+                Vec::new()
+            };
+            self.after_prices(set, now_ms, facts, &answer, &shadowed);
+        }
+    }
+
+    fn gather_prices(
+        &self,
+        set: &Set,
+        ask: &Ask,
+        basket: &Basket,
+        units: &[i64],
+        facts: &mut PricingFacts,
+    ) {
+        for (line, unit) in ask.lines().iter().zip(units) {
+            facts.lines.push(PricingLine {
+                sku: line.sku.bits(),
+                class: set.prices.classes.get(&line.sku).copied().unwrap_or(0),
+                location: line.location.0,
+                quantity: line.quantity.units(),
+                unit: *unit,
+            });
+        }
+        // A use of a coupon goes with its goods or not at all, so that the basket must be whole.
+        if ask.fill() == Fill::All {
+            let room = LINES_MAX - ask.lines().len();
+            let coupon = |bits: &&u64| {
+                let sku = self.engine.sku(SkuId::new(**bits));
+                sku.is_some_and(|sku| {
+                    sku.kind == SkuKind::Coupon && sku.price.currency() == basket.currency
+                })
+            };
+            let given = &ask.shopper.coupons;
+            let coupons = given.iter().enumerate();
+            let once = coupons.filter(|(at, coupon)| !given[..*at].contains(coupon));
+            facts.coupons.extend(once.map(|(_, c)| c).filter(coupon).take(room).copied());
+        }
+        facts.close(PricingHeader {
+            customer: ask.customer().0,
+            segment: ask.shopper.segment,
+            now: ask.now_ms,
+            currency: basket.currency.number().into(),
+            ..PricingHeader::default()
+        });
+    }
+
+    /// Asks fraud policies: one call for each of them.
+    fn score(&self, set: &Set, asks: &mut [Ask], work: &mut Work) {
+        if set.fraud.is_empty() {
+            return;
+        }
+        let headers = self.sight(asks, work);
+        for canary in [false, true] {
+            if canary && set.fraud.canary.is_none() {
+                continue;
+            }
+            let mut facts = FraudFacts::default();
+            let mut members = Vec::new();
+            let mut decider = None;
+            for (number, basket) in work.baskets.iter().enumerate() {
+                let ask = &asks[basket.at];
+                let decides = set.fraud.decides(ask.customer(), ask.key());
+                let Some((policy, of_canary)) = decides else { continue };
+                if basket.decided.refusal.is_some() || of_canary != canary {
+                    continue;
+                }
+                decider = Some(policy);
+                members.push(number);
+                let own = ask.lines().len() - usize::from(basket.decided.added);
+                for (line, unit) in ask.lines()[..own].iter().zip(&work.units[basket.first..]) {
+                    let (sku, quantity) = (line.sku.bits(), line.quantity.units());
+                    let unit = line.price.map_or(*unit, |price| price.unit);
+                    facts.lines.push(FraudLine { sku, quantity, unit });
+                }
+                facts.close(headers[number]);
+            }
+            let Some(policy) = decider else { continue };
+            let now_ms = members.iter().map(|m| asks[work.baskets[*m].at].now_ms).max();
+            let now_ms = now_ms.unwrap_or(0);
+            let Ok(batch) = facts.batch() else {
+                for member in members {
+                    let decided = &mut work.baskets[member].decided;
+                    decided.refusal = Some(PolicyRefusal::Failed(policy.no));
+                }
+                continue;
+            };
+            let Answered { answer, made, nanoseconds } = policy.score(now_ms, batch, &set.risks);
+            let mut sample = Sample::default();
+            for (order, member) in members.iter().enumerate() {
+                let decided = &mut work.baskets[*member].decided;
+                let input = batch.input_hash(order);
+                write_risk(decided, policy.no, made[order], input, answer[order]);
+                if matches!(answer[order].verdict, Verdict::Challenge | Verdict::Review) {
+                    decided.review_ms = set.risks.review_ms;
+                }
+                note_risk(&mut sample, made[order], answer[order]);
+            }
+            if let Some(trial) = &set.fraud.canary {
+                let tripped = trial.watch.note(now_ms, canary, sample, nanoseconds);
+                self.call_back(trial.policy.no, tripped);
+            }
+            let shadowed = |order: &usize| {
+                let ask = &asks[work.baskets[members[*order]].at];
+                set.fraud.shadows(ask.customer(), ask.key())
+            };
+            let shadowed: Vec<usize> = if set.fraud.shadow.is_some() {
+                (0..members.len()).filter(shadowed).collect()
+            } else {
+                Vec::new()
+            };
+            self.after_scores(set, now_ms, facts, &answer, &shadowed);
+        }
+    }
+
+    /// Makes the headers of fraud facts, each with what was seen before it, and counts it.
+    fn sight(&self, asks: &[Ask], work: &Work) -> Vec<FraudHeader> {
+        let header = |basket: &Basket| {
+            let ask = &asks[basket.at];
+            FraudHeader {
+                customer: ask.customer().0,
+                address: ask.shopper.address,
+                device: ask.shopper.device,
+                now: ask.now_ms,
+                currency: basket.currency.number().into(),
+                total: basket.total,
+                units: basket.units,
+                customer_age_days: ask.shopper.age_days,
+                distance_km: ask.shopper.distance_km,
+                ..FraudHeader::default()
+            }
+        };
+        let keys = work.baskets.iter().map(|basket| asks[basket.at].key());
+        let mut headers: Vec<FraudHeader> = work.baskets.iter().map(header).collect();
+        self.sightings.lock().attempted(&mut headers, keys);
+        headers
+    }
+}
+
+fn refused(reject: Reject, line: usize) -> AskError {
+    AskError::Refused(Refusal { reject, line: line as u16, asked: 0, found: 0 })
+}
+
+/// Keeps what a caller said of the buyer with the command, so that a repetition is found even if
+/// policies came meanwhile.
+fn remember(ask: &mut Ask) {
+    ask.set_decided(Decided { ask: ask.shopper.hash(), ..Decided::default() });
+}
+
+fn by(made: Made) -> DecidedBy {
+    match made.by {
+        // A refusal is not recorded, so that nobody reads who made it.
+        By::Plugin | By::FailClosed => DecidedBy::Policy,
+        By::BuiltIn => DecidedBy::BuiltIn,
+        By::FailOpen => DecidedBy::FailOpen,
+    }
+}
+
+/// One order's part of a pricing answer.
+struct PricedOrder {
+    no: PolicyNo,
+    made: Made,
+    input: u64,
+}
+
+impl PricedOrder {
+    fn write(
+        &self,
+        prices: &Prices,
+        order: usize,
+        header: PricingHeader,
+        ask: &mut Ask,
+        basket: &mut Basket,
+    ) {
+        let Self { no, made, input } = *self;
+        let decision = PolicyDecision { policy: no, by: by(made), fuel: made.fuel, input };
+        basket.decided.pricing = Some(decision);
+        match prices.outcomes[order] {
+            PriceOutcome::Refused { code } => {
+                let closed = made.by == By::FailClosed;
+                let refusal =
+                    if closed { PolicyRefusal::Failed(no) } else { PolicyRefusal::Price(code) };
+                basket.decided.refusal = Some(refusal);
+            }
+            PriceOutcome::Priced { total, .. } => {
+                basket.total = total;
+                let first = header.first_line as usize;
+                let own = &prices.lines[first..first + header.line_count as usize];
+                let coupons: Vec<SkuId> = prices.coupons_of(order).collect();
+                write_prices(ask, basket, own, &coupons);
+            }
+        }
+    }
+}
+
+fn write_prices(ask: &mut Ask, basket: &mut Basket, prices: &[LinePrice], coupons: &[SkuId]) {
+    let free = LinePrice { unit: 0, discount: 0 };
+    let own = ask.lines().iter().zip(prices).map(|(line, price)| line.priced(*price));
+    let mut lines: Vec<Line> = Vec::with_capacity(prices.len() + coupons.len());
+    lines.extend(own);
+    lines.extend(coupons.iter().map(|coupon| Line::new(*coupon, Quantity::ONE).priced(free)));
+    ask.set_lines(lines);
+    basket.decided.added = coupons.len() as u16;
+}
+
+fn write_risk(decided: &mut Decided, no: PolicyNo, made: Made, input: u64, risk: Risk) {
+    let decision = PolicyDecision { policy: no, by: by(made), fuel: made.fuel, input };
+    let Risk { points, verdict, code } = risk;
+    let risk = match verdict {
+        Verdict::Allow => OrderRisk::Allow,
+        Verdict::Challenge => OrderRisk::Challenge,
+        Verdict::Review => OrderRisk::Review,
+        Verdict::Deny => OrderRisk::Deny,
+    };
+    decided.fraud = Some(FraudDecision { decision, risk, points, code });
+    if verdict == Verdict::Deny {
+        let closed = made.by == By::FailClosed;
+        let refusal = if closed { PolicyRefusal::Failed(no) } else { PolicyRefusal::Fraud(code) };
+        decided.refusal = Some(refusal);
+    }
+}
+
+/// Returns whether the plugin itself failed: one that had to wait too long did not.
+fn has_failed(made: Made) -> bool {
+    made.failure.is_some_and(|failure| failure != FailureKind::Busy)
+}
+
+fn note_price(sample: &mut Sample, made: Made, outcome: &PriceOutcome, list_total: i64) {
+    sample.orders += 1;
+    if has_failed(made) {
+        sample.failed += 1;
+        return;
+    }
+    match outcome {
+        PriceOutcome::Refused { .. } => sample.refused += 1,
+        PriceOutcome::Priced { total, .. } if list_total > 0 => {
+            sample.priced += 1;
+            let whole = i128::from(list_total);
+            sample.price_bp_sum += (i128::from(*total) * 10_000 / whole) as u64;
+        }
+        PriceOutcome::Priced { .. } => {}
+    }
+}
+
+fn note_risk(sample: &mut Sample, made: Made, risk: Risk) {
+    sample.orders += 1;
+    if has_failed(made) {
+        sample.failed += 1;
+    } else if risk.verdict == Verdict::Deny {
+        sample.refused += 1;
+    }
+}
+
+/// Returns one order's part of an answer.
+pub(crate) fn price_answer(facts: &PricingFacts, prices: &Prices, order: usize) -> PriceAnswer {
+    let header = facts.headers[order];
+    let first = header.first_line as usize;
+    let lines = &prices.lines[first..first + header.line_count as usize];
+    let (refused, total) = match prices.outcomes[order] {
+        PriceOutcome::Priced { total, .. } => (None, total),
+        PriceOutcome::Refused { code } => (Some(code), 0),
+    };
+    PriceAnswer {
+        refused,
+        total,
+        discounts: lines.iter().map(|line| line.discount).collect(),
+        coupons: prices.coupons_of(order).map(SkuId::bits).collect(),
+    }
+}

@@ -1,0 +1,116 @@
+//! Every bound of the desk: name, unit, default, range.
+
+use std::fmt;
+
+/// Most baskets that are decided together.
+pub const BATCH_MAX: usize = 256;
+/// Most coupons of one basket; further ones are [`AskError::Coupons`](crate::AskError::Coupons).
+pub const COUPONS_MAX: usize = onhand_policy::fact::COUPONS_MAX;
+/// Most characters of a quote's token: 512 lines and 32 coupons fit.
+pub const TOKEN_CHARS_MAX: usize = 16_384;
+/// Most examples that a divergence report keeps.
+pub const EXAMPLES_MAX: usize = 20;
+/// Most shadow batches that wait; a further one is counted and dropped.
+pub const SHADOW_QUEUE_MAX: usize = 256;
+/// Most keys that are remembered, so that a repetition is not counted as another order.
+pub const KEYS_MAX: usize = 16_384;
+/// Most reserved baskets that are remembered until they are placed; older ones are read again.
+pub const RESERVED_MAX: usize = 65_536;
+/// Most events of the past that recommendations are learned from at the start.
+pub const LEARN_EVENTS_MAX: u64 = 20_000_000;
+/// Most events of the last day that the fraud check is filled from at the start.
+pub const VELOCITY_EVENTS_MAX: u64 = 2_000_000;
+/// Most customers whose purchases are remembered for recommendations.
+pub const HISTORIES_MAX: usize = 65_536;
+/// Most purchases that are remembered of one customer.
+pub const HISTORY_MAX: usize = 64;
+/// Most candidates that a recommendation plugin is told about.
+pub const CANDIDATES_MAX: usize = 512;
+/// Most SKUs of a basket that recommendations look at; of more the last are used.
+pub const BASKET_MAX: usize = 512;
+/// Most recommendations of one request.
+pub const PICKS_MAX: usize = onhand_policy::fact::PICKS_MAX as usize;
+/// Most bytes of a configuration in TOML.
+pub const SETTINGS_BYTES_MAX: usize = 8 << 20;
+
+/// One setting: what it is called, its unit, its default and its range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// Name of the field.
+    pub name: &'static str,
+    /// Unit of the number.
+    pub unit: &'static str,
+    /// Value if nothing else is said.
+    pub default: u64,
+    /// Least value allowed.
+    pub min: u64,
+    /// Largest value allowed.
+    pub max: u64,
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, unit, default, min, max } = self;
+        write!(f, "{name}: {default} {unit}, {min}..={max}")
+    }
+}
+
+/// A setting is outside its range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BoundError {
+    /// The setting.
+    pub bound: Bound,
+    /// The value that was asked for.
+    pub value: u64,
+}
+
+impl fmt::Display for BoundError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Bound { name, unit, min, max, .. } = self.bound;
+        write!(f, "{name} is {}, outside {min}..={max} {unit}", self.value)
+    }
+}
+
+impl std::error::Error for BoundError {}
+
+const fn bound(name: &'static str, unit: &'static str, default: u64, min: u64, max: u64) -> Bound {
+    assert!(min <= default && default <= max);
+    Bound { name, unit, default, min, max }
+}
+
+/// Threads that take baskets from the queue.
+pub const THREADS: Bound = bound("threads", "threads", 2, 1, 64);
+/// Baskets that may wait in the queue.
+pub const QUEUE: Bound = bound("queue_max", "baskets", 4_096, 1, 1 << 20);
+/// Inputs of each kind that are kept with their answers; 0 keeps none.
+pub const RECORDED: Bound = bound("recorded_max", "inputs", 1_000, 0, 100_000);
+/// Subjects of each kind whose orders the fraud check counts, about 500 bytes each.
+pub const SUBJECTS: Bound = bound("subjects_max", "subjects", 65_536, 1, 1 << 24);
+/// How long a quote holds.
+pub const QUOTE_MS: Bound = bound("quote_ms", "ms", 600_000, 1_000, 86_400_000);
+/// How long a purchase under challenge or review is reserved.
+pub const REVIEW_MS: Bound =
+    bound("review_ms", "ms", 86_400_000, 1, onhand_core::limits::TTL_MS_MAX);
+
+/// Share of the customers, in ten-thousandths.
+pub const SHARE: Bound = bound("share_bp", "ten-thousandths", 500, 1, 10_000);
+/// Guard of a canary: orders that the plugin fails on.
+pub const GUARD_FAILURE: Bound =
+    bound("failure_bp", "ten-thousandths of the orders", 100, 0, 10_000);
+/// Guard of a canary: how much more or less often it refuses than the one that decides.
+pub const GUARD_REFUSAL: Bound =
+    bound("refusal_bp", "ten-thousandths of the orders", 500, 0, 10_000);
+/// Guard of a canary: how far its mean price is from that of the one that decides.
+pub const GUARD_PRICE: Bound = bound("price_bp", "ten-thousandths of list price", 1_000, 0, 10_000);
+/// Guard of a canary: time that 99 of 100 of its calls take at most.
+pub const GUARD_P99: Bound = bound("p99_us", "us", 20_000, 1, 60_000_000);
+/// Window over which guards look back.
+pub const GUARD_WINDOW: Bound = bound("window_ms", "ms", 300_000, 1_000, 86_400_000);
+/// Least orders on each side before guards judge.
+pub const GUARD_SAMPLE: Bound = bound("sample_min", "orders", 100, 1, 1_000_000);
+
+/// Checks values against their ranges.
+pub(crate) fn check_all(all: &[(Bound, u64)]) -> Result<(), BoundError> {
+    let outside = all.iter().find(|(bound, value)| !(bound.min..=bound.max).contains(value));
+    outside.map_or(Ok(()), |&(bound, value)| Err(BoundError { bound, value }))
+}

@@ -1,0 +1,273 @@
+//! A policy as the desk asks it: a plugin, the built-in one, or one whose file is missing.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use onhand_core::{PolicyKind, PolicyNo, SkuId};
+use onhand_plugin_runtime::{
+    By, FailureKind, Fraud, Made, OnFailure, Plugin, Pricing, REFUSAL_UNDECIDED, Recommend, World,
+};
+use onhand_policy::decision::{
+    Adjustment, KIND_REFUSAL, PriceOutcome, Prices, Risk, Score, Verdict, check_prices,
+    check_scores,
+};
+use onhand_policy::fact::{FraudBatch, PricingBatch};
+use onhand_policy::fraud::{Rules, Thresholds, default_rules};
+use onhand_policy::pricing::PriceList;
+
+use crate::histogram::Histogram;
+use crate::limits::REVIEW_MS;
+
+/// Who a policy is; two with the same plugin and configuration are one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// What it decides about.
+    pub kind: PolicyKind,
+    /// Name.
+    pub name: String,
+    /// Version as its maker writes it.
+    pub version: String,
+    /// BLAKE3 of the plugin's component; of its name for a built-in.
+    pub plugin: [u8; 32],
+    /// BLAKE3 of its configuration.
+    pub config: [u8; 32],
+}
+
+/// Built-in prices with the shop's classes of goods.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PriceBook {
+    pub(crate) prices: PriceList,
+    /// Look-ups only.
+    pub(crate) classes: HashMap<SkuId, u32>,
+}
+
+/// Built-in fraud rules.
+#[derive(Clone, Debug)]
+pub(crate) struct RiskBook {
+    pub(crate) rules: Rules,
+    pub(crate) review_ms: u64,
+}
+
+impl Default for RiskBook {
+    fn default() -> Self {
+        let rules = Rules::new(default_rules(), Thresholds::default());
+        Self { rules: rules.expect("default rules are in range"), review_ms: REVIEW_MS.default }
+    }
+}
+
+/// Who makes the decisions of a policy.
+pub(crate) enum Maker<W: World> {
+    /// The built-in policy.
+    BuiltIn,
+    /// A plugin.
+    Plugin(Plugin<W>),
+    /// Nobody: its file is missing or was refused at the start.
+    Absent { on_failure: OnFailure, why: String },
+}
+
+/// A policy of one world, with what it has done since the desk was opened.
+pub(crate) struct Policy<W: World> {
+    pub(crate) no: PolicyNo,
+    pub(crate) identity: Identity,
+    pub(crate) maker: Maker<W>,
+    pub(crate) tally: Tally,
+}
+
+/// Running totals of a policy.
+#[derive(Default)]
+pub(crate) struct Tally {
+    pub(crate) calls: AtomicU64,
+    pub(crate) orders: AtomicU64,
+    pub(crate) by: [AtomicU64; 4],
+    pub(crate) refused: AtomicU64,
+    pub(crate) failures: [AtomicU64; FailureKind::ALL.len()],
+    pub(crate) time: Histogram,
+}
+
+impl Tally {
+    fn note(&self, made: &[Made], refused: usize, nanoseconds: u64) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.orders.fetch_add(made.len() as u64, Ordering::Relaxed);
+        self.refused.fetch_add(refused as u64, Ordering::Relaxed);
+        self.time.add(nanoseconds);
+        for one in made {
+            self.by[one.by as usize].fetch_add(1, Ordering::Relaxed);
+            if let Some(failure) = one.failure {
+                self.failures[failure as usize].fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// Answers of a policy on a batch.
+pub(crate) struct Answered<A> {
+    pub(crate) answer: A,
+    pub(crate) made: Vec<Made>,
+    pub(crate) nanoseconds: u64,
+}
+
+const fn made(by: By) -> Made {
+    Made { by, fuel: 0, failure: None }
+}
+
+const fn absent(on_failure: OnFailure) -> Made {
+    made(match on_failure {
+        OnFailure::BuiltIn => By::BuiltIn,
+        OnFailure::FailOpen => By::FailOpen,
+        OnFailure::FailClosed => By::FailClosed,
+    })
+}
+
+impl PriceBook {
+    fn raw(&self, batch: &PricingBatch<'_>) -> Vec<Adjustment> {
+        let mut raw = Vec::new();
+        self.prices.price(batch, &mut raw);
+        raw
+    }
+}
+
+impl<W: World> Policy<W> {
+    /// Returns whether it is called at once, without an instance to wait for.
+    pub(crate) const fn is_quick(&self) -> bool {
+        !matches!(self.maker, Maker::Plugin(_))
+    }
+
+    /// Returns why the policy cannot be asked itself.
+    pub(crate) const fn absent(&self) -> Option<&str> {
+        match &self.maker {
+            Maker::Absent { why, .. } => Some(why.as_str()),
+            Maker::BuiltIn | Maker::Plugin(_) => None,
+        }
+    }
+}
+
+impl Policy<Pricing> {
+    /// Prices a batch; `book` is the built-in policy.
+    pub(crate) fn price(
+        &self,
+        now_ms: u64,
+        batch: PricingBatch<'_>,
+        book: &PriceBook,
+    ) -> Answered<Prices> {
+        let start = Instant::now();
+        let orders = batch.headers().len();
+        let (answer, made) = match &self.maker {
+            Maker::Plugin(plugin) => {
+                let decided = plugin.decide(now_ms, batch, &mut |batch| book.raw(&batch));
+                (decided.answer, decided.made)
+            }
+            Maker::BuiltIn => checked_prices(batch, &book.raw(&batch), made(By::Plugin)),
+            Maker::Absent { on_failure, .. } => {
+                let made = absent(*on_failure);
+                match on_failure {
+                    OnFailure::BuiltIn => checked_prices(batch, &book.raw(&batch), made),
+                    OnFailure::FailOpen => checked_prices(batch, &[], made),
+                    OnFailure::FailClosed => (closed_prices(&batch), vec![made; orders]),
+                }
+            }
+        };
+        let refused = |outcome: &&PriceOutcome| matches!(outcome, PriceOutcome::Refused { .. });
+        let refused = answer.outcomes.iter().filter(refused).count();
+        let nanoseconds = start.elapsed().as_nanos() as u64;
+        self.tally.note(&made, refused, nanoseconds);
+        Answered { answer, made, nanoseconds }
+    }
+}
+
+fn checked_prices(batch: PricingBatch<'_>, raw: &[Adjustment], by: Made) -> (Prices, Vec<Made>) {
+    let orders = batch.headers().len();
+    match check_prices(&batch, raw) {
+        Ok(prices) => (prices, vec![by; orders]),
+        // A built-in answer that breaks a rule is a bug; nobody is left who could decide.
+        Err(_) => (closed_prices(&batch), vec![made(By::FailClosed); orders]),
+    }
+}
+
+fn closed_prices(batch: &PricingBatch<'_>) -> Prices {
+    let refusal = |at| Adjustment { kind: KIND_REFUSAL, at, amount: 0, code: REFUSAL_UNDECIDED };
+    let all: Vec<_> = (0..batch.headers().len() as u32).map(refusal).collect();
+    check_prices(batch, &all).expect("one refusal for each order breaks no rule")
+}
+
+impl Policy<Fraud> {
+    /// Scores a batch; `book` is the built-in policy.
+    pub(crate) fn score(
+        &self,
+        now_ms: u64,
+        batch: FraudBatch<'_>,
+        book: &RiskBook,
+    ) -> Answered<Vec<Risk>> {
+        let start = Instant::now();
+        let orders = batch.headers().len();
+        let raw = |batch: &FraudBatch<'_>| -> Vec<Score> {
+            let mut raw = Vec::with_capacity(orders);
+            book.rules.score(batch, &mut raw);
+            raw
+        };
+        let (answer, made) = match &self.maker {
+            Maker::Plugin(plugin) => {
+                let decided = plugin.decide(now_ms, batch, &mut |batch| raw(&batch));
+                (decided.answer, decided.made)
+            }
+            Maker::BuiltIn => checked_risks(batch, &raw(&batch), made(By::Plugin)),
+            Maker::Absent { on_failure, .. } => {
+                let made = absent(*on_failure);
+                match on_failure {
+                    OnFailure::BuiltIn => checked_risks(batch, &raw(&batch), made),
+                    OnFailure::FailOpen => (vec![Risk::default(); orders], vec![made; orders]),
+                    OnFailure::FailClosed => (vec![closed_risk(); orders], vec![made; orders]),
+                }
+            }
+        };
+        let refused = answer.iter().filter(|risk| risk.verdict == Verdict::Deny).count();
+        let nanoseconds = start.elapsed().as_nanos() as u64;
+        self.tally.note(&made, refused, nanoseconds);
+        Answered { answer, made, nanoseconds }
+    }
+}
+
+const fn closed_risk() -> Risk {
+    let code = onhand_plugin_runtime::DENIAL_UNDECIDED;
+    Risk { points: 0, verdict: Verdict::Deny, code }
+}
+
+fn checked_risks(batch: FraudBatch<'_>, raw: &[Score], by: Made) -> (Vec<Risk>, Vec<Made>) {
+    let orders = batch.headers().len();
+    match check_scores(&batch, raw) {
+        Ok(risks) => (risks, vec![by; orders]),
+        Err(_) => (vec![closed_risk(); orders], vec![made(By::FailClosed); orders]),
+    }
+}
+
+impl Policy<Recommend> {
+    /// Picks for a batch; nothing where the plugin fails, which the built-in list fills up.
+    pub(crate) fn pick(
+        &self,
+        now_ms: u64,
+        batch: onhand_policy::fact::RecommendBatch<'_>,
+    ) -> Answered<Vec<onhand_policy::decision::Pick>> {
+        let start = Instant::now();
+        let requests = batch.requests().len();
+        let (answer, made) = match &self.maker {
+            Maker::Plugin(plugin) => {
+                let decided = plugin.decide(now_ms, batch, &mut |_| Vec::new());
+                (decided.answer, decided.made)
+            }
+            Maker::BuiltIn => (Vec::new(), vec![made(By::Plugin); requests]),
+            Maker::Absent { on_failure, .. } => (Vec::new(), vec![absent(*on_failure); requests]),
+        };
+        let nanoseconds = start.elapsed().as_nanos() as u64;
+        self.tally.note(&made, 0, nanoseconds);
+        Answered { answer, made, nanoseconds }
+    }
+}
+
+/// A policy of any world.
+#[derive(Clone)]
+pub(crate) enum AnyPolicy {
+    Pricing(Arc<Policy<Pricing>>),
+    Fraud(Arc<Policy<Fraud>>),
+    Recommend(Arc<Policy<Recommend>>),
+}

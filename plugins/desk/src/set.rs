@@ -1,0 +1,130 @@
+//! The set of policies that decides now: swapped as a whole, so that a request sees one only.
+
+use std::sync::Arc;
+
+use onhand_core::{CustomerId, Key};
+use onhand_plugin_runtime::{Fraud, Pricing, Recommend, World};
+
+use crate::guard::Watch;
+use crate::policy::{Policy, PriceBook, RiskBook};
+
+/// A whole in ten-thousandths.
+pub(crate) const WHOLE: u16 = 10_000;
+
+/// A policy that decides for a share of the customers.
+pub(crate) struct Trial<W: World> {
+    pub(crate) policy: Arc<Policy<W>>,
+    pub(crate) share: u16,
+    pub(crate) watch: Arc<Watch>,
+}
+
+/// Who is asked on one kind of question.
+pub(crate) struct Route<W: World> {
+    pub(crate) active: Option<Arc<Policy<W>>>,
+    pub(crate) canary: Option<Trial<W>>,
+    pub(crate) shadow: Option<(Arc<Policy<W>>, u16)>,
+}
+
+impl<W: World> Default for Route<W> {
+    fn default() -> Self {
+        Self { active: None, canary: None, shadow: None }
+    }
+}
+
+/// Returns whether a share of the customers holds this one, the same for one plugin at any time.
+///
+/// An unnamed customer is told apart by the order's key.
+pub(crate) fn in_share(share: u16, customer: CustomerId, key: Key, plugin: &[u8; 32]) -> bool {
+    if share >= WHOLE {
+        return true;
+    }
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(plugin);
+    if customer == CustomerId::NONE {
+        hasher.update(&key.bits().to_le_bytes());
+    } else {
+        hasher.update(&customer.0.to_le_bytes());
+    }
+    let mut first = [0; 8];
+    first.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+    // Up to 2^64: the share of it, in ten-thousandths, without a remainder that would matter.
+    let point = (u128::from(u64::from_be_bytes(first)) * u128::from(WHOLE)) >> 64;
+    point < u128::from(share)
+}
+
+impl<W: World> Route<W> {
+    /// Returns who decides for a customer, and whether that is the canary.
+    pub(crate) fn decides(&self, customer: CustomerId, key: Key) -> Option<(&Policy<W>, bool)> {
+        if let Some(Trial { policy, share, .. }) = &self.canary
+            && in_share(*share, customer, key, &policy.identity.plugin)
+        {
+            return Some((policy, true));
+        }
+        self.active.as_deref().map(|policy| (policy, false))
+    }
+
+    /// Returns the shadow if this customer is in its share.
+    pub(crate) fn shadows(&self, customer: CustomerId, key: Key) -> bool {
+        self.shadow
+            .as_ref()
+            .is_some_and(|(policy, share)| in_share(*share, customer, key, &policy.identity.plugin))
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.active.is_none() && self.canary.is_none()
+    }
+
+    fn is_quick(&self) -> bool {
+        let canary = self.canary.as_ref().map(|trial| &trial.policy);
+        self.active.iter().chain(canary).all(|policy| policy.is_quick())
+    }
+}
+
+/// Everything that one request needs to be decided.
+#[derive(Default)]
+pub(crate) struct Set {
+    pub(crate) pricing: Route<Pricing>,
+    pub(crate) fraud: Route<Fraud>,
+    pub(crate) recommend: Route<Recommend>,
+    pub(crate) prices: Arc<PriceBook>,
+    pub(crate) risks: Arc<RiskBook>,
+}
+
+impl Set {
+    /// Returns whether nobody decides on baskets.
+    pub(crate) const fn is_silent(&self) -> bool {
+        self.pricing.is_empty() && self.fraud.is_empty()
+    }
+
+    /// Returns whether baskets are decided without a plugin.
+    pub(crate) fn is_quick(&self) -> bool {
+        self.pricing.is_quick() && self.fraud.is_quick()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use onhand_core::{CustomerId, Key};
+
+    use super::in_share;
+
+    /// A share holds about so many customers, the larger share all of the smaller one, and
+    /// another plugin others.
+    #[test]
+    fn shares_are_stable_and_nested() {
+        let (one, other) = ([1; 32], [2; 32]);
+        let key = Key::new(0);
+        let within = |share, plugin: &[u8; 32]| -> Vec<bool> {
+            (1..=20_000).map(|c| in_share(share, CustomerId(c), key, plugin)).collect()
+        };
+        let (five, ten, elsewhere) = (within(500, &one), within(1_000, &one), within(500, &other));
+        let count = |list: &[bool]| list.iter().filter(|inside| **inside).count();
+        assert!((850..1_150).contains(&count(&five)), "{}", count(&five));
+        assert!(five.iter().zip(&ten).all(|(five, ten)| !five || *ten));
+        assert_ne!(five, elsewhere);
+        assert!(within(10_000, &one).iter().all(|inside| *inside));
+        let unnamed = |key| in_share(5_000, CustomerId::NONE, Key::new(key), &one);
+        let keys = (0..1_000).filter(|key| unnamed(*key)).count();
+        assert!((400..600).contains(&keys), "{keys}");
+    }
+}
