@@ -24,7 +24,7 @@ const TOP_LEVEL: &[&str] = &[
 /// Most lines of one source file.
 const LINES_MAX: usize = 800;
 /// Most lines of one decision record: a page.
-const RECORD_LINES_MAX: usize = 60;
+const RECORD_LINES_MAX: usize = 70;
 /// Most packages that `onhand-core` may depend on directly.
 const CORE_DEPENDENCIES_MAX: usize = 6;
 
@@ -38,12 +38,28 @@ const ARROWS: &[(&str, &[&str])] = &[
         "onhand-plugin-cli",
         &["onhand-core", "onhand-policy", "onhand-plugin-bundle", "onhand-plugin-runtime"],
     ),
+    ("onhand-plugin-runtime", &["onhand-policy", "onhand-plugin-sdk"]),
+    ("onhand-plugin-sdk", &["onhand-policy"]),
+    ("fraud-score", &["onhand-plugin-sdk"]),
+    ("item-to-item", &["onhand-plugin-sdk"]),
+    ("tiered-pricing", &["onhand-plugin-sdk"]),
     (
         "onhand-desk",
         &["onhand-core", "onhand-policy", "onhand-plugin-bundle", "onhand-plugin-runtime"],
     ),
     ("onhand-loadtest", &["onhand-core"]),
-    ("onhand-host", &["onhand-core", "onhand-verify", "onhand-loadtest", "onhand-plugin-runtime"]),
+    (
+        "onhand-host",
+        &[
+            "onhand-core",
+            "onhand-verify",
+            "onhand-loadtest",
+            "onhand-desk",
+            "onhand-plugin-bundle",
+            "onhand-plugin-cli",
+            "onhand-plugin-runtime",
+        ],
+    ),
     ("onhand-benches", &["onhand-core", "onhand-verify", "onhand-loadtest"]),
     ("onhand-examples", &["onhand-core", "onhand-verify"]),
 ];

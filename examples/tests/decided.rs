@@ -45,15 +45,15 @@ fn basket(skus: &[SkuId], policies: [PolicyNo; 2], number: usize) -> Command {
     let decided = Some(Box::new(Decided {
         ask: number as u64 % 2,
         added: u16::from(lines.len() > 2),
-        pricing: (number % 4 > 0).then(|| decision(policies[0], number + 1)),
-        fraud: (number % 11 > 0).then_some(fraud),
-        refusal: (number % 13 == 0).then_some(PolicyRefusal::Quote),
+        pricing: (!number.is_multiple_of(4)).then(|| decision(policies[0], number + 1)),
+        fraud: (!number.is_multiple_of(11)).then_some(fraud),
+        refusal: number.is_multiple_of(13).then_some(PolicyRefusal::Quote),
         review_ms: 3_600_000,
     }))
     .filter(|decided| decided.pricing.is_some() || decided.added == 0);
     let (key, customer, lines) = (key("order", number), CustomerId(1), lines.into());
     let (fill, expected_total) = (Fill::All, None);
-    if number % 3 == 0 {
+    if number.is_multiple_of(3) {
         let (ttl_ms, hard_cap_ms) = (3_600_000, 3_600_000);
         Command::Reserve(Reserve {
             key,

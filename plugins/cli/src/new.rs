@@ -41,7 +41,7 @@ pub(crate) enum KindArgument {
 pub(crate) enum Language {
     /// Rust, by the SDK: about 45 KB
     Rust,
-    /// TypeScript, by AssemblyScript: about 8 KB
+    /// TypeScript, by `AssemblyScript`: about 8 KB
     Ts,
     /// C, by zig or clang: about 4 KB
     C,

@@ -94,6 +94,6 @@ mod tests {
         assert_eq!(money(-5, 978), "-0.05 EUR");
         assert_eq!(money(1_234, 392), "1234 JPY");
         assert_eq!(money(1_234, 48), "12.34 048");
-        assert_eq!(money(7, 1), "7 minor units of currency 1");
+        assert_eq!(money(7, 1_000), "7 minor units of currency 1000");
     }
 }

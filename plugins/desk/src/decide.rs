@@ -6,7 +6,7 @@ use onhand_core::{
     PolicyNo, PolicyRefusal, Quantity, Refusal, Reject, Risk as OrderRisk, SkuId, SkuKind,
 };
 use onhand_plugin_runtime::{By, FailureKind, Made};
-use onhand_policy::decision::{PriceOutcome, Prices, Risk, Verdict};
+use onhand_policy::decision::{PriceOutcome, Prices, Risk, Verdict, check_prices};
 use onhand_policy::fact::{FraudHeader, FraudLine, PricingHeader, PricingLine};
 
 use crate::ask::{Ask, AskError};
@@ -65,7 +65,10 @@ impl Shared {
             self.score(&set, batch, &mut work);
             for basket in work.baskets {
                 let Basket { at, decided, .. } = basket;
-                batch[at].set_decided(decided);
+                // Where only a shadow was asked, the journal says nothing of it.
+                if decided != Decided::default() {
+                    batch[at].set_decided(decided);
+                }
             }
         }
     }
@@ -232,6 +235,30 @@ impl Shared {
             };
             self.after_prices(set, now_ms, facts, &answer, &shadowed);
         }
+        if set.pricing.shadow.is_some() {
+            self.shadow_list_prices(set, asks, work);
+        }
+    }
+
+    /// Offers baskets that nobody prices to the shadow, beside their list prices.
+    fn shadow_list_prices(&self, set: &Set, asks: &[Ask], work: &Work) {
+        let mut facts = PricingFacts::default();
+        let mut now_ms = 0;
+        for basket in &work.baskets {
+            let ask = &asks[basket.at];
+            let (customer, key) = (ask.customer(), ask.key());
+            let nobody = basket.unpriced && set.pricing.decides(customer, key).is_none();
+            if nobody && set.pricing.shadows(customer, key) {
+                now_ms = now_ms.max(ask.now_ms);
+                self.gather_prices(set, ask, basket, &work.units[basket.first..], &mut facts);
+            }
+        }
+        let Ok(batch) = facts.batch() else { return };
+        let orders: Vec<usize> = (0..batch.headers().len()).collect();
+        let Ok(prices) = check_prices(&batch, &[]) else { return };
+        if !orders.is_empty() {
+            self.after_prices(set, now_ms, facts, &prices, &orders);
+        }
     }
 
     fn gather_prices(
@@ -296,13 +323,8 @@ impl Shared {
                 }
                 decider = Some(policy);
                 members.push(number);
-                let own = ask.lines().len() - usize::from(basket.decided.added);
-                for (line, unit) in ask.lines()[..own].iter().zip(&work.units[basket.first..]) {
-                    let (sku, quantity) = (line.sku.bits(), line.quantity.units());
-                    let unit = line.price.map_or(*unit, |price| price.unit);
-                    facts.lines.push(FraudLine { sku, quantity, unit });
-                }
-                facts.close(headers[number]);
+                let units = &work.units[basket.first..];
+                Self::gather_risk(ask, basket, units, headers[number], &mut facts);
             }
             let Some(policy) = decider else { continue };
             let now_ms = members.iter().map(|m| asks[work.baskets[*m].at].now_ms).max();
@@ -339,6 +361,46 @@ impl Shared {
                 Vec::new()
             };
             self.after_scores(set, now_ms, facts, &answer, &shadowed);
+        }
+        if set.fraud.shadow.is_some() {
+            self.shadow_unscored(set, asks, work, &headers);
+        }
+    }
+
+    /// Writes the facts of one basket for fraud policies.
+    fn gather_risk(
+        ask: &Ask,
+        basket: &Basket,
+        units: &[i64],
+        header: FraudHeader,
+        facts: &mut FraudFacts,
+    ) {
+        let own = ask.lines().len() - usize::from(basket.decided.added);
+        for (line, unit) in ask.lines()[..own].iter().zip(units) {
+            let (sku, quantity) = (line.sku.bits(), line.quantity.units());
+            let unit = line.price.map_or(*unit, |price| price.unit);
+            facts.lines.push(FraudLine { sku, quantity, unit });
+        }
+        facts.close(header);
+    }
+
+    /// Offers baskets that nobody scores to the shadow, beside no suspicion.
+    fn shadow_unscored(&self, set: &Set, asks: &[Ask], work: &Work, headers: &[FraudHeader]) {
+        let mut facts = FraudFacts::default();
+        let mut now_ms = 0;
+        for (basket, header) in work.baskets.iter().zip(headers) {
+            let ask = &asks[basket.at];
+            let (customer, key) = (ask.customer(), ask.key());
+            let nobody = set.fraud.decides(customer, key).is_none();
+            if nobody && basket.decided.refusal.is_none() && set.fraud.shadows(customer, key) {
+                now_ms = now_ms.max(ask.now_ms);
+                Self::gather_risk(ask, basket, &work.units[basket.first..], *header, &mut facts);
+            }
+        }
+        let orders: Vec<usize> = (0..facts.headers.len()).collect();
+        if !orders.is_empty() {
+            let risks = vec![Risk::default(); orders.len()];
+            self.after_scores(set, now_ms, facts, &risks, &orders);
         }
     }
 

@@ -141,9 +141,9 @@ fn fixture(facts: Facts, expect: Value) -> Fixture {
 
 fn priced(facts: &PricingFacts, answer: &PriceAnswer) -> Value {
     if let Some(code) = answer.refused {
-        return json!({ "$.orders[0].refused": code });
+        return json!({ "orders": [{ "refused": code }] });
     }
     let line = |(line, discount): (&onhand_policy::fact::PricingLine, &i64)| json!({ "unit": line.unit, "discount": discount });
     let lines: Vec<Value> = facts.lines.iter().zip(&answer.discounts).map(line).collect();
-    json!({ "$.orders[0].total": answer.total, "lines": lines })
+    json!({ "orders": [{ "total": answer.total }], "lines": lines })
 }

@@ -71,7 +71,7 @@ impl<W: World> Route<W> {
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
-        self.active.is_none() && self.canary.is_none()
+        self.active.is_none() && self.canary.is_none() && self.shadow.is_none()
     }
 
     fn is_quick(&self) -> bool {

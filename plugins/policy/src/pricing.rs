@@ -24,7 +24,7 @@
 //! and whose limit is the uses of one customer. A promotion with a coupon applies to orders that
 //! bring it; the order then takes one unit of the coupon **in the same basket as the goods**, at
 //! price 0, so that either both are had or neither, and the last use is never given twice.
-//! [`PriceList::coupons_used`] says which, [`basket`] makes the lines:
+//! [`Prices::coupons_of`] says which, [`basket`] makes the lines:
 //!
 //! ```
 //! use onhand_core::{

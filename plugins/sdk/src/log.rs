@@ -47,7 +47,7 @@ pub fn take() -> Vec<(u32, String)> {
     KEPT.with_borrow_mut(std::mem::take)
 }
 
-/// Logs a line for the operator: a level of [`log`](crate::log), then what `format!` takes.
+/// Logs a line for the operator: a level of [`log`](mod@crate::log), then what `format!` takes.
 ///
 /// # Example
 ///

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use onhand_plugin_bundle::{Answer, CONFIG_DEFAULT, Facts, Fixture, Kind};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::replay::{Known, Recorded};
 use crate::terminal::Failure;
@@ -97,8 +97,10 @@ impl Tally {
         match recorded.known {
             Known::Total(total) => Ok(json!({ "orders": [{ "total": total }] })),
             Known::Answer => {
-                let answer = Answer::from_said(self.kind, &fixture.expect);
-                let answer = answer.ok_or_else(|| missing(fixture))?;
+                let Some(answer) = Answer::from_said(self.kind, &fixture.expect) else {
+                    // A host records what came of an answer, whoever has given it.
+                    return outcome(fixture).ok_or_else(|| missing(fixture));
+                };
                 let output = fixture.facts.output(&answer);
                 output.map_err(|error| Failure::usage(format!("{}: {error}", name(fixture))))
             }
@@ -111,6 +113,7 @@ impl Tally {
         // What is not known of the incumbent is not compared.
         let known = old.as_object().into_iter().flatten();
         let same = known.clone().all(|(member, old)| match new.get(member) {
+            Some(new) if member == "orders" => paid(new) == paid(old),
             Some(new) => new == old,
             None => false,
         });
@@ -187,6 +190,33 @@ impl Tally {
             candidate: new,
         });
     }
+}
+
+/// Members of an output that say what came of an answer.
+const OUTCOMES: [&str; 3] = ["orders", "lines", "shown"];
+
+/// Returns whether a recording says what was answered, or what came of it.
+pub(crate) fn is_known(kind: Kind, fixture: &Fixture) -> bool {
+    Answer::from_said(kind, &fixture.expect).is_some() || outcome(fixture).is_some()
+}
+
+/// Returns what came of the recorded answer; `None` if the recording does not say.
+fn outcome(fixture: &Fixture) -> Option<Value> {
+    let said = fixture.expect.iter().filter(|(member, _)| OUTCOMES.contains(&member.as_str()));
+    let known: Map<String, Value> =
+        said.map(|(member, value)| (member.clone(), value.clone())).collect();
+    (!known.is_empty()).then_some(Value::Object(known))
+}
+
+/// Returns an order's outcome without what was cut off its discounts, which recordings leave out.
+fn paid(orders: &Value) -> Value {
+    let mut orders = orders.clone();
+    for order in orders.as_array_mut().into_iter().flatten() {
+        if let Some(order) = order.as_object_mut() {
+            order.remove("clamped");
+        }
+    }
+    orders
 }
 
 fn name(fixture: &Fixture) -> String {

@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::io::{BufRead as _, Read as _};
 use std::path::Path;
 
-use onhand_plugin_bundle::{Answer, Fixture, Kind};
+use onhand_plugin_bundle::{Fixture, Kind};
 
+use crate::replay::compare::is_known;
 use crate::replay::{Known, Recorded, Source};
 use crate::terminal::Failure;
 
@@ -54,8 +55,7 @@ pub(crate) fn read(
         if all.len() as u64 >= last {
             all.pop_front();
         }
-        let said = Answer::from_said(kind, &fixture.expect);
-        let known = if said.is_some() { Known::Answer } else { Known::Nothing };
+        let known = if is_known(kind, &fixture) { Known::Answer } else { Known::Nothing };
         all.push_back(Recorded { fixture, known });
     }
     let mut notes = Vec::new();
