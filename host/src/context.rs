@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use onhand_core::Engine;
+use onhand_core::{Clock as _, Engine, SystemClock};
+use onhand_desk::Desk;
 use tokio::sync::{Semaphore, watch};
 
 use crate::problem::Problem;
@@ -16,9 +17,15 @@ pub(crate) const BLOCKING_MAX: usize = 64;
 /// How often a waiting read looks at the durable position.
 const SEQ_LOOK_EVERY: Duration = Duration::from_millis(2);
 
+/// Returns the time at which policies decide, in milliseconds since 1970-01-01 UTC.
+pub(crate) fn now_ms() -> u64 {
+    SystemClock.now().millis()
+}
+
 /// What all handlers of one server share.
 pub(crate) struct Context {
     pub(crate) engine: Arc<Engine>,
+    pub(crate) desk: Desk,
     pub(crate) config: ServerConfig,
     pub(crate) telemetry: Telemetry,
     pub(crate) draining: AtomicBool,
@@ -35,6 +42,7 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn new(
         engine: Arc<Engine>,
+        desk: Desk,
         config: ServerConfig,
         telemetry: Telemetry,
         drain: watch::Receiver<bool>,
@@ -42,6 +50,7 @@ impl Context {
     ) -> Self {
         Self {
             engine,
+            desk,
             config,
             telemetry,
             draining: AtomicBool::new(false),
@@ -89,7 +98,7 @@ impl Context {
         u128::from_be_bytes(bits)
     }
 
-    /// Runs what may block on a thread of its own, at most [`BLOCKING_MAX`] at a time.
+    /// Runs what may block, or take its time, on a thread of its own, at most [`BLOCKING_MAX`] at a time.
     pub(crate) async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Engine) -> T + Send + 'static,

@@ -29,6 +29,16 @@ pub(crate) enum Route<'p> {
     SkuOne(Cow<'p, str>),
     SkuMany,
     Events,
+    Quote,
+    Recommend,
+    Risk(Cow<'p, str>),
+    Plugins,
+    PluginInstall,
+    PluginsRecorded,
+    Plugin(u16),
+    PluginStats(u16),
+    PluginDivergence(u16),
+    PluginStep(u16, PolicyVerb),
     Livez,
     Readyz,
     Metrics,
@@ -36,6 +46,33 @@ pub(crate) enum Route<'p> {
     Links,
     WellKnown,
 }
+
+/// What an operator does with a policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PolicyVerb {
+    Activate,
+    Shadow,
+    Canary,
+    Promote,
+    Rollback,
+    Pin,
+    Unpin,
+    Stop,
+    Remove,
+}
+
+/// The verbs as paths name them.
+const VERBS: &[(&str, PolicyVerb)] = &[
+    ("activate", PolicyVerb::Activate),
+    ("shadow", PolicyVerb::Shadow),
+    ("canary", PolicyVerb::Canary),
+    ("promote", PolicyVerb::Promote),
+    ("rollback", PolicyVerb::Rollback),
+    ("pin", PolicyVerb::Pin),
+    ("unpin", PolicyVerb::Unpin),
+    ("stop", PolicyVerb::Stop),
+    ("remove", PolicyVerb::Remove),
+];
 
 /// The templates of all routes, as metrics and documents name them; [`Route::index`] points here.
 pub(crate) const TEMPLATES: &[&str] = &[
@@ -58,6 +95,16 @@ pub(crate) const TEMPLATES: &[&str] = &[
     "/v1/skus/{code}",
     "/v1/skus",
     "/v1/events",
+    "/v1/quotes",
+    "/v1/recommendations",
+    "/v1/orders/{order}/risk",
+    "/admin/plugins",
+    "/admin/plugins",
+    "/admin/plugins/recorded",
+    "/admin/plugins/{policy}",
+    "/admin/plugins/{policy}/stats",
+    "/admin/plugins/{policy}/divergence",
+    "/admin/plugins/{policy}/{step}",
     "/livez",
     "/readyz",
     "/metrics",
@@ -93,12 +140,22 @@ impl Route<'_> {
             Self::SkuOne(_) => 16,
             Self::SkuMany => 17,
             Self::Events => 18,
-            Self::Livez => 19,
-            Self::Readyz => 20,
-            Self::Metrics => 21,
-            Self::ErrorPage(_) => 22,
-            Self::Links => 23,
-            Self::WellKnown => 24,
+            Self::Quote => 19,
+            Self::Recommend => 20,
+            Self::Risk(_) => 21,
+            Self::Plugins => 22,
+            Self::PluginInstall => 23,
+            Self::PluginsRecorded => 24,
+            Self::Plugin(_) => 25,
+            Self::PluginStats(_) => 26,
+            Self::PluginDivergence(_) => 27,
+            Self::PluginStep(..) => 28,
+            Self::Livez => 29,
+            Self::Readyz => 30,
+            Self::Metrics => 31,
+            Self::ErrorPage(_) => 32,
+            Self::Links => 33,
+            Self::WellKnown => 34,
         }
     }
 
@@ -116,7 +173,11 @@ impl Route<'_> {
             | Self::Extend(_)
             | Self::Release(_)
             | Self::Movement
-            | Self::Import => "POST",
+            | Self::Import
+            | Self::Quote
+            | Self::Risk(_)
+            | Self::PluginInstall
+            | Self::PluginStep(..) => "POST",
             Self::Order(_)
             | Self::OrderExplain(_)
             | Self::StockOne(_)
@@ -124,6 +185,12 @@ impl Route<'_> {
             | Self::SkuOne(_)
             | Self::SkuMany
             | Self::Events
+            | Self::Recommend
+            | Self::Plugins
+            | Self::PluginsRecorded
+            | Self::Plugin(_)
+            | Self::PluginStats(_)
+            | Self::PluginDivergence(_)
             | Self::Livez
             | Self::Readyz
             | Self::Metrics
@@ -164,7 +231,43 @@ pub(crate) fn find<'p>(method: &Method, path: &'p str) -> Result<Route<'p>, Prob
         ("v1", Some(second), third, fourth) => {
             versioned(method, second, third, fourth).unwrap_or_else(|| Err(no_route(path)))
         }
+        ("admin", Some("plugins"), third, fourth) => {
+            plugins(method, third, fourth).unwrap_or_else(|| Err(no_route(path)))
+        }
         _ => Err(no_route(path)),
+    }
+}
+
+/// Finds a route under `/admin/plugins`; `None` where the path is not known.
+fn plugins<'p>(
+    method: &Method,
+    policy: Option<&'p str>,
+    what: Option<&'p str>,
+) -> Option<Result<Route<'p>, Problem>> {
+    let get = *method == Method::GET || *method == Method::HEAD;
+    let post = *method == Method::POST;
+    let Some(policy) = policy else {
+        return Some(match (get, post) {
+            (true, _) => Ok(Route::Plugins),
+            (_, true) => Ok(Route::PluginInstall),
+            _ => Err(wrong_method("GET, HEAD, POST")),
+        });
+    };
+    let need = |allowed: bool, route: Route<'p>, allow: &'static str| {
+        Some(if allowed { Ok(route) } else { Err(wrong_method(allow)) })
+    };
+    if policy == "recorded" && what.is_none() {
+        return need(get, Route::PluginsRecorded, "GET, HEAD");
+    }
+    let no: u16 = policy.parse().ok()?;
+    match what {
+        None => need(get, Route::Plugin(no), "GET, HEAD"),
+        Some("stats") => need(get, Route::PluginStats(no), "GET, HEAD"),
+        Some("divergence") => need(get, Route::PluginDivergence(no), "GET, HEAD"),
+        Some(word) => {
+            let (_, verb) = VERBS.iter().find(|(name, _)| *name == word)?;
+            need(post, Route::PluginStep(no, *verb), "POST")
+        }
     }
 }
 
@@ -196,6 +299,9 @@ fn versioned<'p>(
         ("orders", Some(id), Some("cancel")) => named(post, id, Route::Cancel, "POST"),
         ("orders", Some(id), Some("ship")) => named(post, id, Route::Ship, "POST"),
         ("orders", Some(id), Some("short")) => named(post, id, Route::Short, "POST"),
+        ("orders", Some(id), Some("risk")) => named(post, id, Route::Risk, "POST"),
+        ("quotes", None, _) => need(post, Route::Quote, "POST"),
+        ("recommendations", None, _) => need(get, Route::Recommend, "GET, HEAD"),
         ("stock", None, _) => need(get, Route::StockMany, "GET, HEAD"),
         ("stock", Some("movements"), None) if !get => need(post, Route::Movement, "POST"),
         ("stock", Some("imports"), None) if !get => need(post, Route::Import, "POST"),
@@ -246,6 +352,11 @@ mod tests {
             (Method::POST, "/v1/stock/movements", Route::Movement),
             (Method::HEAD, "/", Route::Links),
             (Method::GET, "/errors/sold_out", Route::ErrorPage(named("sold_out"))),
+            (Method::POST, "/v1/orders/ord_1/risk", Route::Risk(named("ord_1"))),
+            (Method::POST, "/admin/plugins", Route::PluginInstall),
+            (Method::GET, "/admin/plugins/recorded", Route::PluginsRecorded),
+            (Method::GET, "/admin/plugins/7", Route::Plugin(7)),
+            (Method::POST, "/admin/plugins/7/canary", Route::PluginStep(7, PolicyVerb::Canary)),
         ] {
             assert_eq!(find(&method, path).as_ref(), Ok(&route), "{method} {path}");
         }
@@ -257,6 +368,11 @@ mod tests {
             (Method::GET, "/v1/orders/a/explain/b/c", "not_found"),
             (Method::GET, "/v1/stock/%zz", "invalid_request"),
             (Method::GET, "*", "not_found"),
+            (Method::GET, "/admin/plugins/..", "not_found"),
+            (Method::GET, "/admin/plugins/65536", "not_found"),
+            (Method::POST, "/admin/plugins/7/burn", "not_found"),
+            (Method::POST, "/admin/plugins/7/stats", "method_not_allowed"),
+            (Method::DELETE, "/admin/plugins", "method_not_allowed"),
         ] {
             let problem = find(&method, path).expect_err("no such route");
             assert_eq!(problem.code(), code, "{method} {path}");

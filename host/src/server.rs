@@ -18,6 +18,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use onhand_core::Engine;
+use onhand_desk::{Desk, DeskConfig};
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_io_timeout::TimeoutStream;
@@ -29,6 +30,8 @@ use crate::telemetry::{Telemetry, UPKEEP_EVERY};
 
 /// Most worker threads.
 pub const WORKERS_MAX: usize = 64;
+/// Longest body of an installation that may be set, in bytes.
+pub(crate) const UPLOAD_BYTES_MAX: usize = 128 << 20;
 /// Longest header list of an HTTP/2 request, in bytes.
 const HEADER_LIST_BYTES_MAX: u32 = 16 * 1024;
 /// Longest head of an HTTP/1 request, in bytes.
@@ -69,6 +72,8 @@ pub struct ServerConfig {
     pub request_timeout: Duration,
     /// How long a client may take before it reads on; default 30 s.
     pub write_timeout: Duration,
+    /// Longest body of a plugin's installation in bytes, the bundle in base64; default 16 MiB.
+    pub upload_bytes_max: usize,
 }
 
 impl Default for ServerConfig {
@@ -86,6 +91,7 @@ impl Default for ServerConfig {
             body_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
+            upload_bytes_max: 16 << 20,
         }
     }
 }
@@ -114,7 +120,7 @@ struct Arrival {
     permit: OwnedSemaphorePermit,
 }
 
-/// Starts to serve an engine on a listener.
+/// Starts to serve an engine on a listener, without policies of the shop's own.
 ///
 /// # Errors
 ///
@@ -124,11 +130,13 @@ pub fn serve(
     engine: Arc<Engine>,
     config: ServerConfig,
 ) -> io::Result<Server> {
-    Server::start(listener, None, engine, config)
+    let desk = Desk::open(Arc::clone(&engine), DeskConfig::default()).map_err(io::Error::other)?;
+    Server::start(listener, None, engine, desk, config)
 }
 
 impl Server {
-    /// Starts to serve an engine, with a listener of its own for the operator where given.
+    /// Starts to serve an engine and the desk over it, with a listener of its own for the operator
+    /// where given.
     ///
     /// # Errors
     ///
@@ -138,6 +146,7 @@ impl Server {
         listener: TcpListener,
         admin: Option<TcpListener>,
         engine: Arc<Engine>,
+        desk: Desk,
         config: ServerConfig,
     ) -> io::Result<Self> {
         check(&config)?;
@@ -146,7 +155,7 @@ impl Server {
         getrandom::fill(&mut nonce).map_err(io::Error::from)?;
         let (drain, draining) = watch::channel(false);
         let workers = config.workers;
-        let context = Arc::new(Context::new(engine, config, telemetry, draining, nonce));
+        let context = Arc::new(Context::new(engine, desk, config, telemetry, draining, nonce));
         let addr = listener.local_addr()?;
         let admin_addr = admin.as_ref().map(TcpListener::local_addr).transpose()?;
         let mut this =
@@ -238,6 +247,7 @@ fn check(config: &ServerConfig) -> io::Result<()> {
         ("body_bytes_max", config.body_bytes_max, 1, 16 << 20),
         ("batch_body_bytes_max", config.batch_body_bytes_max, 1, 16 << 20),
         ("waiting_max", config.waiting_max, 1, 1_000_000),
+        ("upload_bytes_max", config.upload_bytes_max, 1, UPLOAD_BYTES_MAX),
     ];
     for (name, value, min, max) in ranges {
         if value < min || value > max {

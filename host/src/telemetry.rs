@@ -12,6 +12,8 @@ use metrics_exporter_prometheus::{
 };
 
 use onhand_core::{Engine, EngineStatus};
+use onhand_desk::Desk;
+use onhand_plugin_runtime::{BreakerState, FailureKind};
 
 use crate::router::TEMPLATES;
 
@@ -129,6 +131,52 @@ pub(crate) fn engine(telemetry: &Telemetry, engine: &Engine) {
         gauge!("onhand_shard_queue_depth").set(counts.queued as f64);
     });
 }
+
+/// Sets the counters and gauges of policies from those of the desk.
+pub(crate) fn desk(telemetry: &Telemetry, desk: &Desk) {
+    with_local_recorder(&telemetry.recorder, || {
+        let figures = desk.metrics();
+        gauge!("onhand_policy_queue_depth").set(figures.queued as f64);
+        counter!("onhand_policy_shadow_dropped_total").absolute(figures.shadow_dropped);
+        gauge!("onhand_policy_learned_seq").set(figures.learned_to as f64);
+        gauge!("onhand_policy_skus_known").set(figures.skus_known as f64);
+        gauge!("onhand_policy_notes").set(desk.health().len() as f64);
+        for stats in desk.stats() {
+            let no = stats.no.0.to_string();
+            let (kind, name) = (stats.identity.kind.name(), stats.identity.name.clone());
+            for (by, count) in DECIDED.iter().zip(stats.by) {
+                counter!("onhand_policy_orders_total", "policy" => no.clone(), "kind" => kind,
+                    "name" => name.clone(), "decided" => *by)
+                .absolute(count);
+            }
+            for (failure, count) in FailureKind::ALL.iter().zip(stats.failures) {
+                counter!("onhand_policy_failures_total", "policy" => no.clone(), "kind" => kind,
+                    "failure" => failure.name())
+                .absolute(count);
+            }
+            counter!("onhand_policy_refused_total", "policy" => no.clone(), "kind" => kind)
+                .absolute(stats.refused);
+            for (quantile, ns) in [("0.5", stats.time_p50_ns), ("0.99", stats.time_p99_ns)] {
+                gauge!("onhand_policy_call_seconds", "policy" => no.clone(), "kind" => kind,
+                    "quantile" => quantile)
+                .set(ns as f64 / 1e9);
+            }
+            if let Some(plugin) = stats.plugin {
+                gauge!("onhand_policy_fuel_max", "policy" => no.clone())
+                    .set(plugin.fuel_max as f64);
+                let open = plugin.breaker != BreakerState::Closed;
+                gauge!("onhand_policy_breaker_open", "policy" => no).set(if open {
+                    1.0
+                } else {
+                    0.0
+                });
+            }
+        }
+    });
+}
+
+/// Who has decided, as the `decided` label has it.
+const DECIDED: &[&str] = &["policy", "built_in", "fail_open", "fail_closed"];
 
 /// Methods of the `method` label; what is not a method of a route counts as the first.
 const METHODS: &[&str] = &["other", "GET", "POST", "PUT"];

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use common::{Client, Shop, buy_body};
 use onhand_core::Engine;
+use onhand_desk::{Desk, DeskConfig};
 use onhand_host::{ApiKeys, NewKey, Server, ServerConfig};
 
 fn shop_with_key() -> (Shop, String) {
@@ -92,7 +93,8 @@ fn a_second_address_keeps_the_operators_routes() {
     let engine = Arc::new(engine);
     let bind = || TcpListener::bind("127.0.0.1:0").expect("a free port");
     let config = ServerConfig { open_writes: true, ..ServerConfig::default() };
-    let server = Server::start(bind(), Some(bind()), Arc::clone(&engine), config);
+    let desk = Desk::open(Arc::clone(&engine), DeskConfig::default()).expect("a desk");
+    let server = Server::start(bind(), Some(bind()), Arc::clone(&engine), desk, config);
     let server = server.expect("the server starts");
     let admin = server.admin_addr().expect("a second address");
     let status = |addr, path| Client::connect(addr).call("GET", path, &[], "").status;
@@ -102,6 +104,9 @@ fn a_second_address_keeps_the_operators_routes() {
         ("/readyz", 200, 200),
         ("/v1/skus", 200, 404),
         ("/v1/events", 200, 404),
+        ("/v1/recommendations", 200, 404),
+        ("/admin/plugins", 404, 200),
+        ("/admin/plugins/recorded?kind=fraud", 404, 200),
     ] {
         assert_eq!(
             (status(server.addr(), path), status(admin, path)),

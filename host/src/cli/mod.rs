@@ -4,6 +4,7 @@ mod bench;
 mod client;
 mod demo;
 mod explain;
+mod plugin;
 mod rebuild;
 mod serve;
 mod signal;
@@ -40,6 +41,7 @@ Start here:
   onhand verify shop                          check every record of its journal
   onhand explain sold_out                     what a problem code means
   onhand explain ord_... --data shop          why an order is as it is
+  onhand plugin new tiers --kind pricing      a plugin of your own, in Rust, TypeScript, C or Python
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 damaged or unreadable journal,
 5 a truth is violated (oversold, lost order, broken rule), 130 interrupted.";
@@ -66,6 +68,8 @@ enum Command {
     Explain(explain::Arguments),
     /// Measure durable orders in this process, without HTTP
     Bench(bench::Arguments),
+    /// Make plugins, sign them, and lead them through their life at a running host
+    Plugin(plugin::Arguments),
     /// Make API keys
     #[command(subcommand)]
     Key(KeyCommand),
@@ -149,6 +153,7 @@ pub fn run(cli: Cli) -> u8 {
         Command::Rebuild(arguments) => rebuild::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Plugin(arguments) => plugin::run(&arguments),
         Command::Key(KeyCommand::New(arguments)) => key_new(&arguments),
     };
     match done {

@@ -118,7 +118,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let (engine, report) = config.engine.builder(&config.data).open()?;
     tell_open(&config.data, &report);
     let engine = Arc::new(engine);
-    let server = Server::start(listener, admin, Arc::clone(&engine), config.server.clone())?;
+    let desk = config.plugins.open(&engine, &config.data, config.dev).map_err(|error| {
+        Failure::new(FAILED, format!("plugins: {error}"))
+            .help("--set plugins.enabled=false serves without plugins")
+    })?;
+    let server = Server::start(listener, admin, Arc::clone(&engine), desk, config.server.clone())?;
     tell_serving(&server, &config);
     signals.wait();
     log::event("draining", &[("timeout", &span(config.drain_timeout))]);

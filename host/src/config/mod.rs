@@ -9,19 +9,26 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use onhand_core::limits::SHARDS_MAX;
 use onhand_core::{Engine, EngineBuilder};
+use onhand_desk::limits::{Bound, QUEUE, QUOTE_MS, RECORDED, SUBJECTS, THREADS};
+use onhand_desk::{Desk, DeskConfig, DeskError, Settings as Policies};
+use onhand_plugin_bundle::Trust;
+use onhand_plugin_runtime::{Runtime, RuntimeConfig};
 
 pub use setting::{SETTINGS, Setting};
 
 use crate::auth::ApiKeys;
-use crate::server::ServerConfig;
+use crate::server::{ServerConfig, UPLOAD_BYTES_MAX};
 use crate::wire::field::{closest, shorten};
 
 /// Variables with our prefix that are no settings of the host but of its clients.
 const CLIENT_VARIABLES: &[&str] = &["ONHAND_API_KEY", "ONHAND_URL"];
+/// Directory of the compiled code of plugins in the data directory.
+const COMPILED_DIR: &str = "plugins-compiled";
 /// What an environment variable of a setting starts with.
 const ENV_PREFIX: &str = "ONHAND_";
 
@@ -252,7 +259,39 @@ impl Settings {
             drain_timeout: self.millis("limits.drain_timeout_ms", 3_600_000)?,
             engine: self.engine()?,
             server: self.server(api_keys, dev)?,
+            plugins: self.plugins()?,
         })
+    }
+
+    fn plugins(&self) -> Result<PluginSettings, ConfigError> {
+        let within = |key, bound: Bound| self.number(key, bound.min, bound.max);
+        let policies = match self.text("plugins.policies").0 {
+            "" => Policies::default(),
+            path => Policies::read(&Self::contents("plugins.policies", path)?)
+                .map_err(|error| ConfigError(format!("plugins.policies: {path}: {error}")))?,
+        };
+        let trust = match self.text("plugins.trust").0 {
+            "" => Trust::default(),
+            path => Trust::read(&Self::contents("plugins.trust", path)?)
+                .map_err(|error| ConfigError(format!("plugins.trust: {path}: {error}")))?,
+        };
+        Ok(PluginSettings {
+            enabled: self.flag("plugins.enabled")?,
+            learn: self.flag("plugins.learn")?,
+            policies,
+            trust,
+            threads: within("plugins.threads", THREADS)?,
+            queue_max: within("plugins.queue_max", QUEUE)?,
+            recorded_max: within("plugins.recorded_max", RECORDED)?,
+            subjects_max: within("plugins.subjects_max", SUBJECTS)?,
+            quote_ms: within("plugins.quote_ms", QUOTE_MS)?,
+        })
+    }
+
+    /// Returns what a file that a setting names says.
+    fn contents(key: &str, path: &str) -> Result<String, ConfigError> {
+        std::fs::read_to_string(path)
+            .map_err(|error| ConfigError(format!("{key}: {path} can't be read: {error}")))
     }
 
     fn engine(&self) -> Result<EngineSettings, ConfigError> {
@@ -291,6 +330,7 @@ impl Settings {
             body_timeout: self.millis("limits.body_timeout_ms", 600_000)?,
             request_timeout: self.millis("limits.request_timeout_ms", 600_000)?,
             write_timeout: self.millis("limits.write_timeout_ms", 600_000)?,
+            upload_bytes_max: size("plugins.upload_bytes_max", UPLOAD_BYTES_MAX as u64)?,
         })
     }
 }
@@ -332,6 +372,61 @@ impl EngineSettings {
     }
 }
 
+/// Settings of policies and plugins.
+#[derive(Clone, Debug)]
+pub struct PluginSettings {
+    /// Whether plugins run.
+    pub enabled: bool,
+    /// Whether placed orders teach.
+    pub learn: bool,
+    /// The built-in policies.
+    pub policies: Policies,
+    /// Whose plugins are taken.
+    pub trust: Trust,
+    /// Threads that decide.
+    pub threads: u64,
+    /// Most baskets that wait for a decision.
+    pub queue_max: u64,
+    /// Inputs of each kind that are kept.
+    pub recorded_max: u64,
+    /// Subjects whose orders count.
+    pub subjects_max: u64,
+    /// How long a quote holds, in milliseconds.
+    pub quote_ms: u64,
+}
+
+impl PluginSettings {
+    /// Opens the desk of an engine: plugins and the secret of quotes stand beside the journal.
+    ///
+    /// # Errors
+    ///
+    /// Returns what is wrong with the directory, the machine, or a step of the journal.
+    pub fn open(&self, engine: &Arc<Engine>, data: &Path, dev: bool) -> Result<Desk, DeskError> {
+        let runtime = if self.enabled {
+            let cache_dir = Some(data.join(COMPILED_DIR));
+            let config = RuntimeConfig { cache_dir, ..RuntimeConfig::default() };
+            Some(Runtime::new(config).map_err(DeskError::Runtime)?)
+        } else {
+            None
+        };
+        let config = DeskConfig {
+            dir: Some(data.to_owned()),
+            settings: self.policies.clone(),
+            runtime,
+            trust: self.trust.clone(),
+            dev,
+            learn: self.learn,
+            threads: self.threads,
+            queue_max: self.queue_max,
+            recorded_max: self.recorded_max,
+            subjects_max: self.subjects_max,
+            quote_ms: self.quote_ms,
+            ..DeskConfig::default()
+        };
+        Desk::open(Arc::clone(engine), config)
+    }
+}
+
 /// Checked settings of a host.
 #[derive(Clone, Debug)]
 pub struct HostConfig {
@@ -349,6 +444,8 @@ pub struct HostConfig {
     pub engine: EngineSettings,
     /// Settings of the server.
     pub server: ServerConfig,
+    /// Settings of policies and plugins.
+    pub plugins: PluginSettings,
 }
 
 #[cfg(test)]

@@ -64,6 +64,16 @@ pub const SETTINGS: &[Setting] = &[
     setting("limits.waiting_max", "1024", "most reads that wait for a position or an event"),
     setting("limits.write_timeout_ms", "30000", "how long a client may take before it reads on"),
     setting("listen", "127.0.0.1:8080", "address to serve; port 0 takes a free one"),
+    setting("plugins.enabled", "true", "run partners' plugins; false: the built-in policies alone"),
+    setting("plugins.learn", "true", "learn recommendations and velocity from placed orders"),
+    setting("plugins.policies", "", "file of the built-in prices and fraud rules, TOML"),
+    setting("plugins.queue_max", "4096", "most baskets that wait for a decision, then 503"),
+    setting("plugins.quote_ms", "600000", "how long a quote holds, 1 s to 1 day"),
+    setting("plugins.recorded_max", "1000", "inputs of each kind kept for replays; 0 keeps none"),
+    setting("plugins.subjects_max", "65536", "customers, addresses and devices whose orders count"),
+    setting("plugins.threads", "2", "threads that decide on baskets, 1 to 64"),
+    setting("plugins.trust", "", "file of the signers whose plugins are taken, TOML"),
+    setting("plugins.upload_bytes_max", "16777216", "longest body of a plugin's installation"),
     setting("workers", "auto", "threads that serve HTTP, 1 to 64; auto: one a core, at most 8"),
 ];
 

@@ -5,10 +5,11 @@ use hyper::body::Incoming;
 use onhand_core::{Command, Key, Receipt, Reply as Answer};
 
 use super::write::{head, in_flight, read_body, refused};
-use super::{Call, Reply, json};
+use super::{Call, Reply, decide, json};
 use crate::problem::Problem;
 use crate::request::{self, Preferences};
-use crate::wire::command::{KEY_BYTES_MAX, OPS, Op, Target, decode, key_text};
+use crate::wire::ask;
+use crate::wire::command::{Decoded, KEY_BYTES_MAX, OPS, Op, Target, decode, key_text};
 use crate::wire::encode::{self, Writer};
 use crate::wire::field::{self, Members, Place};
 use crate::wire::json::{self as tree, Node};
@@ -19,7 +20,7 @@ pub(crate) const ITEMS_MAX: usize = 1_000;
 /// One item: its command, or why it is none.
 struct Item {
     op: Option<Op>,
-    command: Result<Option<Command>, Problem>,
+    command: Result<Option<Decoded>, Problem>,
 }
 
 /// Carries out a batch.
@@ -29,7 +30,7 @@ pub(super) async fn batch(call: Call<'_>, body: Incoming) -> Result<Reply, Probl
     let preferences = request::preferences(call.headers())?;
     let body = read_body(call, body, call.ctx.config.batch_body_bytes_max).await?;
     let mut items = read(&tree::parse(&body)?)?;
-    let commands = items.iter_mut().filter_map(|item| item.command.as_mut().ok()?.take()).collect();
+    let commands = decided(call, &mut items, &body).await?;
     let answers = submit(call, commands, preferences).await?;
     let node = tree::parse(&body)?;
     let mut answers = answers.iter();
@@ -69,6 +70,28 @@ fn read_item(node: &Node<'_>, place: &Place<'_>) -> Result<Item, Problem> {
     let body = members.need("body")?;
     let command = decode(op, key, Target::Body, body, &members.at("body")).map(Some);
     Ok(Item { op: Some(op), command })
+}
+
+/// Takes the commands out of their items, decided on; an item on which nothing can be decided
+/// keeps its problem instead.
+async fn decided(call: Call<'_>, items: &mut [Item], body: &[u8]) -> Result<Vec<Command>, Problem> {
+    let taken: Vec<(usize, Decoded)> = items
+        .iter_mut()
+        .enumerate()
+        .filter_map(|(at, item)| Some((at, item.command.as_mut().ok()?.take()?)))
+        .collect();
+    let (places, asked): (Vec<usize>, Vec<Decoded>) = taken.into_iter().unzip();
+    let mut commands = Vec::with_capacity(asked.len());
+    for (at, decided) in places.into_iter().zip(decide::all(call, asked).await) {
+        match decided {
+            Ok(command) => commands.push(command),
+            Err(error) => {
+                let node = tree::parse(body)?;
+                items[at].command = Err(ask::refused(&error, item_body(&node, at)));
+            }
+        }
+    }
+    Ok(commands)
 }
 
 async fn submit(

@@ -2,9 +2,12 @@
 
 mod batch;
 mod catalogue;
+mod decide;
 mod event;
 mod health;
 mod order;
+mod plugin;
+mod quote;
 mod write;
 
 use std::convert::Infallible;
@@ -120,6 +123,7 @@ impl Call<'_> {
             | Route::Cancel(_)
             | Route::Ship(_)
             | Route::Short(_)
+            | Route::Risk(_)
             | Route::Extend(_)
             | Route::Release(_)
             | Route::Movement
@@ -133,6 +137,15 @@ impl Call<'_> {
             Route::SkuOne(code) => catalogue::sku_one(self, &code).await,
             Route::SkuMany => catalogue::sku_many(self),
             Route::Events => event::read(self).await,
+            Route::Quote => quote::quote(self, body).await,
+            Route::Recommend => quote::recommend(self).await,
+            Route::Plugins => plugin::list(self),
+            Route::PluginInstall => plugin::install(self, body).await,
+            Route::PluginsRecorded => plugin::recorded(self).await,
+            Route::Plugin(no) => plugin::read(self, no),
+            Route::PluginStats(no) => plugin::stats(self, no),
+            Route::PluginDivergence(no) => plugin::divergence(self, no),
+            Route::PluginStep(no, verb) => plugin::step(self, no, verb, body).await,
             Route::Livez => health::livez(self),
             Route::Readyz => health::readyz(self),
             Route::Metrics => health::metrics(self),
@@ -144,7 +157,17 @@ impl Call<'_> {
 
     /// Keeps the operator's routes off the public listener, and the public ones off the other.
     fn check_surface(self, route: &Route<'_>) -> Result<(), Problem> {
-        let operator = matches!(route, Route::Metrics);
+        let operator = matches!(
+            route,
+            Route::Metrics
+                | Route::Plugins
+                | Route::PluginInstall
+                | Route::PluginsRecorded
+                | Route::Plugin(_)
+                | Route::PluginStats(_)
+                | Route::PluginDivergence(_)
+                | Route::PluginStep(..)
+        );
         let both = matches!(route, Route::Livez | Route::Readyz);
         let here = match self.surface {
             Surface::Whole => true,

@@ -5,11 +5,11 @@ use http::header::{HeaderValue, LOCATION};
 use hyper::body::{Bytes, Incoming};
 use onhand_core::{Command, Key, OrderId, Receipt, Reply as Answer};
 
-use super::{Call, Reply, json};
+use super::{Call, Reply, decide, json};
 use crate::problem::Problem;
 use crate::request::{self, IDEMPOTENCY_REPLAYED, PREFERENCE_APPLIED, Preferences, SEQ, ack_name};
 use crate::router::Route;
-use crate::wire::command::{self, Op, Target, sku_of_line};
+use crate::wire::command::{self, Decoded, Op, Target, sku_of_line};
 use crate::wire::encode::{self, Writer};
 use crate::wire::field::Place;
 use crate::wire::json::{self as tree, Node};
@@ -37,7 +37,8 @@ pub(super) async fn write(
         return import_stock(call, key, &body).await;
     }
     let mut movement = None;
-    let command = decode(&route, key, &body, &mut movement)?;
+    let decoded = decode(&route, key, &body, &mut movement)?;
+    let command = decide::decided(call, decoded, &body).await?;
     let answer = submit(call, command, preferences).await?;
     reply(&route, &answer, preferences, &body, movement)
 }
@@ -70,7 +71,7 @@ fn decode(
     key: Key,
     body: &[u8],
     movement: &mut Option<&'static str>,
-) -> Result<Command, Problem> {
+) -> Result<Decoded, Problem> {
     let node = tree::parse(body)?;
     let read = |op, target| command::decode(op, key, target, &node, &Place::Root);
     match route {
@@ -82,6 +83,7 @@ fn decode(
         Route::Cancel(id) => read(Op::Cancel, order_of(id)?),
         Route::Ship(id) => read(Op::Ship, order_of(id)?),
         Route::Short(id) => read(Op::Short, order_of(id)?),
+        Route::Risk(id) => read(Op::Risk, order_of(id)?),
         Route::SkuDefine(code) => {
             command::sku_id(code).map_err(Problem::invalid)?;
             read(Op::Define, Target::Sku(code))
@@ -89,7 +91,7 @@ fn decode(
         Route::Movement => {
             let (command, name) = command::movement(key, &node)?;
             *movement = Some(name);
-            Ok(command)
+            Ok(command.into())
         }
         _ => Err(Problem::new("internal", "route does not write")),
     }

@@ -318,6 +318,22 @@ pub const PAGES: &[Page] = &[
         "Send the same request again later with the same key. The operator finds in the log why the plugin failed.",
     ),
     entry(
+        "plugin_refused",
+        422,
+        Never,
+        "The plugin can't be installed",
+        "The bundle, its configuration or its component is not as it must be: malformed, over a limit, of another interface, or it fails the call that every plugin is tried with.",
+        "The detail says what is wrong. onhand plugin check finds the same on the partner's machine and names the fix.",
+    ),
+    entry(
+        "plugin_untrusted",
+        403,
+        Never,
+        "Nobody who is trusted has signed the plugin",
+        "The host takes only bundles that a signer of its trust file has signed, for such a plugin, in time.",
+        "Sign it with onhand plugin sign by a key of the trust file, or let the operator add the key to plugins.trust.",
+    ),
+    entry(
         "policy_unknown",
         500,
         Never,
@@ -356,6 +372,14 @@ pub const PAGES: &[Page] = &[
         "Quote is no longer valid",
         "The quote that the request names has expired, is of another basket or customer, or was made by an engine that has started anew since.",
         "Ask for a new quote, show it to the buyer and send it with a new key.",
+    ),
+    entry(
+        "quote_invalid",
+        400,
+        Never,
+        "The quote does not belong to this basket",
+        "quote_token is no token of this shop, or was given for another customer or other lines.",
+        "Ask for a quote of this very basket, or leave the token out.",
     ),
     entry(
         "read_only",

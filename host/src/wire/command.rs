@@ -7,10 +7,12 @@ use onhand_core::limits::{HARD_CAP_MS_MAX, IMPORT_LINES_MAX, LINES_MAX, TTL_MS_M
 use onhand_core::{
     Adjust, Buy, Cancel, Command, Count, Currency, CustomerId, DefineSku, Extend, Fill, ImportLine,
     Key, Line, LinePrice, LineQuantity, Lines, LocationId, LotId, Money, OrderId,
-    Place as PlaceOrder, Placement, Quantity, Quarantine, Reason, Receive, Release, Reserve, Ship,
-    Short, SkuId, SkuKind, TransferIn, TransferOut, limits::KIT_COMPONENTS_MAX,
+    Place as PlaceOrder, Placement, Quantity, Quarantine, Reason, Receive, RecordRisk, Release,
+    Reserve, Risk, Ship, Short, SkuId, SkuKind, TransferIn, TransferOut,
+    limits::KIT_COMPONENTS_MAX,
 };
 
+use super::ask::Said;
 use super::field::{self, Members, Place, shorten};
 use super::json::Node;
 use crate::problem::Problem;
@@ -26,6 +28,26 @@ const HARD_CAP_TTLS: u64 = 4;
 
 /// Largest integer that every JSON reader keeps exact.
 const INTEGER_MAX: u64 = (1 << 53) - 1;
+
+/// Members of a purchase.
+const BUY: &[&str] =
+    &["customer", "lines", "fill", "expected_total", "coupons", "buyer", "quote_token"];
+
+/// Members of a reservation.
+const RESERVE: &[&str] = &[
+    "customer",
+    "lines",
+    "fill",
+    "expected_total",
+    "ttl_ms",
+    "hard_cap_ms",
+    "coupons",
+    "buyer",
+    "quote_token",
+];
+
+/// Members of a request for a quote.
+const QUOTE: &[&str] = &["customer", "lines", "coupons", "buyer"];
 
 /// What a body asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +68,7 @@ pub(crate) enum Op {
     Cancel,
     Ship,
     Short,
+    Risk,
 }
 
 /// The operations of a batch by name.
@@ -66,6 +89,7 @@ pub(crate) const OPS: &[(&str, Op)] = &[
     ("cancel", Op::Cancel),
     ("ship", Op::Ship),
     ("short", Op::Short),
+    ("risk", Op::Risk),
 ];
 
 /// The types of a stock movement by name.
@@ -90,8 +114,37 @@ pub(crate) enum Target<'t> {
     Sku(&'t str),
 }
 
+/// A command, and what else its body says of a basket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Decoded {
+    pub(crate) command: Command,
+    /// Nothing for a command that is no basket.
+    pub(crate) said: Said,
+}
+
+impl From<Command> for Decoded {
+    fn from(command: Command) -> Self {
+        Self { command, said: Said::default() }
+    }
+}
+
 /// Reads the command that a body asks for.
 pub(crate) fn decode(
+    op: Op,
+    key: Key,
+    target: Target<'_>,
+    node: &Node<'_>,
+    place: &Place<'_>,
+) -> Result<Decoded, Problem> {
+    match op {
+        Op::Reserve => reserve(key, node, place),
+        Op::Buy => buy(key, node, place),
+        _ => plain(op, key, target, node, place).map(Decoded::from),
+    }
+}
+
+/// Reads a command that is no basket.
+fn plain(
     op: Op,
     key: Key,
     target: Target<'_>,
@@ -104,8 +157,8 @@ pub(crate) fn decode(
             stock(op, key, node, place)
         }
         Op::TransferOut | Op::TransferIn => transfer(op, key, node, place),
-        Op::Reserve => reserve(key, node, place),
-        Op::Buy => buy(key, node, place),
+        Op::Risk => risk(key, target, node, place),
+        Op::Reserve | Op::Buy => Err(place.invalid("is a basket")),
         Op::Place => place_order(key, node, place),
         Op::Extend | Op::Release => reservation(op, key, target, node, place),
         Op::Cancel | Op::Ship | Op::Short => settle(op, key, target, node, place),
@@ -125,7 +178,7 @@ pub(crate) fn movement(key: Key, node: &Node<'_>) -> Result<(Command, &'static s
     let rest = members.iter().filter(|(name, _)| name != "type").cloned().collect();
     let command = decode(op, key, Target::Body, &Node::Object(rest), &place)?;
     let name = MOVEMENTS.iter().find(|(_, known)| *known == op).map_or("", |(name, _)| name);
-    Ok((command, name))
+    Ok((command.command, name))
 }
 
 /// Reads the lines of an import.
@@ -229,18 +282,23 @@ fn expected_total(members: &Members<'_, '_, '_>) -> Result<Option<Money>, Proble
     node.map(|node| money(node, &members.at("expected_total"))).transpose()
 }
 
+/// Reads a customer.
+pub(crate) fn customer_id(text: &str) -> Result<CustomerId, String> {
+    if text.is_empty() || text.len() > CUSTOMER_BYTES_MAX {
+        let bytes = text.len();
+        return Err(format!(
+            "must have 1 to {CUSTOMER_BYTES_MAX} bytes, has {bytes}; leave it out for none"
+        ));
+    }
+    Ok(CustomerId::from_text(text))
+}
+
 fn customer(members: &Members<'_, '_, '_>) -> Result<CustomerId, Problem> {
     let Some(node) = members.get("customer") else {
         return Ok(CustomerId::NONE);
     };
-    let text = field::text(node, &members.at("customer"))?;
-    if text.is_empty() || text.len() > CUSTOMER_BYTES_MAX {
-        let bytes = text.len();
-        return Err(members.at("customer").invalid(format!(
-            "must have 1 to {CUSTOMER_BYTES_MAX} bytes, has {bytes}; leave it out for none"
-        )));
-    }
-    Ok(CustomerId::from_text(text))
+    let at = members.at("customer");
+    customer_id(field::text(node, &at)?).map_err(|detail| at.invalid(detail))
 }
 
 fn basket_line(node: &Node<'_>, place: &Place<'_>) -> Result<Line, Problem> {
@@ -289,28 +347,41 @@ fn fill(members: &Members<'_, '_, '_>) -> Result<Fill, Problem> {
     field::choice(node, &at, &[("all", Fill::All), ("partial", Fill::Partial)])
 }
 
-fn buy(key: Key, node: &Node<'_>, place: &Place<'_>) -> Result<Command, Problem> {
-    let known = &["customer", "lines", "fill", "expected_total"];
-    let members = Members::open(node, place, known)?;
-    Ok(Command::Buy(Buy {
+fn buy(key: Key, node: &Node<'_>, place: &Place<'_>) -> Result<Decoded, Problem> {
+    let members = Members::open(node, place, BUY)?;
+    let command = Command::Buy(Buy {
         key,
         customer: customer(&members)?,
         lines: lines(&members)?,
         fill: fill(&members)?,
         expected_total: expected_total(&members)?,
         decided: None,
-    }))
+    });
+    Ok(Decoded { command, said: Said::read(&members)? })
 }
 
-fn reserve(key: Key, node: &Node<'_>, place: &Place<'_>) -> Result<Command, Problem> {
-    let known = &["customer", "lines", "fill", "expected_total", "ttl_ms", "hard_cap_ms"];
-    let members = Members::open(node, place, known)?;
+/// Reads a request for a quote: a purchase that nobody makes.
+pub(crate) fn quote(node: &Node<'_>) -> Result<Decoded, Problem> {
+    let members = Members::open(node, &Place::Root, QUOTE)?;
+    let command = Command::Buy(Buy {
+        key: Key::new(0),
+        customer: customer(&members)?,
+        lines: lines(&members)?,
+        fill: Fill::All,
+        expected_total: None,
+        decided: None,
+    });
+    Ok(Decoded { command, said: Said::of_buyer(&members)? })
+}
+
+fn reserve(key: Key, node: &Node<'_>, place: &Place<'_>) -> Result<Decoded, Problem> {
+    let members = Members::open(node, place, RESERVE)?;
     let ttl_ms = members.integer("ttl_ms", 1, TTL_MS_MAX)?;
     let hard_cap_ms = match members.integer_or_none("hard_cap_ms", ttl_ms, HARD_CAP_MS_MAX)? {
         Some(cap) => cap,
         None => (ttl_ms * HARD_CAP_TTLS).min(HARD_CAP_MS_MAX),
     };
-    Ok(Command::Reserve(Reserve {
+    let command = Command::Reserve(Reserve {
         key,
         customer: customer(&members)?,
         lines: lines(&members)?,
@@ -319,7 +390,8 @@ fn reserve(key: Key, node: &Node<'_>, place: &Place<'_>) -> Result<Command, Prob
         hard_cap_ms,
         expected_total: expected_total(&members)?,
         decided: None,
-    }))
+    });
+    Ok(Decoded { command, said: Said::read(&members)? })
 }
 
 fn order_member(members: &Members<'_, '_, '_>, name: &'static str) -> Result<OrderId, Problem> {
@@ -362,6 +434,29 @@ fn reservation(
     let members = Members::open(node, place, known)?;
     let order = target_order(target, &members)?;
     Ok(Command::Release(Release { key, order, reason: reason_number(&members)? }))
+}
+
+/// What a person or a check may find about an order.
+const RISKS: &[(&str, Risk)] = &[
+    ("allow", Risk::Allow),
+    ("challenge", Risk::Challenge),
+    ("review", Risk::Review),
+    ("deny", Risk::Deny),
+];
+
+fn risk(
+    key: Key,
+    target: Target<'_>,
+    node: &Node<'_>,
+    place: &Place<'_>,
+) -> Result<Command, Problem> {
+    let in_path = matches!(target, Target::Order(_));
+    let known: &'static [&str] =
+        if in_path { &["risk", "reason"] } else { &["order", "risk", "reason"] };
+    let members = Members::open(node, place, known)?;
+    let order = target_order(target, &members)?;
+    let risk = field::choice(members.need("risk")?, &members.at("risk"), RISKS)?;
+    Ok(Command::RecordRisk(RecordRisk { key, order, risk, reason: reason_number(&members)? }))
 }
 
 fn reason_number(members: &Members<'_, '_, '_>) -> Result<u16, Problem> {

@@ -77,6 +77,25 @@ impl Writer {
         self.digits(value);
     }
 
+    /// Writes a signed number as an entry of a list.
+    pub(crate) fn bare_signed(&mut self, value: i64) {
+        self.comma();
+        self.sign(value);
+    }
+
+    fn sign(&mut self, value: i64) {
+        if value < 0 {
+            self.out.push(b'-');
+        }
+        self.digits(value.unsigned_abs());
+    }
+
+    /// Writes a member that is JSON already.
+    pub(crate) fn json(&mut self, name: &str, text: &str) {
+        self.name(name);
+        self.out.extend_from_slice(text.as_bytes());
+    }
+
     fn digits(&mut self, value: u64) {
         let mut text = [0_u8; 20];
         let mut at = text.len();
@@ -101,10 +120,7 @@ impl Writer {
     /// Writes a member that is a number which may be negative.
     pub(crate) fn signed(&mut self, name: &str, value: i64) {
         self.name(name);
-        if value < 0 {
-            self.out.push(b'-');
-        }
-        self.digits(value.unsigned_abs());
+        self.sign(value);
     }
 
     /// Writes a member that is true or false.
@@ -196,6 +212,15 @@ pub(crate) fn status(status: OrderStatus) -> &'static str {
     }
 }
 
+/// Returns the word of who has decided.
+pub(crate) fn decided_by(by: DecidedBy) -> &'static str {
+    match by {
+        DecidedBy::Policy => "policy",
+        DecidedBy::BuiltIn => "built_in",
+        DecidedBy::FailOpen => "fail_open",
+    }
+}
+
 /// Writes the risk of an order that a fraud policy has looked at.
 fn risk_member(out: &mut Writer, of_order: Risk) {
     if of_order != Risk::Unscored {
@@ -270,7 +295,7 @@ fn change_receipt(out: &mut Writer, receipt: &ChangeReceipt) {
 }
 
 /// Returns the code of a SKU, or its number where its definition is not to be seen.
-fn code(engine: &Engine, sku: SkuId) -> Cow<'static, str> {
+pub(crate) fn code(engine: &Engine, sku: SkuId) -> Cow<'static, str> {
     match engine.sku(sku) {
         Some(view) => Cow::Owned(view.code.clone()),
         None => Cow::Owned(format!("#{:016x}", sku.bits())),
@@ -523,14 +548,7 @@ fn decisions(out: &mut Writer, decided: &Decided) {
 
 fn decision_members(out: &mut Writer, decision: &PolicyDecision) {
     out.number("policy", u64::from(decision.policy.0));
-    out.text(
-        "by",
-        match decision.by {
-            DecidedBy::Policy => "policy",
-            DecidedBy::BuiltIn => "built_in",
-            DecidedBy::FailOpen => "fail_open",
-        },
-    );
+    out.text("by", decided_by(decision.by));
     out.number("fuel", u64::from(decision.fuel));
     // As text, because the number may be beyond what JSON readers keep exact.
     out.plain("input", format_args!("{:016x}", decision.input));

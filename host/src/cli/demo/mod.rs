@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use clap::Args;
 use onhand_core::{Engine, EngineBuilder, OpenReport};
+use onhand_desk::{Desk, DeskConfig};
 use onhand_loadtest::flash::{FlashOptions, FlashReport};
 use onhand_loadtest::{Authority, Pace, Target};
 use onhand_verify::{Options, Report};
@@ -159,7 +160,10 @@ fn open(dir: &Path, shards: Option<u16>) -> Result<(Engine, OpenReport), Failure
 fn start(listener: TcpListener, engine: Engine) -> Result<(Server, Arc<Engine>), Failure> {
     let engine = Arc::new(engine);
     let config = ServerConfig { open_writes: true, ..ServerConfig::default() };
-    let server = Server::start(listener, None, Arc::clone(&engine), config)?;
+    // Nobody asks the demo for recommendations, so that nothing is learned beside the sale.
+    let desk = DeskConfig { learn: false, ..DeskConfig::default() };
+    let desk = Desk::open(Arc::clone(&engine), desk).map_err(std::io::Error::other)?;
+    let server = Server::start(listener, None, Arc::clone(&engine), desk, config)?;
     Ok((server, engine))
 }
 
