@@ -82,11 +82,11 @@ async fn decided(call: Call<'_>, items: &mut [Item], body: &[u8]) -> Result<Vec<
         .collect();
     let (places, asked): (Vec<usize>, Vec<Decoded>) = taken.into_iter().unzip();
     let mut commands = Vec::with_capacity(asked.len());
+    let node = tree::parse(body)?;
     for (at, decided) in places.into_iter().zip(decide::all(call, asked).await) {
         match decided {
             Ok(command) => commands.push(command),
             Err(error) => {
-                let node = tree::parse(body)?;
                 items[at].command = Err(ask::refused(&error, item_body(&node, at)));
             }
         }

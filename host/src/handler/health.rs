@@ -1,10 +1,11 @@
 //! Health, metrics, problem pages and discovery.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
-use onhand_core::{EngineStatus, limits};
+use onhand_core::{Engine, EngineStatus, limits};
 
 use super::batch::ITEMS_MAX;
 use super::{Call, Reply, json, text};
@@ -12,7 +13,6 @@ use crate::problem::{Problem, page};
 use crate::router::{NO_ROUTE, TEMPLATES};
 use crate::telemetry;
 use crate::wire::encode::Writer;
-use crate::wire::policy;
 
 /// Answers that the process runs.
 pub(super) fn livez(call: Call<'_>) -> Result<Reply, Problem> {
@@ -28,7 +28,7 @@ pub(super) fn readyz(call: Call<'_>) -> Result<Reply, Problem> {
         return red("not ready: draining\n");
     }
     match call.ctx.engine.status() {
-        EngineStatus::Running => Ok(text(StatusCode::OK, ready(call))),
+        EngineStatus::Running => Ok(text(StatusCode::OK, "ready\n")),
         EngineStatus::ReadOnly => red("not ready: read only, the disk is nearly full\n"),
         EngineStatus::Stopped(_) => red("not ready: the engine has stopped\n"),
         EngineStatus::Closing => red("not ready: closing\n"),
@@ -36,18 +36,16 @@ pub(super) fn readyz(call: Call<'_>) -> Result<Reply, Problem> {
     }
 }
 
-/// Says that writes are taken, and what an operator should know of policies beside that.
-fn ready(call: Call<'_>) -> String {
-    let notes = call.ctx.desk.health();
-    let lines = notes.iter().map(|note| format!("note: {}\n", policy::note(note)));
-    std::iter::once("ready\n".to_owned()).chain(lines).collect()
-}
-
 /// Answers with all metrics.
-pub(super) fn metrics(call: Call<'_>) -> Result<Reply, Problem> {
+pub(super) async fn metrics(call: Call<'_>) -> Result<Reply, Problem> {
     call.query(&[])?;
-    telemetry::engine(&call.ctx.telemetry, &call.ctx.engine);
-    telemetry::desk(&call.ctx.telemetry, &call.ctx.desk);
+    let ctx = Arc::clone(call.ctx);
+    // A step of a policy's life may hold the desk's figures while it waits for the disk.
+    let read = move |engine: &Engine| {
+        telemetry::engine(&ctx.telemetry, engine);
+        telemetry::desk(&ctx.telemetry, &ctx.desk);
+    };
+    call.ctx.blocking(read).await?;
     let mut reply = text(StatusCode::OK, call.ctx.telemetry.render());
     let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     reply.headers_mut().insert(CONTENT_TYPE, format);

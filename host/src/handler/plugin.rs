@@ -55,14 +55,14 @@ fn refused(error: &DeskError) -> Problem {
 }
 
 /// Answers with every policy, its part and its steps.
-pub(super) fn list(call: Call<'_>) -> Result<Reply, Problem> {
+pub(super) async fn list(call: Call<'_>) -> Result<Reply, Problem> {
     call.need_auth()?;
     call.query(&[])?;
-    let listed = call.ctx.desk.list();
+    let (listed, health) = with_desk(call, |desk| Ok((desk.list(), desk.health()))).await?;
     let mut out = Writer::new();
     out.open();
     out.list("data", &listed, encode::listed);
-    out.list("health", call.ctx.desk.health(), |out, note| out.bare_text(&encode::note(&note)));
+    out.list("health", health, |out, note| out.bare_text(&encode::note(&note)));
     out.close();
     Ok(json(StatusCode::OK, out))
 }
@@ -136,7 +136,7 @@ pub(super) async fn step(
     let guards = if verb == PolicyVerb::Canary { guards(&members)? } else { Guards::default() };
     let no = PolicyNo(no);
     with_desk(call, move |desk| take(desk, no, verb, share, guards)).await?;
-    one(call, no)
+    one(call, no).await
 }
 
 fn guards(members: &Members<'_, '_, '_>) -> Result<Guards, Problem> {
@@ -215,33 +215,34 @@ fn kind_with(
     Err(DeskError::Step { no, why: why_not.to_owned() })
 }
 
-fn find(call: Call<'_>, no: PolicyNo) -> Result<Listed, Problem> {
-    let mut all = call.ctx.desk.list().into_iter();
-    all.find(|listed| listed.view.no == no)
+async fn find(call: Call<'_>, no: PolicyNo) -> Result<Listed, Problem> {
+    let all = with_desk(call, |desk| Ok(desk.list())).await?;
+    all.into_iter()
+        .find(|listed| listed.view.no == no)
         .ok_or_else(|| Problem::new("not_found", format!("no policy {}", no.0)))
 }
 
-fn one(call: Call<'_>, no: PolicyNo) -> Result<Reply, Problem> {
-    let listed = find(call, no)?;
+async fn one(call: Call<'_>, no: PolicyNo) -> Result<Reply, Problem> {
+    let listed = find(call, no).await?;
     let mut out = Writer::new();
     encode::listed(&mut out, &listed);
     Ok(json(StatusCode::OK, out))
 }
 
 /// Answers with one policy.
-pub(super) fn read(call: Call<'_>, no: u16) -> Result<Reply, Problem> {
+pub(super) async fn read(call: Call<'_>, no: u16) -> Result<Reply, Problem> {
     call.need_auth()?;
     call.query(&[])?;
-    one(call, PolicyNo(no))
+    one(call, PolicyNo(no)).await
 }
 
 /// Answers with what a policy has done.
-pub(super) fn stats(call: Call<'_>, no: u16) -> Result<Reply, Problem> {
+pub(super) async fn stats(call: Call<'_>, no: u16) -> Result<Reply, Problem> {
     call.need_auth()?;
     call.query(&[])?;
     let no = PolicyNo(no);
-    find(call, no)?;
-    let all = call.ctx.desk.stats();
+    find(call, no).await?;
+    let all = with_desk(call, |desk| Ok(desk.stats())).await?;
     let stats = all.iter().find(|stats| stats.no == no).ok_or_else(|| {
         Problem::new("not_found", format!("policy {} was not asked since the start", no.0))
     })?;
@@ -251,12 +252,12 @@ pub(super) fn stats(call: Call<'_>, no: u16) -> Result<Reply, Problem> {
 }
 
 /// Answers with what a shadow's answers were worth.
-pub(super) fn divergence(call: Call<'_>, no: u16) -> Result<Reply, Problem> {
+pub(super) async fn divergence(call: Call<'_>, no: u16) -> Result<Reply, Problem> {
     call.need_auth()?;
     call.query(&[])?;
     let no = PolicyNo(no);
-    find(call, no)?;
-    let report = call.ctx.desk.divergence(no).ok_or_else(|| {
+    find(call, no).await?;
+    let report = with_desk(call, move |desk| Ok(desk.divergence(no))).await?.ok_or_else(|| {
         Problem::new("not_found", format!("policy {} was no shadow since the start", no.0))
     })?;
     let mut out = Writer::new();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, HeaderValue};
 use hyper::body::Incoming;
-use onhand_core::{CustomerId, PolicyRefusal, SkuId};
+use onhand_core::{CustomerId, Key, PolicyRefusal, SkuId};
 use onhand_desk::limits::{BASKET_MAX, PICKS_MAX};
 use onhand_desk::{Quote, QuoteError};
 
@@ -25,7 +25,8 @@ pub(super) async fn quote(call: Call<'_>, body: Incoming) -> Result<Reply, Probl
     call.need_auth()?;
     call.query(&[])?;
     let body = read_body(call, body, call.ctx.config.body_bytes_max).await?;
-    let Decoded { command, said } = command::quote(&tree::parse(&body)?)?;
+    let Decoded { command, said } =
+        command::quote(Key::new(call.ctx.fresh_bits()), &tree::parse(&body)?)?;
     let asked = said.ask(command).map_err(|error| ask::refused(&error, None))?;
     let now = now_ms();
     let ctx = Arc::clone(call.ctx);

@@ -360,11 +360,12 @@ fn buy(key: Key, node: &Node<'_>, place: &Place<'_>) -> Result<Decoded, Problem>
     Ok(Decoded { command, said: Said::read(&members)? })
 }
 
-/// Reads a request for a quote: a purchase that nobody makes.
-pub(crate) fn quote(node: &Node<'_>) -> Result<Decoded, Problem> {
+/// Reads a request for a quote: a purchase that nobody makes. Its key stands for an unnamed
+/// customer.
+pub(crate) fn quote(key: Key, node: &Node<'_>) -> Result<Decoded, Problem> {
     let members = Members::open(node, &Place::Root, QUOTE)?;
     let command = Command::Buy(Buy {
-        key: Key::new(0),
+        key,
         customer: customer(&members)?,
         lines: lines(&members)?,
         fill: Fill::All,

@@ -53,10 +53,23 @@ impl Shopper {
         for coupon in &self.coupons {
             hasher.update(&coupon.to_le_bytes());
         }
-        let mut first = [0; 8];
-        first.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
-        u64::from_be_bytes(first).max(1)
+        first_bits(&hasher)
     }
+
+    /// Returns the hash that a repetition of a basket with a quote is compared by.
+    pub(crate) fn hash_with(&self, token: &str) -> u64 {
+        let mut hasher = blake3::Hasher::new_derive_key("onhand 2026-11-22 desk ask with quote");
+        hasher.update(&self.hash().to_le_bytes());
+        hasher.update(token.as_bytes());
+        first_bits(&hasher)
+    }
+}
+
+/// Returns the first 64 bits of a hash; never 0, which stands for nothing said.
+fn first_bits(hasher: &blake3::Hasher) -> u64 {
+    let mut first = [0; 8];
+    first.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+    u64::from_be_bytes(first).max(1)
 }
 
 /// Why nothing can be decided on an ask; the caller's mistake, or the desk's load.

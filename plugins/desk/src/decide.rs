@@ -163,15 +163,17 @@ impl Shared {
         }
         basket.unpriced = false;
         basket.decided.pricing = terms.decision;
-        if terms.expires_at <= ask.now_ms {
-            basket.decided.refusal = Some(PolicyRefusal::Quote);
-            return Ok(());
-        }
+        // Another quote is another request, and the same one is the same even when it has expired:
+        // a repetition is compared by the token, and by list prices where no policy gave others.
+        basket.decided.ask = ask.shopper.hash_with(token);
         let paid = |(line, price): (&Line, &LinePrice)| {
             price.unit * i64::from(line.quantity.units()) - price.discount
         };
         basket.total = ask.lines().iter().zip(&terms.prices).map(paid).sum();
         write_prices(ask, basket, &terms.prices, &terms.coupons);
+        if terms.expires_at <= ask.now_ms {
+            basket.decided.refusal = Some(PolicyRefusal::Quote);
+        }
         Ok(())
     }
 

@@ -101,6 +101,17 @@ fn list_prices_are_quoted_and_outlive_the_desk() {
     desk.activate(no).expect("activated");
     let quoted = ask("a", 1, &[("MUG", 1)]).at_quote(&quote.token).expect("a token");
     assert_eq!(total(&engine, at(&desk, NOW, quoted).expect("decided")), 10_00);
+
+    // The same request finds its answer even when the quote has expired; another quote is
+    // another request.
+    let again = |token: &str| ask("a", 1, &[("MUG", 1)]).at_quote(token).expect("a token");
+    let late = at(&desk, NOW + 600_000, again(&quote.token)).expect("decided");
+    let reply = engine.execute(late).expect("an engine");
+    assert!(reply.replayed && reply.outcome.is_ok(), "{reply:?}");
+    let other = desk.quote(NOW + 1, ask("q", 1, &[("MUG", 1)])).expect("a quote");
+    let command = at(&desk, NOW + 2, again(&other.token)).expect("decided");
+    let refusal = engine.execute(command).expect("an engine").outcome.expect_err("another request");
+    assert_eq!(refusal.reject, Reject::IdempotencyKeyReused);
     assert_eq!(desk.rollback(PolicyKind::Pricing).expect("rolled back"), no);
 }
 
