@@ -82,13 +82,18 @@ async fn decided(call: Call<'_>, items: &mut [Item], body: &[u8]) -> Result<Vec<
         .collect();
     let (places, asked): (Vec<usize>, Vec<Decoded>) = taken.into_iter().unzip();
     let mut commands = Vec::with_capacity(asked.len());
-    let node = tree::parse(body)?;
+    let mut refused = Vec::new();
     for (at, decided) in places.into_iter().zip(decide::all(call, asked).await) {
         match decided {
             Ok(command) => commands.push(command),
-            Err(error) => {
-                items[at].command = Err(ask::refused(&error, item_body(&node, at)));
-            }
+            Err(error) => refused.push((at, error)),
+        }
+    }
+    if !refused.is_empty() {
+        // The rarer case, so the body is read again, once, rather than kept as a tree.
+        let node = tree::parse(body)?;
+        for (at, error) in refused {
+            items[at].command = Err(ask::refused(&error, item_body(&node, at)));
         }
     }
     Ok(commands)

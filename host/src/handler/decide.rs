@@ -55,8 +55,7 @@ fn ticket(call: Call<'_>, decoded: Decoded) -> Pending {
         Err(error) => return Pending::Ready(Err(error)),
     };
     let now = now_ms();
-    if desk.is_quick() {
-        desk.decide(now, std::slice::from_mut(&mut ask));
+    if desk.decide_quick(now, &mut ask) {
         return Pending::Ready(ask.take());
     }
     match desk.submit(now, ask) {

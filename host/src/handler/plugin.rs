@@ -9,7 +9,7 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use hyper::body::{Bytes, Incoming};
 use onhand_core::{PolicyKind, PolicyNo};
 use onhand_desk::limits::{RECORDED, SHARE};
-use onhand_desk::{Desk, DeskError, Guards, Listed, Role};
+use onhand_desk::{Desk, DeskError, Guards, Listed};
 
 use super::write::read_body;
 use super::{Call, Reply, json};
@@ -174,45 +174,13 @@ fn take(
         PolicyVerb::Activate => desk.activate(no),
         PolicyVerb::Shadow => desk.shadow(no, share),
         PolicyVerb::Canary => desk.canary(no, share, guards),
-        PolicyVerb::Promote => {
-            let kind = kind_with(desk, no, "is no canary", |role| matches!(role, Role::Canary(_)))?;
-            desk.promote(kind).map(drop)
-        }
-        PolicyVerb::Rollback => {
-            let has_part = |role| matches!(role, Role::Canary(_) | Role::Active);
-            let kind = kind_with(desk, no, "neither decides nor is a canary", has_part)?;
-            let other = desk
-                .list()
-                .into_iter()
-                .find(|listed| listed.view.kind == kind && matches!(listed.role, Role::Canary(_)));
-            match other.map(|canary| canary.view.no).filter(|canary| *canary != no) {
-                Some(canary) => Err(DeskError::Step {
-                    no,
-                    why: format!("has canary {} beside it; end that first", canary.0),
-                }),
-                None => desk.rollback(kind).map(drop),
-            }
-        }
+        PolicyVerb::Promote => desk.promote(no),
+        PolicyVerb::Rollback => desk.rollback(no),
         PolicyVerb::Pin => desk.pin(no),
         PolicyVerb::Unpin => desk.unpin(no),
         PolicyVerb::Stop => desk.stop(no),
         PolicyVerb::Remove => desk.remove(no),
     }
-}
-
-/// Returns the kind of a policy that has a part of a kind.
-fn kind_with(
-    desk: &Desk,
-    no: PolicyNo,
-    why_not: &str,
-    fits: impl Fn(Role) -> bool,
-) -> Result<PolicyKind, DeskError> {
-    let all = desk.list();
-    let listed = all.iter().find(|listed| listed.view.no == no).ok_or(DeskError::Unknown(no))?;
-    if fits(listed.role) {
-        return Ok(listed.view.kind);
-    }
-    Err(DeskError::Step { no, why: why_not.to_owned() })
 }
 
 async fn find(call: Call<'_>, no: PolicyNo) -> Result<Listed, Problem> {

@@ -1,5 +1,6 @@
 //! Policies on the wire: who they are, their part, what they have done, how far they differ.
 
+use blake3::Hash;
 use onhand_core::PolicyStepView;
 use onhand_desk::{
     Divergence, DivergenceReport, GuardView, HealthNote, Identity, Listed, PolicyAnswer,
@@ -10,24 +11,13 @@ use onhand_plugin_runtime::{BreakerState, FailureKind, Stats};
 
 use super::encode::Writer;
 
-const HEX: &[u8; 16] = b"0123456789abcdef";
-
-fn hex(bytes: &[u8; 32]) -> String {
-    let mut text = String::with_capacity(64);
-    for byte in bytes {
-        text.push(char::from(HEX[usize::from(byte >> 4)]));
-        text.push(char::from(HEX[usize::from(byte & 15)]));
-    }
-    text
-}
-
 /// Writes who a policy is, as members.
 pub(crate) fn identity(out: &mut Writer, identity: &Identity) {
     out.text("kind", identity.kind.name());
     out.text("name", &identity.name);
     out.text("version", &identity.version);
-    out.text("plugin", &hex(&identity.plugin));
-    out.text("config", &hex(&identity.config));
+    out.plain("plugin", Hash::from_bytes(identity.plugin));
+    out.plain("config", Hash::from_bytes(identity.config));
 }
 
 /// Returns the word of a part.
@@ -58,8 +48,8 @@ pub(crate) fn listed(out: &mut Writer, listed: &Listed) {
     role(out, listed.role);
     out.flag("installed", listed.installed);
     out.flag("pinned", listed.pinned);
-    out.text("plugin", &hex(&view.plugin));
-    out.text("config", &hex(&view.config));
+    out.plain("plugin", Hash::from_bytes(view.plugin));
+    out.plain("config", Hash::from_bytes(view.config));
     out.list("steps", &view.steps, step);
     out.close();
 }

@@ -5,18 +5,18 @@ use onhand_core::{
     Currency, Decided, DecidedBy, Fill, FraudDecision, Line, LinePrice, Money, PolicyDecision,
     PolicyNo, PolicyRefusal, Quantity, Refusal, Reject, Risk as OrderRisk, SkuId, SkuKind,
 };
-use onhand_plugin_runtime::{By, FailureKind, Made};
+use onhand_plugin_runtime::{By, FailureKind, Made, World};
 use onhand_policy::decision::{PriceOutcome, Prices, Risk, Verdict, check_prices};
 use onhand_policy::fact::{FraudHeader, FraudLine, PricingHeader, PricingLine};
 
 use crate::ask::{Ask, AskError};
 use crate::desk::Shared;
 use crate::facts::{FraudFacts, PriceAnswer, PricingFacts};
-use crate::guard::Sample;
+use crate::guard::{Sample, WHOLE};
 use crate::limits::BATCH_MAX;
 use crate::policy::Answered;
 use crate::quote::{Terms, hash_lines};
-use crate::set::Set;
+use crate::set::{Set, Trial};
 
 /// What is known of a basket while it is decided on.
 struct Basket {
@@ -54,15 +54,28 @@ pub(crate) struct PricedBasket {
 impl Shared {
     /// Decides on baskets, in batches.
     pub(crate) fn decide(&self, asks: &mut [Ask]) {
+        self.decide_by(&self.set(), asks);
+    }
+
+    /// Decides on one basket if no plugin is asked; returns whether it did.
+    pub(crate) fn decide_quick(&self, ask: &mut Ask) -> bool {
         let set = self.set();
+        let quick = set.is_quick();
+        if quick {
+            self.decide_by(&set, std::slice::from_mut(ask));
+        }
+        quick
+    }
+
+    fn decide_by(&self, set: &Set, asks: &mut [Ask]) {
         for batch in asks.chunks_mut(BATCH_MAX) {
             if set.is_silent() && batch.iter().all(|ask| ask.quote.is_none()) {
                 batch.iter_mut().for_each(remember);
                 continue;
             }
             let mut work = self.size(batch);
-            self.price(&set, batch, &mut work);
-            self.score(&set, batch, &mut work);
+            self.price(set, batch, &mut work);
+            self.score(set, batch, &mut work);
             for basket in work.baskets {
                 let Basket { at, decided, .. } = basket;
                 // Where only a shadow was asked, the journal says nothing of it.
@@ -107,7 +120,7 @@ impl Shared {
 
     fn size_one(&self, work: &mut Work, at: usize, ask: &Ask) -> Result<(), AskError> {
         let lines = ask.lines();
-        let (0, Some(first_line)) = (lines.len() / (LINES_MAX + 1), lines.first()) else {
+        let Some(first_line) = lines.first().filter(|_| lines.len() <= LINES_MAX) else {
             return Err(refused(Reject::LineCount, 0));
         };
         let unpriced = first_line.price.is_none();
@@ -237,9 +250,38 @@ impl Shared {
             };
             self.after_prices(set, now_ms, facts, &answer, &shadowed);
         }
+        if let Some(trial) = &set.pricing.canary {
+            // Who sells at list price is the incumbent of a first plugin.
+            let priced = |orders| Sample {
+                priced: orders,
+                price_bp_sum: orders * WHOLE,
+                ..Sample::default()
+            };
+            let undecided = work.baskets.iter().filter(|basket| {
+                let ask = &asks[basket.at];
+                basket.unpriced && set.pricing.decides(ask.customer(), ask.key()).is_none()
+            });
+            self.note_undecided(trial, asks, undecided, priced);
+        }
         if set.pricing.shadow.is_some() {
             self.shadow_list_prices(set, asks, work);
         }
+    }
+
+    /// Tells a canary's guards of baskets that nobody decides on.
+    fn note_undecided<'b, W: World>(
+        &self,
+        trial: &Trial<W>,
+        asks: &[Ask],
+        undecided: impl Iterator<Item = &'b Basket>,
+        sample: impl Fn(u64) -> Sample,
+    ) {
+        let times: Vec<u64> = undecided.map(|basket| asks[basket.at].now_ms).collect();
+        let Some(now_ms) = times.iter().max() else { return };
+        let orders = times.len() as u64;
+        let sample = Sample { orders, ..sample(orders) };
+        let tripped = trial.watch.note(*now_ms, false, sample, 0);
+        self.call_back(trial.policy.no, tripped);
     }
 
     /// Offers baskets that nobody prices to the shadow, beside their list prices.
@@ -363,6 +405,14 @@ impl Shared {
                 Vec::new()
             };
             self.after_scores(set, now_ms, facts, &answer, &shadowed);
+        }
+        if let Some(trial) = &set.fraud.canary {
+            let undecided = work.baskets.iter().filter(|basket| {
+                let ask = &asks[basket.at];
+                let nobody = set.fraud.decides(ask.customer(), ask.key()).is_none();
+                nobody && basket.decided.refusal.is_none()
+            });
+            self.note_undecided(trial, asks, undecided, |_| Sample::default());
         }
         if set.fraud.shadow.is_some() {
             self.shadow_unscored(set, asks, work, &headers);

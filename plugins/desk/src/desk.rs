@@ -297,6 +297,13 @@ impl Desk {
         self.shared.decide(asks);
     }
 
+    /// Decides on one basket on the calling thread if no plugin would be asked, which takes
+    /// microseconds and never waits; returns whether it did.
+    pub fn decide_quick(&self, now_ms: u64, ask: &mut Ask) -> bool {
+        ask.now_ms = now_ms;
+        self.shared.decide_quick(ask)
+    }
+
     /// Leaves a basket to the desk's threads, which decide together on what has arrived.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use onhand_core::{PolicyNo, Refusal};
 use onhand_plugin_runtime::{LoadError, RuntimeError};
 
-use crate::limits::BoundError;
+use crate::limits::LimitError;
 use crate::settings::SettingsError;
 
 /// Why the desk was not opened, or a step not taken.
@@ -14,7 +14,7 @@ use crate::settings::SettingsError;
 #[non_exhaustive]
 pub enum DeskError {
     /// A setting is outside its range.
-    Bound(BoundError),
+    Bound(LimitError),
     /// The configuration of a built-in policy is wrong.
     Settings(SettingsError),
     /// The plugin runtime does not start.
@@ -103,8 +103,8 @@ impl std::error::Error for DeskError {
     }
 }
 
-impl From<BoundError> for DeskError {
-    fn from(error: BoundError) -> Self {
+impl From<LimitError> for DeskError {
+    fn from(error: LimitError) -> Self {
         Self::Bound(error)
     }
 }

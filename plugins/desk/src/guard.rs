@@ -9,12 +9,12 @@ use parking_lot::Mutex;
 
 use crate::histogram::Histogram;
 use crate::limits::{
-    Bound, BoundError, GUARD_FAILURE, GUARD_P99, GUARD_PRICE, GUARD_REFUSAL, GUARD_SAMPLE,
-    GUARD_WINDOW, check_all,
+    Bound, GUARD_FAILURE, GUARD_P99, GUARD_PRICE, GUARD_REFUSAL, GUARD_SAMPLE, GUARD_WINDOW,
+    LimitError, check_all,
 };
 
 /// A whole in ten-thousandths.
-const WHOLE: u64 = 10_000;
+pub(crate) const WHOLE: u64 = 10_000;
 
 /// What calls a canary back by itself.
 ///
@@ -28,7 +28,7 @@ const WHOLE: u64 = 10_000;
 /// let never = Guards { window_ms: 10, ..guards };
 /// let text = never.check().err().map(|error| error.to_string());
 /// assert_eq!(text.as_deref(), Some("window_ms is 10, outside 1000..=86400000 ms"));
-/// # Ok::<(), onhand_desk::limits::BoundError>(())
+/// # Ok::<(), onhand_desk::limits::LimitError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Guards {
@@ -77,7 +77,7 @@ impl Guards {
     /// # Errors
     ///
     /// Returns the first one outside.
-    pub fn check(&self) -> Result<(), BoundError> {
+    pub fn check(&self) -> Result<(), LimitError> {
         check_all(&self.all())
     }
 

@@ -570,41 +570,45 @@ impl Desk {
         done
     }
 
-    /// Makes the canary of a kind decide for all; returns it.
+    /// Makes a canary decide for all.
     ///
     /// # Errors
     ///
-    /// Returns that there is no canary, or what the engine says.
-    pub fn promote(&self, kind: PolicyKind) -> Result<PolicyNo, DeskError> {
+    /// Returns that it is none, or what the engine says.
+    pub fn promote(&self, no: PolicyNo) -> Result<(), DeskError> {
         let mut life = self.shared.life.lock();
-        let Some((no, _)) = life.lineups.of(kind).canary else {
-            return Err(DeskError::step(PolicyNo(0), "there is no canary to promote"));
-        };
-        self.advance_in(&mut life, no, Step::Promoted, 0, "")?;
-        Ok(no)
+        if life.lineup(no)?.canary.map(|(canary, _)| canary) != Some(no) {
+            return Err(DeskError::step(no, "is no canary"));
+        }
+        self.advance_in(&mut life, no, Step::Promoted, 0, "")
     }
 
-    /// Takes the last step back: ends the canary of a kind if there is one, else makes the policy
-    /// decide that did so before the one that does; returns the one that goes.
+    /// Takes the last step of a policy back: a canary ends; where the policy decides, the one that
+    /// did so before decides again.
     ///
     /// # Errors
     ///
-    /// Returns that nobody decides, that the one that does is pinned, or what the engine says.
-    pub fn rollback(&self, kind: PolicyKind) -> Result<PolicyNo, DeskError> {
+    /// Returns that it is neither, that it is pinned or has a canary beside it, or what the engine
+    /// says.
+    pub fn rollback(&self, no: PolicyNo) -> Result<(), DeskError> {
         let mut life = self.shared.life.lock();
-        let lineup = life.lineups.of(kind);
-        let canary = lineup.canary.map(|(no, _)| no);
-        let Some(no) = canary.or(lineup.active) else {
-            return Err(DeskError::step(PolicyNo(0), "nobody decides that could be rolled back"));
-        };
+        let lineup = life.lineup(no)?;
+        let kind = life.identity(no)?.kind;
+        let canary = lineup.canary.map(|(canary, _)| canary);
+        if canary != Some(no) && lineup.active != Some(no) {
+            return Err(DeskError::step(no, "neither decides nor is a canary"));
+        }
+        if let Some(other) = canary.filter(|canary| *canary != no) {
+            let why = format!("has canary {} beside it; end that first", other.0);
+            return Err(DeskError::step(no, why));
+        }
         if lineup.pinned == Some(no) {
             return Err(DeskError::step(no, "is pinned; unpin it first"));
         }
         let identity = life.identity(no)?.clone();
         self.shared.record(&mut life, &identity, Step::RolledBack, 0, "by an operator")?;
         self.shared.pass_over_stale(&mut life, kind, is_built_in(&identity.plugin))?;
-        self.shared.arrange(&mut life)?;
-        Ok(no)
+        self.shared.arrange(&mut life)
     }
 
     /// Keeps the policy that decides in its place: no other one of its kind is activated, tried as

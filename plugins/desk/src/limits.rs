@@ -1,6 +1,7 @@
 //! Every bound of the desk: name, unit, default, range.
 
-use std::fmt;
+use onhand_plugin_runtime::limits::bound;
+pub use onhand_plugin_runtime::limits::{Bound, LimitError, check_all};
 
 /// Most baskets that are decided together.
 pub const BATCH_MAX: usize = 256;
@@ -33,51 +34,6 @@ pub const PICKS_MAX: usize = onhand_policy::fact::PICKS_MAX as usize;
 /// Most bytes of a configuration in TOML.
 pub const SETTINGS_BYTES_MAX: usize = 8 << 20;
 
-/// One setting: what it is called, its unit, its default and its range.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bound {
-    /// Name of the field.
-    pub name: &'static str,
-    /// Unit of the number.
-    pub unit: &'static str,
-    /// Value if nothing else is said.
-    pub default: u64,
-    /// Least value allowed.
-    pub min: u64,
-    /// Largest value allowed.
-    pub max: u64,
-}
-
-impl fmt::Display for Bound {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, unit, default, min, max } = self;
-        write!(f, "{name}: {default} {unit}, {min}..={max}")
-    }
-}
-
-/// A setting is outside its range.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BoundError {
-    /// The setting.
-    pub bound: Bound,
-    /// The value that was asked for.
-    pub value: u64,
-}
-
-impl fmt::Display for BoundError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Bound { name, unit, min, max, .. } = self.bound;
-        write!(f, "{name} is {}, outside {min}..={max} {unit}", self.value)
-    }
-}
-
-impl std::error::Error for BoundError {}
-
-const fn bound(name: &'static str, unit: &'static str, default: u64, min: u64, max: u64) -> Bound {
-    assert!(min <= default && default <= max);
-    Bound { name, unit, default, min, max }
-}
-
 /// Threads that take baskets from the queue.
 pub const THREADS: Bound = bound("threads", "threads", 2, 1, 64);
 /// Baskets that may wait in the queue.
@@ -108,9 +64,3 @@ pub const GUARD_P99: Bound = bound("p99_us", "us", 20_000, 1, 60_000_000);
 pub const GUARD_WINDOW: Bound = bound("window_ms", "ms", 300_000, 1_000, 86_400_000);
 /// Least orders on each side before guards judge.
 pub const GUARD_SAMPLE: Bound = bound("sample_min", "orders", 100, 1, 1_000_000);
-
-/// Checks values against their ranges.
-pub(crate) fn check_all(all: &[(Bound, u64)]) -> Result<(), BoundError> {
-    let outside = all.iter().find(|(bound, value)| !(bound.min..=bound.max).contains(value));
-    outside.map_or(Ok(()), |&(bound, value)| Err(BoundError { bound, value }))
-}

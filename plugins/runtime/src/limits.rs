@@ -50,7 +50,18 @@ impl fmt::Display for LimitError {
 
 impl std::error::Error for LimitError {}
 
-const fn bound(name: &'static str, unit: &'static str, default: u64, min: u64, max: u64) -> Bound {
+/// Makes a bound.
+///
+/// # Panics
+///
+/// If the default is outside the range: where it is a constant, when that is compiled.
+pub const fn bound(
+    name: &'static str,
+    unit: &'static str,
+    default: u64,
+    min: u64,
+    max: u64,
+) -> Bound {
     assert!(min <= default && default <= max);
     Bound { name, unit, default, min, max }
 }
@@ -186,7 +197,11 @@ impl Limits {
 }
 
 /// Checks values against their ranges.
-pub(crate) fn check_all(all: &[(Bound, u64)]) -> Result<(), LimitError> {
+///
+/// # Errors
+///
+/// Returns the first value that is outside.
+pub fn check_all(all: &[(Bound, u64)]) -> Result<(), LimitError> {
     let outside = all.iter().find(|(bound, value)| !(bound.min..=bound.max).contains(value));
     outside.map_or(Ok(()), |&(bound, value)| Err(LimitError { bound, value }))
 }

@@ -1,6 +1,6 @@
 //! Plugins that misbehave while others go on: nobody else's order is late, lost or mispriced.
 
-use onhand_core::{DecidedBy, PolicyKind, Reject};
+use onhand_core::{DecidedBy, Reject};
 use onhand_plugin_runtime::Kind;
 
 use crate::common::{ask, bought, bundle, decide, desk, refused, shop, villain};
@@ -70,7 +70,7 @@ fn the_built_in_policy_stands_in() {
     };
     let pricing = buy.decided.expect("decided").pricing.expect("priced");
     assert_eq!((pricing.policy, pricing.by), (no, DecidedBy::BuiltIn));
-    desk.rollback(PolicyKind::Pricing).expect("rolled back");
+    desk.rollback(no).expect("rolled back");
 }
 
 /// A fraud plugin's verdicts are the order's risk, and its denial the shop's.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use onhand_core::{Command, Engine, PolicyKind, PolicyNo, Reject, Step};
+use onhand_core::{Command, Engine, PolicyNo, Reject, Step};
 use onhand_desk::{Desk, DeskConfig, DeskError, Guards, HealthNote, Role};
 use onhand_plugin_bundle::{Bundle, BundleLimits, SigningKey, Trust};
 use onhand_plugin_runtime::Kind;
@@ -130,16 +130,17 @@ fn steps_lead_from_shadow_to_promotion_and_back() {
     let again: Vec<i64> =
         (1..=60).map(|c| total(&engine, &desk, &format!("again {c}"), c)).collect();
     assert_eq!(prices, again, "a customer stays on one side");
-    assert_eq!(desk.promote(PolicyKind::Pricing).expect("promoted"), second);
+    desk.promote(second).expect("promoted");
     assert!((1..=20).all(|c| total(&engine, &desk, &format!("all {c}"), c) == 8_00));
-    assert!(matches!(desk.promote(PolicyKind::Pricing), Err(DeskError::Step { .. })));
+    assert!(matches!(desk.promote(second), Err(DeskError::Step { .. })));
 
     // Pinned, it stays.
     desk.pin(second).expect("pinned");
     for refused in [
         desk.activate(first),
         desk.canary(first, 1, Guards::default()),
-        desk.rollback(PolicyKind::Pricing).map(drop),
+        desk.rollback(second),
+        desk.rollback(first),
         desk.remove(second),
         desk.pin(first),
         desk.unpin(first),
@@ -147,11 +148,12 @@ fn steps_lead_from_shadow_to_promotion_and_back() {
         assert!(matches!(refused, Err(DeskError::Step { .. })), "{refused:?}");
     }
     desk.unpin(second).expect("let go");
-    assert_eq!(desk.rollback(PolicyKind::Pricing).expect("rolled back"), second);
+    desk.rollback(second).expect("rolled back");
     assert_eq!(total(&engine, &desk, "back", 1), 9_00);
-    assert_eq!(desk.rollback(PolicyKind::Pricing).expect("rolled back"), first);
+    assert!(desk.rollback(second).is_err(), "it does not decide any more");
+    desk.rollback(first).expect("rolled back");
     assert_eq!(total(&engine, &desk, "none", 1), 10_00);
-    assert!(desk.rollback(PolicyKind::Pricing).is_err());
+    assert!(desk.rollback(first).is_err());
     let of_second = [
         Step::Installed,
         Step::Shadowed,
@@ -191,7 +193,7 @@ fn a_restart_changes_nothing() {
         ("active", Box::new(move |desk| desk.activate(first).expect("activated"))),
         ("shadow", Box::new(move |desk| desk.shadow(second, 2_500).expect("shadowed"))),
         ("canary", Box::new(move |desk| desk.canary(second, 5_000, guards).expect("a canary"))),
-        ("promoted", Box::new(|desk| assert!(desk.promote(PolicyKind::Pricing).is_ok()))),
+        ("promoted", Box::new(move |desk| desk.promote(second).expect("promoted"))),
         ("pinned", Box::new(move |desk| desk.pin(second).expect("pinned"))),
         ("unpinned", Box::new(move |desk| desk.unpin(second).expect("let go"))),
     ];
@@ -277,14 +279,14 @@ fn built_in_policies_stand_behind_plugins() {
     let no = desk.install(&pricing(ID, tenth()), "").expect("installed").no;
     desk.activate(no).expect("activated");
     assert_eq!(total(&engine, &desk, "b", 1), 9_00);
-    desk.rollback(PolicyKind::Pricing).expect("rolled back");
+    desk.rollback(no).expect("rolled back");
     assert_eq!(total(&engine, &desk, "c", 1), 9_50);
     // A configuration that changes while a plugin decides is what a rollback comes back to.
     desk.activate(no).expect("activated");
     drop(desk);
     let desk = with(&half.replace("500", "1500"));
     assert_eq!(total(&engine, &desk, "c2", 1), 9_00);
-    desk.rollback(PolicyKind::Pricing).expect("rolled back");
+    desk.rollback(no).expect("rolled back");
     assert_eq!(total(&engine, &desk, "c3", 1), 8_50);
     drop(desk);
     // Another configuration takes the place of the one before at the next start; none ends it.
@@ -320,6 +322,25 @@ fn guards_call_a_canary_back() {
     until("health does not tell", || {
         desk.health().iter().any(|note| matches!(note, HealthNote::Guarded { .. }))
     });
+}
+
+/// The first plugin of a shop is judged beside its list prices.
+#[test]
+fn guards_judge_a_first_plugin_beside_list_prices() {
+    let engine = shop();
+    let desk = desk(&engine);
+    let no = desk.install(&pricing("acme/fifth", fifth()), "").expect("installed").no;
+    let guards = Guards { sample_min: 10, p99_us: 60_000_000, ..Guards::default() };
+    desk.canary(no, 5_000, guards).expect("a canary");
+    let mut sold = 0;
+    until("the canary was not called back", || {
+        sold += 1;
+        bought(&engine, &desk, ask(&format!("{sold}"), sold, &[("MUG", 1)]));
+        desk.lineups().pricing.canary.is_none()
+    });
+    let listed = desk.list().into_iter().find(|listed| listed.view.no == no).expect("listed");
+    let note = &listed.view.steps.last().expect("a step").note;
+    assert_eq!(note, "price_bp is 8000 beside 10000, at most 1000 apart");
 }
 
 /// While policies are swapped again and again each request is priced whole by the one that it
@@ -366,8 +387,9 @@ fn swaps_lose_and_misprice_nothing() {
         let swaps = std::panic::AssertUnwindSafe(|| {
             for _ in 0..10 {
                 desk.canary(second, 5_000, Guards::default()).expect("a canary");
-                desk.promote(PolicyKind::Pricing).expect("promoted");
-                desk.rollback(PolicyKind::Pricing).expect("rolled back");
+                assert!(desk.rollback(first).is_err(), "a canary stands beside it");
+                desk.promote(second).expect("promoted");
+                desk.rollback(second).expect("rolled back");
             }
         });
         let swapped = std::panic::catch_unwind(swaps);
