@@ -12,6 +12,7 @@ use crate::component::componentize;
 use crate::keys::write;
 use crate::subject::{WASM, limits, project_manifest, read};
 use crate::terminal::{Failure, Terminal, count, hex, size};
+use crate::toolchain::{RUST_TARGET, Toolchain};
 use crate::workshop::load_help;
 use crate::{DONE, TOOLS};
 
@@ -25,8 +26,6 @@ Examples:
 
 /// Most bytes of a module that is taken from a build.
 const OUTPUT_BYTES_MAX: u64 = 256 << 20;
-/// Target that plugins in Rust are built for.
-const RUST_TARGET: &str = "wasm32-unknown-unknown";
 
 /// Arguments of `onhand plugin build`.
 #[derive(Debug, Args)]
@@ -59,11 +58,15 @@ pub(crate) fn run(arguments: &Arguments, terminal: &mut Terminal<'_>) -> Result<
     };
     let (command, output) = plan(build)?;
     if let Some(command) = &command {
+        let toolchain = match build.language {
+            Language::Rust => Toolchain::find(command),
+            _ => Toolchain::default(),
+        };
         if !arguments.json {
-            let line = format!("{}\n", terminal.dim(command));
+            let line = format!("{}\n", terminal.dim(&shown(command, &toolchain)));
             terminal.note(&line);
         }
-        execute(dir, build.language, command)?;
+        execute(dir, build.language, command, &toolchain)?;
     }
     let wasm = load(dir, &output, manifest.kind, build.language)?;
     let path = dir.join(WASM);
@@ -95,7 +98,7 @@ const fn install(language: Language) -> &'static str {
         Language::Rust => {
             "install Rust from https://rustup.rs and then `rustup target add \
              wasm32-unknown-unknown`; or on Debian `apt-get install --no-install-recommends \
-             cargo rustc-web rust-web-src`, as the project's README says"
+             cargo rustc-web rust-web-src`"
         }
         Language::TypeScript => {
             "install Node.js 20 or later, then `npm ci` in the project's folder"
@@ -109,10 +112,27 @@ const fn install(language: Language) -> &'static str {
     }
 }
 
-fn execute(dir: &Path, language: Language, command: &str) -> Result<(), Failure> {
+/// Writes a command as a shell would take it.
+fn shown(command: &str, toolchain: &Toolchain) -> String {
+    let before = toolchain.environment.iter().map(|(name, value)| format!("{name}={value}"));
+    let after = toolchain.arguments.iter().map(ToString::to_string);
+    before.chain([command.to_owned()]).chain(after).collect::<Vec<_>>().join(" ")
+}
+
+fn execute(
+    dir: &Path,
+    language: Language,
+    command: &str,
+    toolchain: &Toolchain,
+) -> Result<(), Failure> {
     let mut words = command.split_whitespace();
     let program = words.next().ok_or_else(|| Failure::usage("build.command is empty"))?;
-    let made = Command::new(program).args(words).current_dir(dir).output();
+    let made = Command::new(program)
+        .args(words)
+        .args(&toolchain.arguments)
+        .envs(toolchain.environment.iter().map(|(name, value)| (name, value)))
+        .current_dir(dir)
+        .output();
     let output = made.map_err(|error| {
         if error.kind() == std::io::ErrorKind::NotFound {
             Failure::new(TOOLS, format!("{program} is not installed, or not in PATH"))

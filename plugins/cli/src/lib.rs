@@ -33,6 +33,7 @@ mod show;
 mod subject;
 mod terminal;
 mod test;
+mod toolchain;
 mod usage;
 mod watch;
 mod workshop;
