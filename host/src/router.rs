@@ -38,6 +38,7 @@ pub(crate) enum Route<'p> {
     Plugin(u16),
     PluginStats(u16),
     PluginDivergence(u16),
+    PluginLogs(u16),
     PluginStep(u16, PolicyVerb),
     Livez,
     Readyz,
@@ -104,6 +105,7 @@ pub(crate) const TEMPLATES: &[&str] = &[
     "/admin/plugins/{policy}",
     "/admin/plugins/{policy}/stats",
     "/admin/plugins/{policy}/divergence",
+    "/admin/plugins/{policy}/logs",
     "/admin/plugins/{policy}/{step}",
     "/livez",
     "/readyz",
@@ -149,13 +151,14 @@ impl Route<'_> {
             Self::Plugin(_) => 25,
             Self::PluginStats(_) => 26,
             Self::PluginDivergence(_) => 27,
-            Self::PluginStep(..) => 28,
-            Self::Livez => 29,
-            Self::Readyz => 30,
-            Self::Metrics => 31,
-            Self::ErrorPage(_) => 32,
-            Self::Links => 33,
-            Self::WellKnown => 34,
+            Self::PluginLogs(_) => 28,
+            Self::PluginStep(..) => 29,
+            Self::Livez => 30,
+            Self::Readyz => 31,
+            Self::Metrics => 32,
+            Self::ErrorPage(_) => 33,
+            Self::Links => 34,
+            Self::WellKnown => 35,
         }
     }
 
@@ -191,6 +194,7 @@ impl Route<'_> {
             | Self::Plugin(_)
             | Self::PluginStats(_)
             | Self::PluginDivergence(_)
+            | Self::PluginLogs(_)
             | Self::Livez
             | Self::Readyz
             | Self::Metrics
@@ -263,6 +267,7 @@ fn plugins<'p>(
     match what {
         None => need(get, Route::Plugin(no), "GET, HEAD"),
         Some("stats") => need(get, Route::PluginStats(no), "GET, HEAD"),
+        Some("logs") => need(get, Route::PluginLogs(no), "GET, HEAD"),
         Some("divergence") => need(get, Route::PluginDivergence(no), "GET, HEAD"),
         Some(word) => {
             let (_, verb) = VERBS.iter().find(|(name, _)| *name == word)?;
@@ -356,6 +361,7 @@ mod tests {
             (Method::POST, "/admin/plugins", Route::PluginInstall),
             (Method::GET, "/admin/plugins/recorded", Route::PluginsRecorded),
             (Method::GET, "/admin/plugins/7", Route::Plugin(7)),
+            (Method::GET, "/admin/plugins/7/logs", Route::PluginLogs(7)),
             (Method::POST, "/admin/plugins/7/canary", Route::PluginStep(7, PolicyVerb::Canary)),
         ] {
             assert_eq!(find(&method, path).as_ref(), Ok(&route), "{method} {path}");

@@ -24,7 +24,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_io_timeout::TimeoutStream;
 
 use crate::auth::ApiKeys;
-use crate::context::{BLOCKING_MAX, Context};
+use crate::context::{BLOCKING_MAX, Context, RECOMMENDING_MAX};
 use crate::handler::{self, Surface};
 use crate::telemetry::{Telemetry, UPKEEP_EVERY};
 
@@ -190,7 +190,7 @@ impl Server {
             let accept = listeners.take().map(|l| (l, to_workers.clone()));
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
-                .max_blocking_threads(BLOCKING_MAX)
+                .max_blocking_threads(BLOCKING_MAX + RECOMMENDING_MAX)
                 .build()?;
             let thread = std::thread::Builder::new().name(format!("onhand-http-{index}"));
             self.workers.push(thread.spawn(move || {

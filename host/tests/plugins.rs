@@ -407,10 +407,144 @@ fn a_batch_is_decided_item_by_item() {
         assert_eq!(body["items"][at]["body"]["total"]["amount"], 500);
     }
     assert_eq!(body["items"][1]["body"]["code"], "sku_unknown");
+    let logs = shop.get(&format!("/admin/plugins/{policy}/logs"));
+    assert_eq!(logs, json!({"last_failure": null, "lines": [], "dropped": 0}));
+    shop.client.call("GET", "/admin/plugins/99/logs", &[], "").is_problem(404, "not_found");
     let stats = shop.get(&format!("/admin/plugins/{policy}/stats"));
     assert_eq!((&stats["orders"], &stats["decided"]["policy"]), (&json!(2), &json!(2)), "{stats}");
     let recorded = shop.client.call("GET", "/admin/plugins/recorded?kind=pricing", &[], "");
     assert_eq!(recorded.text().lines().count(), 2, "{}", recorded.text());
+    shop.close();
+}
+
+/// A basket of a SKU that an earlier item of its batch defines, or gives another price, is priced
+/// with that; answers stand in the order of the items.
+#[test]
+fn a_batch_is_priced_with_its_own_definitions() {
+    let mut shop = Shop::open(PRICES);
+    shop.stock("mug", "", 100);
+    let buy = |key: &str, sku: &str, more: Value| {
+        let mut body = json!({"customer": key, "lines": [{"sku": sku, "quantity": 1}]});
+        for (name, value) in more.as_object().expect("an object") {
+            body[name] = value.clone();
+        }
+        json!({"op": "buy", "key": key, "body": body})
+    };
+    let define = |key: &str, sku: &str, kind: &str, amount: u32| {
+        json!({"op": "define", "key": key, "body": {"sku": sku, "kind": kind,
+            "price": {"amount": amount, "currency": "EUR"}}})
+    };
+    let receive = |key: &str, sku: &str| {
+        json!({"op": "receive", "key": key,
+            "body": {"sku": sku, "location": 1, "quantity": 10}})
+    };
+    let none = json!({});
+    let items = json!({"items": [
+        buy("i0", "mug", none.clone()),
+        define("i1", "mug", "goods", 2_000),
+        buy("i2", "none", none.clone()),
+        buy("i3", "mug", none.clone()),
+        define("i4", "new", "goods", 3_000),
+        receive("i5", "new"),
+        buy("i6", "new", none.clone()),
+        define("i7", "WELCOME", "coupon", 0),
+        receive("i8", "WELCOME"),
+        buy("i9", "new", json!({"coupons": ["WELCOME"]})),
+    ]});
+    let answer = shop.post("/v1/batch", "unused", &items);
+    let body = answer.json();
+    let found: Vec<(u64, i64)> = body["items"]
+        .as_array()
+        .expect("items")
+        .iter()
+        .map(|item| {
+            let total = item["body"]["total"]["amount"].as_i64().unwrap_or(0);
+            (item["status"].as_u64().expect("a status"), total)
+        })
+        .collect();
+    let expected = [
+        (201, 900),
+        (200, 0),
+        (404, 0),
+        (201, 1_800),
+        (200, 0),
+        (201, 0),
+        (201, 2_700),
+        (200, 0),
+        (201, 0),
+        (201, 2_200),
+    ];
+    assert_eq!(found, expected, "{}", answer.text());
+    assert_eq!(shop.post("/v1/batch", "unused", &items).status, 200);
+    assert_eq!(shop.get("/v1/stock/new")["available"], 8, "a repetition has no second effect");
+    shop.close();
+}
+
+/// The use of a coupon goes with the goods: out with the last of them, or back if none went; nobody
+/// moves it by itself. The verifier agrees, in one shard and over several.
+#[test]
+fn a_coupon_follows_its_order() {
+    for shards in [1, 4] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (engine, _) = Engine::builder(dir.path()).shards(shards).open().expect("an engine");
+        engine.close().expect("the engine closes");
+        let mut shop = Shop::at(dir, PRICES, Trust::default(), true);
+        shop.stock("mug", "", 10);
+        shop.stock("WELCOME", ",\"kind\":\"coupon\",\"limit\":1", 4);
+        let coupon = json!({"coupons": ["WELCOME"],
+            "lines": [{"sku": "mug", "quantity": 2}]});
+        let lines =
+            |line: u32, quantity: u32| json!({"lines": [{"line": line, "quantity": quantity}]});
+        let deeds = [
+            ("ann", vec![("ship", lines(0, 1)), ("ship", lines(0, 1))], "completed", 1),
+            ("bob", vec![("ship", lines(0, 1)), ("cancel", lines(0, 1))], "completed", 1),
+            ("cid", vec![("cancel", lines(0, 1)), ("cancel", lines(0, 1))], "cancelled", 0),
+            ("dan", vec![("short", lines(0, 2))], "cancelled", 0),
+            ("cid", vec![("ship", json!({}))], "completed", 1),
+        ];
+        for (nth, (customer, deeds, status, used)) in deeds.into_iter().enumerate() {
+            let bought = shop.buy(&format!("o{nth}"), customer, &coupon);
+            assert_eq!(bought.status, 201, "{customer}: {}", bought.text());
+            let order = bought.json()["order"].as_str().expect("an order").to_owned();
+            for (step, (deed, body)) in deeds.into_iter().enumerate() {
+                let path = format!("/v1/orders/{order}/{deed}");
+                let key = format!("o{nth}-{step}");
+                let alone = shop.post(&path, &format!("{key}-alone"), &lines(1, 1));
+                alone.is_problem(409, "over_committed");
+                let done = shop.post(&path, &key, &body);
+                assert_eq!(done.status, 200, "{customer}: {}", done.text());
+            }
+            let order = shop.get(&format!("/v1/orders/{order}"));
+            assert_eq!(order["status"], status, "{order}");
+            let line = &order["lines"][1];
+            let settled = (&line["shipped"], &line["cancelled"]);
+            assert_eq!(settled, (&json!(used), &json!(1 - used)), "{order}");
+        }
+        let dir = shop.close();
+        let report = onhand_verify::verify(dir.path(), onhand_verify::Options::default());
+        assert!(report.unwrap_or_else(|broken| panic!("{shards}: {broken:?}")).complete);
+        let shop = Shop::at(dir, PRICES, Trust::default(), true);
+        shop.close();
+    }
+}
+
+/// A refusal of a line that a policy has added names its SKU.
+#[test]
+fn a_refused_coupon_is_named() {
+    let mut shop = Shop::open(PRICES);
+    shop.stock("mug", "", 10);
+    shop.stock("WELCOME", ",\"kind\":\"coupon\",\"limit\":1", 1);
+    let coupon = json!({"coupons": ["WELCOME"]});
+    assert_eq!(shop.buy("o1", "ann", &coupon).status, 201);
+    let limited = shop.buy("o2", "ann", &coupon);
+    limited.is_problem(409, "limit_reached");
+    assert_eq!(limited.json()["sku"], "WELCOME", "{}", limited.text());
+    let sold_out = shop.buy("o3", "bob", &coupon);
+    assert_eq!(sold_out.json()["sku"], "WELCOME", "{}", sold_out.text());
+    let items = json!({"items": [{"op": "buy", "key": "o4", "body": {"customer": "bob",
+        "lines": [{"sku": "mug", "quantity": 1}], "coupons": ["WELCOME"]}}]});
+    let batch = shop.post("/v1/batch", "unused", &items).json();
+    assert_eq!(batch["items"][0]["body"]["sku"], "WELCOME", "{batch}");
     shop.close();
 }
 

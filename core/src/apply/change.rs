@@ -1,10 +1,13 @@
 //! What happens to an order after it was made: extend, release, place, cancel, ship, short, and
-//! what was found about its risk; what
-//! a count breaks of it stands in `promise`.
+//! what was found about its risk; what a count breaks of it stands in `promise`.
+//!
+//! A use of a coupon follows the goods of its order: nobody ships, cancels or misses it by itself.
+//! When nothing of the goods is committed any more, the same record settles it, as shipped if any
+//! of them were, else it is given back.
 
 use crate::apply::{Applied, Context, fingerprint, refuse, repeated};
 use crate::codec::{FLAG_TOTAL, FLAG_VERSION, Kind, Put, begin, end};
-use crate::command::{Cancel, Extend, LineQuantity, Place, Release, Ship, Short};
+use crate::command::{Cancel, Extend, LineQuantity, Place, Release, Ship, Short, SkuKind};
 use crate::decided::{RecordRisk, Risk};
 use crate::domain::answered::Answered;
 use crate::domain::bucket::{Bucket, Movement};
@@ -281,7 +284,7 @@ fn settle_units(state: &mut State, ctx: &mut Context<'_>, wish: &Wish<'_>) -> Ou
         return Err(refuse(Reject::StaleVersion, 0, expected.into(), version.into()));
     }
     let (moves, settled) = if wish.lines.is_empty() {
-        (all_of(state, slot, Bucket::Committed, wish.to), true)
+        (all_committed(state, slot, wish.to), true)
     } else {
         units_of(state, slot, wish.lines, wish.to)?
     };
@@ -359,6 +362,54 @@ fn all_of(state: &State, slot: u32, from: Bucket, to: Bucket) -> Vec<Movement> {
     detail.parts.iter().filter(|p| held(p) > 0).map(movement).collect()
 }
 
+/// Returns the movements of everything that a placed order holds: goods as wished, uses of coupons
+/// as what became of the goods says.
+fn all_committed(state: &State, slot: u32, to: Bucket) -> Vec<Movement> {
+    let mut moves = all_of(state, slot, Bucket::Committed, to);
+    if let Some(detail) = state.orders.get(slot).detail() {
+        let detail = state.detail(detail);
+        let fate = fate_of_uses(state, detail, to);
+        for movement in &mut moves {
+            if follows(state, detail, movement.line.into()) {
+                movement.to = fate;
+            }
+        }
+    }
+    moves
+}
+
+/// Returns whether a line is a use of a coupon that goes with goods of the same order.
+fn follows(state: &State, detail: &Detail, line: usize) -> bool {
+    let is_use = |line: &OrderLine| state.catalogue.get(line.sku).kind == SkuKind::Coupon;
+    detail.lines.get(line).is_some_and(is_use) && !detail.lines.iter().all(is_use)
+}
+
+/// Returns where uses of coupons go when the last goods move on: they were used if any goods have
+/// left, else somebody else may use them.
+fn fate_of_uses(state: &State, detail: &Detail, to: Bucket) -> Bucket {
+    let mut goods = (0..detail.lines.len()).filter(|line| !follows(state, detail, *line));
+    let shipped = to == Bucket::Shipped || goods.any(|line| detail.lines[line].shipped > 0);
+    if shipped { Bucket::Shipped } else { Bucket::Available }
+}
+
+/// Adds the movements of uses of coupons once no goods are committed any more.
+fn let_follow(state: &State, detail: &mut Detail, to: Bucket, moves: &mut Vec<Movement>) {
+    let uses: Vec<bool> =
+        detail.parts.iter().map(|part| follows(state, detail, part.line.into())).collect();
+    let goods_left = detail.parts.iter().zip(&uses).any(|(p, is_use)| !is_use && p.committed > 0);
+    if goods_left || !uses.contains(&true) {
+        return;
+    }
+    let to = fate_of_uses(state, detail, to);
+    for (part, _) in detail.parts.iter_mut().zip(uses).filter(|(_, is_use)| *is_use) {
+        let quantity = std::mem::take(&mut part.committed);
+        if quantity > 0 {
+            let (cell, from, line) = (part.cell, Bucket::Committed, part.line);
+            moves.push(Movement { cell, quantity, from, to, line });
+        }
+    }
+}
+
 /// Returns the movements of some units by line, and whether nothing stays committed.
 fn units_of(
     state: &State,
@@ -375,7 +426,7 @@ fn units_of(
     for wish in lines {
         let at = usize::from(wish.line);
         let units = wish.quantity.units();
-        let line = detail.lines.get(at).copied();
+        let line = detail.lines.get(at).copied().filter(|_| !follows(state, &detail, at));
         let committed = line.map_or(0, |l| committed_of(state, &detail.parts, at, &l));
         if units > committed {
             return Err(refuse(Reject::OverCommitted, at, units.into(), committed.into()));
@@ -395,6 +446,7 @@ fn units_of(
             }
         });
     }
+    let_follow(state, &mut detail, to, &mut moves);
     Ok((moves, detail.is_settled()))
 }
 
@@ -595,6 +647,9 @@ fn update_detail(state: &State, detail: &mut Detail, change: &Change<'_>) {
             part.committed += movement.quantity;
         }
     }
+    let uses: Vec<bool> =
+        (0..detail.lines.len()).map(|line| follows(state, detail, line)).collect();
+    let used = change.moves.iter().any(|m| m.to == Bucket::Shipped && uses[usize::from(m.line)]);
     let parts = &detail.parts;
     for (at, line) in detail.lines.iter_mut().enumerate() {
         let held = units_in(state, parts, at, line, |p| p.reserved + p.committed);
@@ -604,6 +659,8 @@ fn update_detail(state: &State, detail: &mut Detail, change: &Change<'_>) {
             - line.short
             - (line.cancelled - (line.asked - line.granted));
         match change.kind {
+            _ if uses[at] && used => line.shipped += gone,
+            Kind::Short if uses[at] => line.cancelled += gone,
             Kind::Ship => line.shipped += gone,
             Kind::Short | Kind::Break => line.short += gone,
             _ => line.cancelled += gone,

@@ -166,6 +166,8 @@ pub(crate) struct Define<'a> {
 
 /// Kind number of a kit.
 pub(crate) const KIT: u8 = 5;
+/// Kind of a SKU whose units are uses of a coupon.
+pub(crate) const COUPON: u8 = 3;
 
 /// Operations of STOCK.
 pub(crate) const ADJUST: u8 = 2;

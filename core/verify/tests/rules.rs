@@ -5,7 +5,7 @@ mod support;
 
 use onhand_verify::{Options, verify};
 use support::shop::{Shop, line};
-use support::{Body, Decided, Journal, MISSING};
+use support::{A, Body, Decided, Journal, MISSING, SHIPPED};
 
 fn found(journal: &Journal) -> Option<(&'static str, String)> {
     let dir = tempfile::tempdir().unwrap();
@@ -354,4 +354,42 @@ fn without_last_copy(mut journal: Journal) -> Journal {
     let last = places.rfind(|at| is_copy(&journal.at(*at).body)).unwrap();
     journal.frames[last.0].sections[last.1].records.remove(last.2);
     journal
+}
+
+/// Ships a unit of goods with a use of a coupon; `follow` has the ship's line entries, and where the
+/// use goes.
+fn with_coupon(kind: u8, entries: &[(u16, u32)], to: u8) -> Journal {
+    let mut shop = Shop::open(2);
+    let goods = shop.define("GOODS", 250, 0, &[]);
+    let coupon = shop.define("USE", 0, 0, &[]);
+    shop.receive(0, goods, 10, 5);
+    shop.receive(0, coupon, 10, 5);
+    let order = shop.basket(0, 7, &[line(goods, 1), line(coupon, 1)], (0, 0), None).unwrap();
+    shop.part(order, 10, 1);
+    change(shop.close(1 << 15), |body| match body {
+        Body::Define(define) if define.sku == coupon => define.kind = kind,
+        Body::FollowUp(record) => {
+            record.lines = entries.to_vec();
+            for movement in record.movements.iter_mut().filter(|movement| movement.line == 1) {
+                movement.to = to;
+            }
+        }
+        _ => {}
+    })
+}
+
+/// Goal: a use of a coupon goes with the last goods and by no entry of its own.
+#[test]
+fn uses_of_coupons_follow_their_goods() {
+    const COUPON: u8 = 3;
+    assert_eq!(found(&with_coupon(0, &[(0, 1), (1, 1)], SHIPPED)), None);
+    assert_eq!(found(&with_coupon(COUPON, &[(0, 1)], SHIPPED)), None);
+    assert_eq!(found(&with_coupon(COUPON, &[], SHIPPED)), None);
+    check(&with_coupon(0, &[(0, 1)], SHIPPED), "I5", "the entries say 0 units, 1 are moved");
+    check(
+        &with_coupon(COUPON, &[(0, 1), (1, 1)], SHIPPED),
+        "I5",
+        "names line 1, a use of a coupon",
+    );
+    check(&with_coupon(COUPON, &[(0, 1)], A), "V1", "SHIP moves 1 units C to A");
 }

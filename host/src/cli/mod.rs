@@ -70,6 +70,9 @@ enum Command {
     Bench(bench::Arguments),
     /// Make plugins, sign them, and lead them through their life at a running host
     Plugin(plugin::Arguments),
+    /// Compile a plugin from standard input within limits; the host runs this of its own accord
+    #[command(hide = true)]
+    CompilePlugin(CompilePlugin),
     /// Make API keys
     #[command(subcommand)]
     Key(KeyCommand),
@@ -80,6 +83,16 @@ enum KeyCommand {
     /// Make a key, and the digest that the host's settings keep instead of it
     #[command(after_help = KEY_EXAMPLES)]
     New(KeyNew),
+}
+
+/// The hidden command with which the host compiles a plugin in a process of its own.
+pub(crate) const COMPILE_COMMAND: &str = "compile-plugin";
+
+#[derive(Debug, Args)]
+struct CompilePlugin {
+    /// Processor time
+    #[arg(value_name = "SECONDS")]
+    seconds: u64,
 }
 
 const KEY_EXAMPLES: &str = "\
@@ -154,6 +167,7 @@ pub fn run(cli: Cli) -> u8 {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Plugin(arguments) => plugin::run(&arguments),
+        Command::CompilePlugin(arguments) => compile_plugin(&arguments),
         Command::Key(KeyCommand::New(arguments)) => key_new(&arguments),
     };
     match done {
@@ -167,6 +181,12 @@ pub fn run(cli: Cli) -> u8 {
             failure.code
         }
     }
+}
+
+fn compile_plugin(arguments: &CompilePlugin) -> Result<u8, Failure> {
+    let (mut input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());
+    onhand_plugin_runtime::compile_child(arguments.seconds, &mut input, &mut output)?;
+    Ok(DONE)
 }
 
 /// Writes to standard output; a reader that has left is no failure.

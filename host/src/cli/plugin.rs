@@ -71,6 +71,8 @@ enum Operator {
     Stats(Which),
     /// Where a shadow's answers differ, and what that is worth
     Divergence(Which),
+    /// What a plugin has logged lately, the newest first, and its latest failure
+    Logs(Which),
     /// Save recorded inputs as fixtures, for `onhand plugin replay`
     Recorded(Recorded),
 }
@@ -191,6 +193,7 @@ fn operate(operator: &Operator) -> Result<u8, Failure> {
         Operator::Remove(which) => step(which, "remove", &json!({})),
         Operator::Stats(which) => look(which, "stats"),
         Operator::Divergence(which) => look(which, "divergence"),
+        Operator::Logs(which) => logs(which),
         Operator::Recorded(arguments) => recorded(arguments),
     }
 }
@@ -358,6 +361,33 @@ fn look(which: &Which, what: &str) -> Result<u8, Failure> {
     }
     let mut text = String::new();
     lines(&mut text, "", &read(&answer)?);
+    say(&text);
+    Ok(DONE)
+}
+
+fn logs(which: &Which) -> Result<u8, Failure> {
+    let path = format!("/admin/plugins/{}/logs", number(which)?);
+    let answer = call(&which.at, Method::Get, &path, None)?;
+    if which.at.json {
+        say(&(answer + "\n"));
+        return Ok(DONE);
+    }
+    let logs = read(&answer)?;
+    let mut text = String::new();
+    if let Some(failure) = logs["last_failure"].as_str() {
+        let _ = writeln!(text, "last failure: {failure}");
+    }
+    let lines = logs["lines"].as_array().cloned().unwrap_or_default();
+    for line in &lines {
+        let said = line["text"].as_str().unwrap_or_default();
+        let _ = writeln!(text, "{:<12} {said}", word(&line["level"]));
+    }
+    if lines.is_empty() {
+        text.push_str("nothing is logged\n");
+    }
+    if let Some(dropped) = logs["dropped"].as_u64().filter(|dropped| *dropped > 0) {
+        let _ = writeln!(text, "{dropped} more lines were dropped");
+    }
     say(&text);
     Ok(DONE)
 }

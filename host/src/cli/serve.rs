@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use clap::Args;
 use onhand_core::{Engine, OpenReport};
+use onhand_plugin_runtime::CompilerProcess;
 
 use super::signal::Signals;
 use super::style::span;
-use super::{DONE, FAILED, Failure, INTERRUPTED, note, say};
+use super::{COMPILE_COMMAND, DONE, FAILED, Failure, INTERRUPTED, note, say};
 use crate::config::{HostConfig, Origin, SETTINGS, Settings};
 use crate::log;
 use crate::server::Server;
@@ -118,10 +119,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let (engine, report) = config.engine.builder(&config.data).open()?;
     tell_open(&config.data, &report);
     let engine = Arc::new(engine);
-    let desk = config.plugins.open(&engine, &config.data, config.dev).map_err(|error| {
-        Failure::new(FAILED, format!("plugins: {error}"))
-            .help("--set plugins.enabled=false serves without plugins")
-    })?;
+    let compiler = Some(compiler()?);
+    let desk =
+        config.plugins.open(&engine, &config.data, config.dev, compiler).map_err(|error| {
+            Failure::new(FAILED, format!("plugins: {error}"))
+                .help("--set plugins.enabled=false serves without plugins")
+        })?;
     let server = Server::start(listener, admin, Arc::clone(&engine), desk, config.server.clone())?;
     tell_serving(&server, &config);
     signals.wait();
@@ -130,6 +133,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     close(engine)?;
     log::event("closed", &[("finished", if drained.finished { "all" } else { "not all" })]);
     Ok(if drained.finished { DONE } else { INTERRUPTED })
+}
+
+/// Returns how this executable is run again to compile a plugin.
+fn compiler() -> Result<CompilerProcess, Failure> {
+    // The link leads to the very program that runs, also after an update has put another one in its
+    // place: both must make the same code.
+    let own = PathBuf::from("/proc/self/exe");
+    let program = if own.exists() { own } else { std::env::current_exe()? };
+    Ok(CompilerProcess { program, arguments: vec![COMPILE_COMMAND.to_owned()] })
 }
 
 fn bind(address: &std::net::SocketAddr) -> Result<TcpListener, Failure> {

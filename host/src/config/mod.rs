@@ -17,7 +17,7 @@ use onhand_core::{Engine, EngineBuilder};
 use onhand_desk::limits::{Bound, QUEUE, QUOTE_MS, RECORDED, SUBJECTS, THREADS};
 use onhand_desk::{Desk, DeskConfig, DeskError, Settings as Policies};
 use onhand_plugin_bundle::Trust;
-use onhand_plugin_runtime::{Runtime, RuntimeConfig};
+use onhand_plugin_runtime::{CompilerProcess, Runtime, RuntimeConfig};
 
 pub use setting::{SETTINGS, Setting};
 
@@ -397,14 +397,21 @@ pub struct PluginSettings {
 
 impl PluginSettings {
     /// Opens the desk of an engine: plugins and the secret of quotes stand beside the journal.
+    /// `compiler` is the process that compiles what is uploaded; `None` does so in this one.
     ///
     /// # Errors
     ///
     /// Returns what is wrong with the directory, the machine, or a step of the journal.
-    pub fn open(&self, engine: &Arc<Engine>, data: &Path, dev: bool) -> Result<Desk, DeskError> {
+    pub fn open(
+        &self,
+        engine: &Arc<Engine>,
+        data: &Path,
+        dev: bool,
+        compiler: Option<CompilerProcess>,
+    ) -> Result<Desk, DeskError> {
         let runtime = if self.enabled {
             let cache_dir = Some(data.join(COMPILED_DIR));
-            let config = RuntimeConfig { cache_dir, ..RuntimeConfig::default() };
+            let config = RuntimeConfig { cache_dir, compiler, ..RuntimeConfig::default() };
             Some(Runtime::new(config).map_err(DeskError::Runtime)?)
         } else {
             None

@@ -1,10 +1,18 @@
 //! Many commands in one request: independent, in order, each with its own key.
+//!
+//! What can be is decided on and submitted together. A basket of a SKU that an earlier item defines
+//! must be priced with that definition, so that a batch is carried out in runs: each begins at such
+//! a basket, once the run before it is done.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
 
 use http::StatusCode;
 use hyper::body::Incoming;
-use onhand_core::{Command, Key, Receipt, Reply as Answer};
+use onhand_core::{Command, Key, Receipt, Reply as Answer, SkuId};
+use tokio::time::Instant;
 
-use super::write::{head, in_flight, read_body, refused};
+use super::write::{added_lines, head, in_flight, read_body, refused};
 use super::{Call, Reply, decide, json};
 use crate::problem::Problem;
 use crate::request::{self, Preferences};
@@ -21,6 +29,8 @@ pub(crate) const ITEMS_MAX: usize = 1_000;
 struct Item {
     op: Option<Op>,
     command: Result<Option<Decoded>, Problem>,
+    /// SKUs of the lines that policies have added behind those of its body.
+    added: Vec<SkuId>,
 }
 
 /// Carries out a batch.
@@ -30,8 +40,17 @@ pub(super) async fn batch(call: Call<'_>, body: Incoming) -> Result<Reply, Probl
     let preferences = request::preferences(call.headers())?;
     let body = read_body(call, body, call.ctx.config.batch_body_bytes_max).await?;
     let mut items = read(&tree::parse(&body)?)?;
-    let commands = decided(call, &mut items, &body).await?;
-    let answers = submit(call, commands, preferences).await?;
+    let until = Instant::now() + call.ctx.config.request_timeout;
+    let mut answers = Vec::with_capacity(items.len());
+    for run in runs(&items) {
+        let done = carry_out(call, &mut items, run.clone(), &body, preferences, until).await;
+        match done {
+            Ok(more) => answers.extend(more),
+            Err(problem) if run.start == 0 => return Err(problem),
+            // What the runs before it did stands and is answered.
+            Err(problem) => fail(&mut items[run], &problem),
+        }
+    }
     let node = tree::parse(&body)?;
     let mut answers = answers.iter();
     let mut out = Writer::new();
@@ -40,7 +59,7 @@ pub(super) async fn batch(call: Call<'_>, body: Incoming) -> Result<Reply, Probl
     out.list("items", items.iter().enumerate(), |out, (index, item)| {
         let answer = if item.command.is_ok() { answers.next() } else { None };
         seq = seq.max(answer.map_or(0, |answer| answer.seq));
-        write_item(out, item, answer, item_body(&node, index));
+        write_item(out, call, item, answer, item_body(&node, index));
     });
     out.number("seq", seq);
     out.close();
@@ -69,23 +88,81 @@ fn read_item(node: &Node<'_>, place: &Place<'_>) -> Result<Item, Problem> {
     })?;
     let body = members.need("body")?;
     let command = decode(op, key, Target::Body, body, &members.at("body")).map(Some);
-    Ok(Item { op: Some(op), command })
+    Ok(Item { op: Some(op), command, added: Vec::new() })
 }
 
-/// Takes the commands out of their items, decided on; an item on which nothing can be decided
-/// keeps its problem instead.
-async fn decided(call: Call<'_>, items: &mut [Item], body: &[u8]) -> Result<Vec<Command>, Problem> {
+/// Splits a batch where a basket names, or brings as a coupon, what an earlier item of the same run
+/// defines.
+fn runs(items: &[Item]) -> Vec<Range<usize>> {
+    let mut runs = Vec::with_capacity(1);
+    let mut first = 0;
+    let mut defined = BTreeSet::new();
+    for (at, item) in items.iter().enumerate() {
+        let Ok(Some(Decoded { command, said })) = &item.command else { continue };
+        let lines = match command {
+            Command::DefineSku(define) => {
+                defined.extend(SkuId::from_code(&define.code).map(SkuId::bits));
+                continue;
+            }
+            Command::Buy(buy) => buy.lines.as_slice(),
+            Command::Reserve(reserve) => reserve.lines.as_slice(),
+            _ => continue,
+        };
+        let named = lines.iter().map(|line| line.sku.bits());
+        if named.chain(said.shopper.coupons.iter().copied()).any(|sku| defined.contains(&sku)) {
+            runs.push(first..at);
+            first = at;
+            defined.clear();
+        }
+    }
+    runs.push(first..items.len());
+    runs
+}
+
+/// Decides on a run and submits it.
+async fn carry_out(
+    call: Call<'_>,
+    items: &mut [Item],
+    run: Range<usize>,
+    body: &[u8],
+    preferences: Preferences,
+    until: Instant,
+) -> Result<Vec<Answer>, Problem> {
+    let commands = decided(call, items, run, body).await?;
+    submit(call, commands, preferences, until).await
+}
+
+/// Leaves a problem with every item of a run that was to be submitted.
+fn fail(items: &mut [Item], problem: &Problem) {
+    for item in items.iter_mut().filter(|item| item.command.is_ok()) {
+        item.command = Err(problem.clone());
+    }
+}
+
+/// Takes the commands of a run out of their items, decided on; an item on which nothing can be
+/// decided keeps its problem instead.
+async fn decided(
+    call: Call<'_>,
+    items: &mut [Item],
+    run: Range<usize>,
+    body: &[u8],
+) -> Result<Vec<Command>, Problem> {
     let taken: Vec<(usize, Decoded)> = items
         .iter_mut()
         .enumerate()
+        .take(run.end)
+        .skip(run.start)
         .filter_map(|(at, item)| Some((at, item.command.as_mut().ok()?.take()?)))
         .collect();
     let (places, asked): (Vec<usize>, Vec<Decoded>) = taken.into_iter().unzip();
     let mut commands = Vec::with_capacity(asked.len());
     let mut refused = Vec::new();
-    for (at, decided) in places.into_iter().zip(decide::all(call, asked).await) {
+    for (at, decided) in places.into_iter().zip(decide::all(call, asked).await?) {
         match decided {
-            Ok(command) => commands.push(command),
+            Ok(command) => {
+                items[at].added = added_lines(&command);
+                commands.push(command);
+            }
             Err(error) => refused.push((at, error)),
         }
     }
@@ -103,13 +180,14 @@ async fn submit(
     call: Call<'_>,
     commands: Vec<Command>,
     preferences: Preferences,
+    until: Instant,
 ) -> Result<Vec<Answer>, Problem> {
     if commands.is_empty() {
         return Ok(Vec::new());
     }
     let ticket = call.ctx.engine.submit_batch(commands, preferences.ack);
     let ticket = ticket.map_err(|e| Problem::failed(&e))?;
-    match tokio::time::timeout(call.ctx.config.request_timeout, ticket).await {
+    match tokio::time::timeout_at(until, ticket).await {
         Ok(answers) => answers.map_err(|e| Problem::failed(&e)),
         Err(_) => Err(in_flight()),
     }
@@ -127,12 +205,18 @@ fn item_body<'n, 'a>(node: &'n Node<'a>, index: usize) -> Option<&'n Node<'a>> {
     }
 }
 
-fn write_item(out: &mut Writer, item: &Item, answer: Option<&Answer>, body: Option<&Node<'_>>) {
+fn write_item(
+    out: &mut Writer,
+    call: Call<'_>,
+    item: &Item,
+    answer: Option<&Answer>,
+    body: Option<&Node<'_>>,
+) {
     out.open();
     let problem = match (&item.command, answer) {
         (Err(problem), _) => Some(problem.clone()),
         (Ok(_), None) => Some(in_flight()),
-        (Ok(_), Some(answer)) => refused(answer, body),
+        (Ok(_), Some(answer)) => refused(call, answer, body, &item.added),
     };
     match (problem, answer.map(|answer| &answer.outcome)) {
         (None, Some(Ok(receipt))) => {

@@ -145,6 +145,7 @@ impl Call<'_> {
             Route::Plugin(no) => plugin::read(self, no).await,
             Route::PluginStats(no) => plugin::stats(self, no).await,
             Route::PluginDivergence(no) => plugin::divergence(self, no).await,
+            Route::PluginLogs(no) => plugin::logs(self, no).await,
             Route::PluginStep(no, verb) => plugin::step(self, no, verb, body).await,
             Route::Livez => health::livez(self),
             Route::Readyz => health::readyz(self),
@@ -166,6 +167,7 @@ impl Call<'_> {
                 | Route::Plugin(_)
                 | Route::PluginStats(_)
                 | Route::PluginDivergence(_)
+                | Route::PluginLogs(_)
                 | Route::PluginStep(..)
         );
         let both = matches!(route, Route::Livez | Route::Readyz);

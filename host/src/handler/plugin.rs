@@ -233,6 +233,18 @@ pub(super) async fn divergence(call: Call<'_>, no: u16) -> Result<Reply, Problem
     Ok(json(StatusCode::OK, out))
 }
 
+/// Answers with what a plugin has logged lately, the newest first.
+pub(super) async fn logs(call: Call<'_>, no: u16) -> Result<Reply, Problem> {
+    call.need_auth()?;
+    call.query(&[])?;
+    let no = PolicyNo(no);
+    let listed = find(call, no).await?;
+    let logs = with_desk(call, move |desk| Ok(desk.logs(no))).await?.unwrap_or_default();
+    let mut out = Writer::new();
+    encode::logs(&mut out, &logs, listed.last_failure.as_deref());
+    Ok(json(StatusCode::OK, out))
+}
+
 /// The kinds by name.
 const KINDS: &[(&str, PolicyKind)] = &[
     ("pricing", PolicyKind::Pricing),

@@ -1,16 +1,16 @@
 //! Quotes and recommendations: what policies say before anybody buys.
 
-use std::sync::Arc;
-
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, HeaderValue};
 use hyper::body::Incoming;
 use onhand_core::{CustomerId, Key, PolicyRefusal, SkuId};
 use onhand_desk::limits::{BASKET_MAX, PICKS_MAX};
 use onhand_desk::{Quote, QuoteError};
+use tokio::time::Instant;
 
+use super::decide::DECISION_WAIT_MAX;
 use super::write::read_body;
-use super::{Call, Reply, json};
+use super::{Call, Reply, decide, json};
 use crate::context::now_ms;
 use crate::problem::Problem;
 use crate::wire::command::{self, Decoded, sku_id};
@@ -29,12 +29,14 @@ pub(super) async fn quote(call: Call<'_>, body: Incoming) -> Result<Reply, Probl
         command::quote(Key::new(call.ctx.fresh_bits()), &tree::parse(&body)?)?;
     let asked = said.ask(command).map_err(|error| ask::refused(&error, None))?;
     let now = now_ms();
-    let ctx = Arc::clone(call.ctx);
-    // A plugin may take its time, which no other connection of this thread should pay.
-    let quote = if ctx.desk.is_quick() {
-        ctx.desk.quote(now, asked)
-    } else {
-        call.ctx.blocking(move |_| ctx.desk.quote(now, asked)).await?
+    let desk = &call.ctx.desk;
+    let quote = match desk.quote_quick(now, asked) {
+        Ok(quote) => quote,
+        // A plugin may take its time, which no other connection of this thread should pay.
+        Err(asked) => match desk.submit_quote(now, *asked) {
+            Ok(ticket) => decide::in_time(Instant::now() + DECISION_WAIT_MAX, ticket).await?,
+            Err(error) => Err(QuoteError::Ask(error)),
+        },
     };
     let quote = quote.map_err(|error| refused(&error, &body))?;
     let mut out = Writer::new();
@@ -108,9 +110,7 @@ pub(super) async fn recommend(call: Call<'_>) -> Result<Reply, Problem> {
         return Err(Problem::invalid(format!("query sku has {count} codes, over {BASKET_MAX}")));
     }
     let now = now_ms();
-    let ctx = Arc::clone(call.ctx);
-    let found =
-        call.ctx.blocking(move |_| ctx.desk.recommend(now, customer, &basket, limit)).await?;
+    let found = call.ctx.recommend(now, customer, basket, limit).await;
     let mut out = Writer::new();
     out.open();
     out.list("data", found.list.iter().enumerate(), |out, (at, pick)| {

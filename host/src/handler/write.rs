@@ -3,13 +3,13 @@
 use http::StatusCode;
 use http::header::{HeaderValue, LOCATION};
 use hyper::body::{Bytes, Incoming};
-use onhand_core::{Command, Key, OrderId, Receipt, Reply as Answer};
+use onhand_core::{Command, Key, OrderId, Receipt, Reply as Answer, SkuId};
 
 use super::{Call, Reply, decide, json};
 use crate::problem::Problem;
 use crate::request::{self, IDEMPOTENCY_REPLAYED, PREFERENCE_APPLIED, Preferences, SEQ, ack_name};
 use crate::router::Route;
-use crate::wire::command::{self, Decoded, Op, Target, sku_of_line};
+use crate::wire::command::{self, Decoded, Op, Target, line_count, sku_of_line};
 use crate::wire::encode::{self, Writer};
 use crate::wire::field::Place;
 use crate::wire::json::{self as tree, Node};
@@ -39,8 +39,14 @@ pub(super) async fn write(
     let mut movement = None;
     let decoded = decode(&route, key, &body, &mut movement)?;
     let command = decide::decided(call, decoded, &body).await?;
+    let added = added_lines(&command);
     let answer = submit(call, command, preferences).await?;
-    reply(&route, &answer, preferences, &body, movement)
+    if answer.outcome.is_err() {
+        // Refusals are the rarer case, so the body is read again rather than kept as a tree.
+        let node = tree::parse(&body).ok();
+        return Err(refused(call, &answer, node.as_ref(), &added).unwrap_or_else(in_flight));
+    }
+    reply(&route, &answer, preferences, movement)
 }
 
 /// Reads a JSON body; an empty one stands for an empty object.
@@ -119,10 +125,36 @@ pub(super) fn in_flight() -> Problem {
     )
 }
 
-/// Writes a refusal's problem, with the SKU that its line named.
-pub(super) fn refused(answer: &Answer, node: Option<&Node<'_>>) -> Option<Problem> {
+/// Returns the SKUs of the lines that policies have added to a basket, which no body names.
+pub(super) fn added_lines(command: &Command) -> Vec<SkuId> {
+    let (lines, decided) = match command {
+        Command::Buy(buy) => (&buy.lines, &buy.decided),
+        Command::Reserve(reserve) => (&reserve.lines, &reserve.decided),
+        _ => return Vec::new(),
+    };
+    let added = decided.as_ref().map_or(0, |decided| usize::from(decided.added));
+    let own = lines.as_slice().len().saturating_sub(added);
+    lines.as_slice().iter().skip(own).map(|line| line.sku).collect()
+}
+
+/// Writes a refusal's problem, with the SKU that its line named: of the body, or of the lines
+/// behind them that policies have `added`.
+pub(super) fn refused(
+    call: Call<'_>,
+    answer: &Answer,
+    node: Option<&Node<'_>>,
+    added: &[SkuId],
+) -> Option<Problem> {
     let refusal = answer.outcome.as_ref().err()?;
-    let sku = node.and_then(|node| sku_of_line(node, refusal.line)).map(str::to_owned);
+    let sku = match node.and_then(|node| sku_of_line(node, refusal.line)) {
+        Some(code) => Some(code.to_owned()),
+        None if added.is_empty() => None,
+        None => {
+            let behind = usize::from(refusal.line).checked_sub(node.map_or(0, line_count));
+            let sku = behind.and_then(|at| added.get(at));
+            sku.map(|sku| encode::code(&call.ctx.engine, *sku).into_owned())
+        }
+    };
     Some(Problem::refused(*refusal, sku, answer.seq))
 }
 
@@ -130,14 +162,9 @@ fn reply(
     route: &Route<'_>,
     answer: &Answer,
     preferences: Preferences,
-    body: &[u8],
     movement: Option<&'static str>,
 ) -> Result<Reply, Problem> {
-    let Ok(receipt) = &answer.outcome else {
-        // Refusals are the rarer case, so the body is read again rather than kept as a tree.
-        let node = tree::parse(body).ok();
-        return Err(refused(answer, node.as_ref()).unwrap_or_else(in_flight));
-    };
+    let Ok(receipt) = &answer.outcome else { return Err(in_flight()) };
     let mut out = Writer::new();
     match (receipt, route) {
         (Receipt::Stock(receipt), Route::SkuDefine(code)) => {
@@ -193,7 +220,8 @@ async fn import_stock(call: Call<'_>, key: Key, body: &[u8]) -> Result<Reply, Pr
     let answers = answers.map_err(|e| Problem::failed(&e))?;
     // The engine splits an import by shard; each part is whole or refused, and a part that was
     // carried out is found again by its key, so the same request can simply be repeated.
-    if let Some(problem) = answers.iter().find_map(|answer| refused(answer, Some(&node))) {
+    if let Some(problem) = answers.iter().find_map(|answer| refused(call, answer, Some(&node), &[]))
+    {
         return Err(problem);
     }
     let first = answers.iter().filter_map(|answer| match &answer.outcome {

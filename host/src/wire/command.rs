@@ -214,6 +214,16 @@ pub(crate) fn sku_of_line<'n>(node: &'n Node<'_>, line: u16) -> Option<&'n str> 
     }
 }
 
+/// Returns how many lines the body of a basket has.
+pub(crate) fn line_count(node: &Node<'_>) -> usize {
+    let Node::Object(members) = node else { return 0 };
+    let lines = members.iter().find_map(|(name, node)| match node {
+        Node::List(lines) if *name == "lines" => Some(lines.len()),
+        _ => None,
+    });
+    lines.unwrap_or(0)
+}
+
 /// Reads an idempotency key's text.
 pub(crate) fn key_text(text: &str) -> Result<Key, &'static str> {
     if text.is_empty() || text.len() > KEY_BYTES_MAX {

@@ -4,7 +4,7 @@ use blake3::Hash;
 use onhand_core::PolicyStepView;
 use onhand_desk::{
     Divergence, DivergenceReport, GuardView, HealthNote, Identity, Listed, PolicyAnswer,
-    PolicyStats, Role, Sample,
+    PolicyLogs, PolicyStats, Role, Sample,
 };
 use onhand_plugin_bundle::Fixture;
 use onhand_plugin_runtime::{BreakerState, FailureKind, Stats};
@@ -50,6 +50,7 @@ pub(crate) fn listed(out: &mut Writer, listed: &Listed) {
     out.flag("pinned", listed.pinned);
     out.plain("plugin", Hash::from_bytes(view.plugin));
     out.plain("config", Hash::from_bytes(view.config));
+    failure(out, listed.last_failure.as_deref());
     out.list("steps", &view.steps, step);
     out.close();
 }
@@ -65,6 +66,33 @@ fn step(out: &mut Writer, step: &PolicyStepView) {
     if !step.note.is_empty() {
         out.text("note", &step.note);
     }
+    out.close();
+}
+
+fn failure(out: &mut Writer, last: Option<&str>) {
+    match last {
+        Some(text) => out.text("last_failure", text),
+        None => out.null("last_failure"),
+    }
+}
+
+/// Writes what a plugin has logged, and its latest failure.
+pub(crate) fn logs(out: &mut Writer, logs: &PolicyLogs, last_failure: Option<&str>) {
+    out.open();
+    failure(out, last_failure);
+    out.list("lines", &logs.lines, |out, line| {
+        out.open();
+        match line.level {
+            0 => out.text("level", "error"),
+            1 => out.text("level", "warning"),
+            2 => out.text("level", "information"),
+            3 => out.text("level", "detail"),
+            other => out.text("level", &other.to_string()),
+        }
+        out.text("text", &line.text);
+        out.close();
+    });
+    out.number("dropped", logs.dropped);
     out.close();
 }
 
@@ -97,6 +125,7 @@ pub(crate) fn stats(out: &mut Writer, stats: &PolicyStats) {
         Some(figures) => plugin(out, figures),
         None => out.null("plugin_figures"),
     }
+    failure(out, stats.last_failure.as_deref());
     if let Some(view) = &stats.guards {
         guards(out, view);
     }

@@ -7,10 +7,11 @@ use clap::Args;
 use onhand_plugin_bundle::{Facts, Kind};
 use serde_json::{Value, json};
 
+use crate::figures::{count, size, span};
 use crate::once::open;
 use crate::random::Random;
 use crate::subject::{Subject, Which};
-use crate::terminal::{Failure, Terminal, count, size, span};
+use crate::terminal::{Failure, Terminal};
 use crate::test::loaded;
 use crate::workshop::{Loaded, failure_help};
 use crate::{DONE, UNFIT};

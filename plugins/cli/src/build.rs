@@ -9,9 +9,10 @@ use onhand_plugin_runtime::inspect;
 use serde_json::json;
 
 use crate::component::componentize;
+use crate::figures::{count, hex, size};
 use crate::keys::write;
 use crate::subject::{WASM, limits, project_manifest, read};
-use crate::terminal::{Failure, Terminal, count, hex, size};
+use crate::terminal::{Failure, Terminal};
 use crate::toolchain::{RUST_TARGET, Toolchain};
 use crate::workshop::load_help;
 use crate::{DONE, TOOLS};
@@ -101,7 +102,7 @@ const fn install(language: Language) -> &'static str {
              cargo rustc-web rust-web-src`"
         }
         Language::TypeScript => {
-            "install Node.js 20 or later, then `npm ci` in the project's folder"
+            "install Node.js 20 or later, then `npm install` in the project's folder"
         }
         Language::C => {
             "install a C compiler for WebAssembly: `pip install ziglang` (used as `python3 -m \

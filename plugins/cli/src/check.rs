@@ -8,10 +8,11 @@ use onhand_plugin_runtime::{Measured, limits};
 use serde_json::{Value, json};
 
 use crate::component::Parts;
+use crate::figures::{hex, span};
 use crate::once::read_config;
 use crate::random::Random;
 use crate::subject::{Subject, Which};
-use crate::terminal::{Failure, Terminal, hex, span};
+use crate::terminal::{Failure, Terminal};
 use crate::usage::{Usage, merge, of_call, of_component, table};
 use crate::workshop::{Loaded, Workshop, failure_help, load_help};
 use crate::{DONE, UNFIT};

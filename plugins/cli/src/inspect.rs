@@ -8,8 +8,9 @@ use onhand_plugin_runtime::inspect;
 use serde_json::{Value, json};
 
 use crate::component::Parts;
+use crate::figures::{count, hex, size};
 use crate::subject::{Subject, Which};
-use crate::terminal::{Failure, Terminal, count, hex, size};
+use crate::terminal::{Failure, Terminal};
 use crate::workshop::load_help;
 use crate::{DONE, UNFIT};
 

@@ -7,8 +7,9 @@ use onhand_core::{Clock as _, SystemClock};
 use onhand_plugin_bundle::{BundleLimits, KeyError, SigningKey, Trust, TrustError};
 use serde_json::json;
 
+use crate::figures::hex;
 use crate::subject::{read_bundle, read_text};
-use crate::terminal::{Failure, Terminal, hex};
+use crate::terminal::{Failure, Terminal};
 use crate::{DONE, FILE, USAGE};
 
 const KEYGEN_EXAMPLES: &str = "\

@@ -22,6 +22,7 @@ mod bench;
 mod build;
 mod check;
 mod component;
+pub mod figures;
 mod inspect;
 mod keys;
 mod new;

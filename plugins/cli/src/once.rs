@@ -9,8 +9,9 @@ use onhand_plugin_runtime::Measured;
 use serde_json::{Value, json};
 
 use crate::component::Parts;
+use crate::figures::{hex, span};
 use crate::subject::{Subject, Which, read_fixture, read_text};
-use crate::terminal::{Failure, Terminal, hex, span};
+use crate::terminal::{Failure, Terminal};
 use crate::usage::{Usage, of_call, of_component, table};
 use crate::workshop::{Workshop, failure_help, load_help};
 use crate::{DONE, UNFIT, show};

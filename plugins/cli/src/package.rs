@@ -6,9 +6,10 @@ use clap::Args;
 use onhand_plugin_bundle::{BundleBuilder, BundleLimits, Part};
 use serde_json::json;
 
+use crate::figures::{hex, size};
 use crate::keys::{read_key, write};
 use crate::subject::{MANIFEST, Subject, Which, read_text};
-use crate::terminal::{Failure, Terminal, hex, size};
+use crate::terminal::{Failure, Terminal};
 use crate::{DONE, FILE};
 
 const EXAMPLES: &str = "\

@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write};
 use std::path::Path;
-use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::figures::count;
 use crate::{FILE, UNFIT, USAGE};
 
 /// Standard output, standard error, and what may be done with them.
@@ -140,66 +140,9 @@ impl Failure {
     }
 }
 
-/// Writes a number with separators, such as `1,234,567`.
-pub(crate) fn count(value: u64) -> String {
-    let digits = value.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// Writes a time with three significant digits and its unit.
-pub(crate) fn span(time: Duration) -> String {
-    let micros = time.as_secs_f64() * 1e6;
-    let (value, unit) = match micros {
-        m if m < 1_000.0 => (m, "us"),
-        m if m < 1_000_000.0 => (m / 1e3, "ms"),
-        m => (m / 1e6, "s"),
-    };
-    let decimals = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
-    format!("{value:.decimals$} {unit}")
-}
-
-/// Writes a size with its unit.
-pub(crate) fn size(bytes: u64) -> String {
-    match bytes {
-        0..1_024 => format!("{bytes} B"),
-        1_024..1_048_576 => format!("{:.1} KiB", bytes as f64 / 1_024.0),
-        _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
-    }
-}
-
-/// Writes bytes as hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    let digit = |half: u8| char::from_digit(half.into(), 16).unwrap_or('0');
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Numbers are written to be read.
-    #[test]
-    fn numbers_read_well() {
-        assert_eq!(
-            (count(0), count(999), count(1_234_567)),
-            ("0".into(), "999".into(), "1,234,567".into())
-        );
-        assert_eq!(span(Duration::from_micros(7)), "7.00 us");
-        assert_eq!(span(Duration::from_micros(12_345)), "12.3 ms");
-        assert_eq!(span(Duration::from_millis(2_500)), "2.50 s");
-        assert_eq!(
-            (size(1_023), size(1_536), size(3 << 20)),
-            ("1023 B".into(), "1.5 KiB".into(), "3.0 MiB".into())
-        );
-        assert_eq!(hex(&[0, 255]), "00ff");
-    }
 
     /// Colours are there only where they are wanted.
     #[test]

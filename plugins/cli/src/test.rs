@@ -6,10 +6,11 @@ use clap::Args;
 use onhand_plugin_bundle::{Answer, Facts, Fixture, Kind};
 use serde_json::{Value, json};
 
+use crate::figures::count;
 use crate::once::{check_config, open};
 use crate::random::Random;
 use crate::subject::{FIXTURES, Subject, Which};
-use crate::terminal::{Failure, Terminal, count};
+use crate::terminal::{Failure, Terminal};
 use crate::workshop::{Loaded, Workshop, failure_help};
 use crate::{DONE, UNFIT};
 

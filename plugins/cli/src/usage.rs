@@ -7,7 +7,8 @@ use onhand_plugin_runtime::{Limits, Measured, Shape, limits};
 use serde_json::{Value, json};
 
 use crate::component::Parts;
-use crate::terminal::{Terminal, count};
+use crate::figures::count;
+use crate::terminal::Terminal;
 
 /// Headroom in percent below which a limit is shown as close.
 const CLOSE_PERCENT: f64 = 10.0;

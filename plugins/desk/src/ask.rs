@@ -6,6 +6,7 @@ use onhand_core::{Buy, Command, CustomerId, Decided, Fill, Key, Line, Lines, Ref
 use onhand_policy::fact::DISTANCE_UNKNOWN;
 
 use crate::limits::{COUPONS_MAX, TOKEN_CHARS_MAX};
+use crate::quote::{Quote, QuoteError};
 
 /// What the caller says of the buyer, beside the command; zeros where nothing is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,6 +133,19 @@ pub struct Ask {
     pub(crate) quote: Option<Box<str>>,
     pub(crate) now_ms: u64,
     pub(crate) fault: Option<AskError>,
+    pub(crate) quoting: Quoting,
+}
+
+/// Whether a basket is to be bought or only priced.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Quoting {
+    /// It is decided on in full.
+    #[default]
+    No,
+    /// It is priced; no fraud policy is asked.
+    Asked,
+    /// It was priced.
+    Done(Box<Result<Quote, QuoteError>>),
 }
 
 impl Ask {
@@ -148,7 +162,8 @@ impl Ask {
         if shopper.coupons.len() > COUPONS_MAX {
             return Err(AskError::Coupons(shopper.coupons.len()));
         }
-        let mut ask = Self { command, shopper, quote: None, now_ms: 0, fault: None };
+        let quoting = Quoting::No;
+        let mut ask = Self { command, shopper, quote: None, now_ms: 0, fault: None, quoting };
         // Whatever is there, the desk has not decided it.
         ask.set_decided(Decided::default());
         Ok(ask)
@@ -186,6 +201,27 @@ impl Ask {
         match self.fault {
             None => Ok(self.command),
             Some(fault) => Err(fault),
+        }
+    }
+
+    /// Returns this ask as one for a quote: a token that it names counts for nothing.
+    pub(crate) fn for_quote(mut self) -> Self {
+        self.quote = None;
+        self.quoting = Quoting::Asked;
+        self
+    }
+
+    pub(crate) fn is_quote(&self) -> bool {
+        self.quoting != Quoting::No
+    }
+
+    /// Gives the quote out once it was made.
+    pub(crate) fn take_quote(self) -> Result<Quote, QuoteError> {
+        match (self.fault, self.quoting) {
+            (Some(fault), _) => Err(QuoteError::Ask(fault)),
+            (None, Quoting::Done(quote)) => *quote,
+            // Every quote that was asked for is made or has its fault.
+            (None, Quoting::No | Quoting::Asked) => Err(QuoteError::Ask(AskError::Closed)),
         }
     }
 

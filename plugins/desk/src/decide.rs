@@ -5,18 +5,18 @@ use onhand_core::{
     Currency, Decided, DecidedBy, Fill, FraudDecision, Line, LinePrice, Money, PolicyDecision,
     PolicyNo, PolicyRefusal, Quantity, Refusal, Reject, Risk as OrderRisk, SkuId, SkuKind,
 };
-use onhand_plugin_runtime::{By, FailureKind, Made, World};
+use onhand_plugin_runtime::{By, Made, World};
 use onhand_policy::decision::{PriceOutcome, Prices, Risk, Verdict, check_prices};
 use onhand_policy::fact::{FraudHeader, FraudLine, PricingHeader, PricingLine};
 
-use crate::ask::{Ask, AskError};
+use crate::ask::{Ask, AskError, Quoting};
 use crate::desk::Shared;
 use crate::facts::{FraudFacts, PriceAnswer, PricingFacts};
 use crate::guard::{Sample, WHOLE};
 use crate::limits::BATCH_MAX;
-use crate::policy::Answered;
-use crate::quote::{Terms, hash_lines};
-use crate::set::{Set, Trial};
+use crate::policy::{Answered, Policy};
+use crate::quote::{PricedBasket, Terms, hash_lines};
+use crate::set::{Route, Set, Trial};
 
 /// What is known of a basket while it is decided on.
 struct Basket {
@@ -42,15 +42,6 @@ pub(crate) struct Work {
     units: Vec<i64>,
 }
 
-/// What a quote needs of a priced basket.
-pub(crate) struct PricedBasket {
-    pub(crate) currency: Currency,
-    pub(crate) list_total: i64,
-    pub(crate) total: i64,
-    pub(crate) units: Vec<i64>,
-    pub(crate) decided: Decided,
-}
-
 impl Shared {
     /// Decides on baskets, in batches.
     pub(crate) fn decide(&self, asks: &mut [Ask]) {
@@ -69,12 +60,14 @@ impl Shared {
 
     fn decide_by(&self, set: &Set, asks: &mut [Ask]) {
         for batch in asks.chunks_mut(BATCH_MAX) {
-            if set.is_silent() && batch.iter().all(|ask| ask.quote.is_none()) {
+            let plain = |ask: &Ask| ask.quote.is_none() && !ask.is_quote();
+            if set.is_silent() && batch.iter().all(plain) {
                 batch.iter_mut().for_each(remember);
                 continue;
             }
             let mut work = self.size(batch);
             self.price(set, batch, &mut work);
+            self.quote(batch, &mut work);
             self.score(set, batch, &mut work);
             for basket in work.baskets {
                 let Basket { at, decided, .. } = basket;
@@ -86,17 +79,29 @@ impl Shared {
         }
     }
 
-    /// Prices one basket for a quote.
-    pub(crate) fn price_one(&self, ask: &mut Ask) -> Result<PricedBasket, AskError> {
-        let set = self.set();
-        let asks = std::slice::from_mut(ask);
-        let mut work = Work::default();
-        self.size_one(&mut work, 0, &asks[0])?;
-        self.price(&set, asks, &mut work);
-        let Work { mut baskets, units } = work;
-        let Some(basket) = baskets.pop() else { return Err(refused(Reject::LineCount, 0)) };
-        let Basket { currency, list_total, total, decided, .. } = basket;
-        Ok(PricedBasket { currency, list_total, total, units, decided })
+    /// Makes the quotes that are asked for; their baskets go no further.
+    fn quote(&self, asks: &mut [Ask], work: &mut Work) {
+        if !asks.iter().any(Ask::is_quote) {
+            return;
+        }
+        let Work { baskets, units } = work;
+        baskets.retain(|basket| {
+            let ask = &mut asks[basket.at];
+            if !ask.is_quote() {
+                return true;
+            }
+            let Basket { currency, list_total, total, first, decided, .. } = basket;
+            let priced = PricedBasket {
+                currency: *currency,
+                list_total: *list_total,
+                total: *total,
+                units: &units[*first..],
+                decided,
+            };
+            let quote = priced.quote(ask, self.quote_ms, &self.secret);
+            ask.quoting = Quoting::Done(Box::new(quote));
+            false
+        });
     }
 
     /// Looks every basket up: its list prices, its sum, and its quote if it names one.
@@ -106,6 +111,11 @@ impl Shared {
             if let Err(error) = self.size_one(&mut work, at, ask) {
                 // It must not pass undecided: what is refused now may be fit for sale in a moment.
                 ask.fault = Some(error);
+                continue;
+            }
+            if ask.is_quote() && ask.lines().iter().any(|line| line.price.is_some()) {
+                work.baskets.pop();
+                ask.fault = Some(AskError::OtherQuote("prices"));
                 continue;
             }
             let Some(token) = ask.quote.take() else { continue };
@@ -196,59 +206,33 @@ impl Shared {
             return;
         }
         for canary in [false, true] {
-            if canary && set.pricing.canary.is_none() {
-                continue;
-            }
-            let mut facts = PricingFacts::default();
-            let mut members = Vec::new();
-            let mut decider = None;
-            for (number, basket) in work.baskets.iter().enumerate() {
-                let ask = &asks[basket.at];
-                let decides = set.pricing.decides(ask.customer(), ask.key());
-                let Some((policy, of_canary)) = decides else { continue };
-                if !basket.unpriced || of_canary != canary {
-                    continue;
-                }
-                decider = Some(policy);
-                members.push(number);
-                self.gather_prices(set, ask, basket, &work.units[basket.first..], &mut facts);
-            }
-            let Some(policy) = decider else { continue };
-            let now_ms = members.iter().map(|m| asks[work.baskets[*m].at].now_ms).max();
-            let now_ms = now_ms.unwrap_or(0);
-            let Ok(batch) = facts.batch() else {
-                // Sizes were checked: this cannot be. Nothing passes undecided in any case.
-                for member in members {
-                    let decided = &mut work.baskets[member].decided;
-                    decided.refusal = Some(PolicyRefusal::Failed(policy.no));
-                }
+            let unpriced = |basket: &Basket| basket.unpriced;
+            let Some(call) = Call::gather(&set.pricing, canary, asks, work, unpriced) else {
                 continue;
             };
-            let answered = policy.price(now_ms, batch, &set.prices);
-            let Answered { answer, made, nanoseconds } = answered;
+            let mut facts = PricingFacts::default();
+            for basket in call.members.iter().map(|member| &work.baskets[*member]) {
+                let units = &work.units[basket.first..];
+                self.gather_prices(set, &asks[basket.at], basket, units, &mut facts);
+            }
+            let Ok(batch) = facts.batch() else {
+                call.fail(work);
+                continue;
+            };
+            let Answered { answer, made, nanoseconds } =
+                call.policy.price(call.now_ms, batch, &set.prices);
             let mut sample = Sample::default();
-            for (order, member) in members.iter().enumerate() {
+            for (order, member) in call.members.iter().enumerate() {
                 let basket = &mut work.baskets[*member];
                 let ask = &mut asks[basket.at];
                 let input = batch.input_hash(order);
-                let decision = PricedOrder { no: policy.no, made: made[order], input };
+                let decision = PricedOrder { no: call.policy.no, made: made[order], input };
                 decision.write(&answer, order, batch.headers()[order], ask, basket);
                 note_price(&mut sample, made[order], &answer.outcomes[order], basket.list_total);
             }
-            if let Some(trial) = &set.pricing.canary {
-                let tripped = trial.watch.note(now_ms, canary, sample, nanoseconds);
-                self.call_back(trial.policy.no, tripped);
-            }
-            let shadowed = |order: &usize| {
-                let ask = &asks[work.baskets[members[*order]].at];
-                set.pricing.shadows(ask.customer(), ask.key())
-            };
-            let shadowed: Vec<usize> = if set.pricing.shadow.is_some() {
-                (0..members.len()).filter(shadowed).collect()
-            } else {
-                Vec::new()
-            };
-            self.after_prices(set, now_ms, facts, &answer, &shadowed);
+            self.note_call(&set.pricing, canary, call.now_ms, sample, nanoseconds);
+            let shadowed = call.shadowed(&set.pricing, asks, work);
+            self.after_prices(set, call.now_ms, facts, &answer, &shadowed);
         }
         if let Some(trial) = &set.pricing.canary {
             // Who sells at list price is the incumbent of a first plugin.
@@ -265,6 +249,21 @@ impl Shared {
         }
         if set.pricing.shadow.is_some() {
             self.shadow_list_prices(set, asks, work);
+        }
+    }
+
+    /// Tells a canary's guards what a call of either side did.
+    fn note_call<W: World>(
+        &self,
+        route: &Route<W>,
+        of_canary: bool,
+        now_ms: u64,
+        sample: Sample,
+        nanoseconds: u64,
+    ) {
+        if let Some(trial) = &route.canary {
+            let tripped = trial.watch.note(now_ms, of_canary, sample, nanoseconds);
+            self.call_back(trial.policy.no, tripped);
         }
     }
 
@@ -352,59 +351,35 @@ impl Shared {
         }
         let headers = self.sight(asks, work);
         for canary in [false, true] {
-            if canary && set.fraud.canary.is_none() {
-                continue;
-            }
-            let mut facts = FraudFacts::default();
-            let mut members = Vec::new();
-            let mut decider = None;
-            for (number, basket) in work.baskets.iter().enumerate() {
-                let ask = &asks[basket.at];
-                let decides = set.fraud.decides(ask.customer(), ask.key());
-                let Some((policy, of_canary)) = decides else { continue };
-                if basket.decided.refusal.is_some() || of_canary != canary {
-                    continue;
-                }
-                decider = Some(policy);
-                members.push(number);
-                let units = &work.units[basket.first..];
-                Self::gather_risk(ask, basket, units, headers[number], &mut facts);
-            }
-            let Some(policy) = decider else { continue };
-            let now_ms = members.iter().map(|m| asks[work.baskets[*m].at].now_ms).max();
-            let now_ms = now_ms.unwrap_or(0);
-            let Ok(batch) = facts.batch() else {
-                for member in members {
-                    let decided = &mut work.baskets[member].decided;
-                    decided.refusal = Some(PolicyRefusal::Failed(policy.no));
-                }
+            let welcome = |basket: &Basket| basket.decided.refusal.is_none();
+            let Some(call) = Call::gather(&set.fraud, canary, asks, work, welcome) else {
                 continue;
             };
-            let Answered { answer, made, nanoseconds } = policy.score(now_ms, batch, &set.risks);
+            let mut facts = FraudFacts::default();
+            for member in &call.members {
+                let basket = &work.baskets[*member];
+                let units = &work.units[basket.first..];
+                Self::gather_risk(&asks[basket.at], basket, units, headers[*member], &mut facts);
+            }
+            let Ok(batch) = facts.batch() else {
+                call.fail(work);
+                continue;
+            };
+            let Answered { answer, made, nanoseconds } =
+                call.policy.score(call.now_ms, batch, &set.risks);
             let mut sample = Sample::default();
-            for (order, member) in members.iter().enumerate() {
+            for (order, member) in call.members.iter().enumerate() {
                 let decided = &mut work.baskets[*member].decided;
                 let input = batch.input_hash(order);
-                write_risk(decided, policy.no, made[order], input, answer[order]);
+                write_risk(decided, call.policy.no, made[order], input, answer[order]);
                 if matches!(answer[order].verdict, Verdict::Challenge | Verdict::Review) {
                     decided.review_ms = set.risks.review_ms;
                 }
                 note_risk(&mut sample, made[order], answer[order]);
             }
-            if let Some(trial) = &set.fraud.canary {
-                let tripped = trial.watch.note(now_ms, canary, sample, nanoseconds);
-                self.call_back(trial.policy.no, tripped);
-            }
-            let shadowed = |order: &usize| {
-                let ask = &asks[work.baskets[members[*order]].at];
-                set.fraud.shadows(ask.customer(), ask.key())
-            };
-            let shadowed: Vec<usize> = if set.fraud.shadow.is_some() {
-                (0..members.len()).filter(shadowed).collect()
-            } else {
-                Vec::new()
-            };
-            self.after_scores(set, now_ms, facts, &answer, &shadowed);
+            self.note_call(&set.fraud, canary, call.now_ms, sample, nanoseconds);
+            let shadowed = call.shadowed(&set.fraud, asks, work);
+            self.after_scores(set, call.now_ms, facts, &answer, &shadowed);
         }
         if let Some(trial) = &set.fraud.canary {
             let undecided = work.baskets.iter().filter(|basket| {
@@ -477,6 +452,62 @@ impl Shared {
         let mut headers: Vec<FraudHeader> = work.baskets.iter().map(header).collect();
         self.sightings.lock().attempted(&mut headers, keys);
         headers
+    }
+}
+
+/// One call of a policy of either kind: who is asked, when, and about which baskets.
+struct Call<'s, W: World> {
+    policy: &'s Policy<W>,
+    now_ms: u64,
+    /// Indices of baskets, in their order.
+    members: Vec<usize>,
+}
+
+impl<'s, W: World> Call<'s, W> {
+    /// Gathers the baskets of one side that are to be decided on; `None` without any.
+    fn gather(
+        route: &'s Route<W>,
+        canary: bool,
+        asks: &[Ask],
+        work: &Work,
+        is_open: impl Fn(&Basket) -> bool,
+    ) -> Option<Self> {
+        if canary && route.canary.is_none() {
+            return None;
+        }
+        let (mut decider, mut now_ms, mut members) = (None, 0, Vec::new());
+        for (number, basket) in work.baskets.iter().enumerate().filter(|(_, b)| is_open(b)) {
+            let ask = &asks[basket.at];
+            let Some((policy, of_canary)) = route.decides(ask.customer(), ask.key()) else {
+                continue;
+            };
+            if of_canary == canary {
+                decider = Some(policy);
+                now_ms = now_ms.max(ask.now_ms);
+                members.push(number);
+            }
+        }
+        decider.map(|policy| Self { policy, now_ms, members })
+    }
+
+    /// Refuses the baskets of facts that make no batch: sizes were checked, so that this cannot be,
+    /// and nothing passes undecided in any case.
+    fn fail(&self, work: &mut Work) {
+        for member in &self.members {
+            work.baskets[*member].decided.refusal = Some(PolicyRefusal::Failed(self.policy.no));
+        }
+    }
+
+    /// Returns which of the call's orders the shadow is asked about too.
+    fn shadowed(&self, route: &Route<W>, asks: &[Ask], work: &Work) -> Vec<usize> {
+        if route.shadow.is_none() {
+            return Vec::new();
+        }
+        let shadowed = |order: &usize| {
+            let ask = &asks[work.baskets[self.members[*order]].at];
+            route.shadows(ask.customer(), ask.key())
+        };
+        (0..self.members.len()).filter(shadowed).collect()
     }
 }
 
@@ -563,18 +594,8 @@ fn write_risk(decided: &mut Decided, no: PolicyNo, made: Made, input: u64, risk:
     }
 }
 
-/// Returns whether the plugin itself failed: one that had to wait too long did not.
-fn has_failed(made: Made) -> bool {
-    made.failure.is_some_and(|failure| failure != FailureKind::Busy)
-}
-
 fn note_price(sample: &mut Sample, made: Made, outcome: &PriceOutcome, list_total: i64) {
-    sample.orders += 1;
-    if has_failed(made) {
-        sample.failed += 1;
-        return;
-    }
-    match outcome {
+    sample.note(made, |sample| match outcome {
         PriceOutcome::Refused { .. } => sample.refused += 1,
         PriceOutcome::Priced { total, .. } if list_total > 0 => {
             sample.priced += 1;
@@ -582,16 +603,11 @@ fn note_price(sample: &mut Sample, made: Made, outcome: &PriceOutcome, list_tota
             sample.price_bp_sum += (i128::from(*total) * 10_000 / whole) as u64;
         }
         PriceOutcome::Priced { .. } => {}
-    }
+    });
 }
 
 fn note_risk(sample: &mut Sample, made: Made, risk: Risk) {
-    sample.orders += 1;
-    if has_failed(made) {
-        sample.failed += 1;
-    } else if risk.verdict == Verdict::Deny {
-        sample.refused += 1;
-    }
+    sample.note(made, |sample| sample.refused += u64::from(risk.verdict == Verdict::Deny));
 }
 
 /// Returns one order's part of an answer.

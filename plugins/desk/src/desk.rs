@@ -4,10 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
-use onhand_core::{
-    Clock, CustomerId, Engine, Money, PolicyKind, PolicyNo, SkuId, SystemClock, Timestamp,
-};
+use onhand_core::{Clock, CustomerId, Engine, PolicyKind, PolicyNo, SkuId, SystemClock};
 use onhand_plugin_bundle::{Fixture, Trust};
 use onhand_plugin_runtime::Runtime;
 use onhand_policy::decision::{Prices, Risk};
@@ -20,7 +19,7 @@ use crate::facts::{FraudFacts, PricingFacts};
 use crate::life::Life;
 use crate::limits::{QUEUE, QUOTE_MS, RECORDED, SUBJECTS, THREADS, check_all};
 use crate::queue::{DeskTicket, Queue};
-use crate::quote::{Quote, QuoteError, QuoteLine, Terms, hash_lines};
+use crate::quote::{Quote, QuoteError};
 use crate::recommend::{Learned, Recommendations};
 use crate::record::{Pseudonyms, Recorder};
 use crate::secret::Secret;
@@ -107,18 +106,21 @@ pub(crate) struct Shared {
     pub(crate) runtime: Option<Runtime>,
     pub(crate) trust: Trust,
     pub(crate) dev: bool,
-    quote_ms: u64,
+    pub(crate) quote_ms: u64,
     pub(crate) secret: Secret,
     pub(crate) shelf: Shelf,
     set: RwLock<Arc<Set>>,
+    /// Held by whoever takes a step of a policy, over its wait for the engine.
+    pub(crate) turn: Mutex<()>,
+    /// Held for moments only.
     pub(crate) life: Mutex<Life>,
     pub(crate) sightings: Mutex<Sightings>,
     pub(crate) learned: RwLock<Learned>,
     pub(crate) queue: Queue,
     pub(crate) shadows: Shadows,
     pub(crate) recorder: Recorder,
-    trips: Mutex<Vec<(PolicyNo, String)>>,
-    tripped: Condvar,
+    pub(crate) trips: Mutex<Vec<(PolicyNo, String)>>,
+    pub(crate) tripped: Condvar,
     pub(crate) closing: AtomicBool,
     /// Position up to which events were followed.
     pub(crate) followed: AtomicU64,
@@ -251,6 +253,7 @@ impl Desk {
             dev: config.dev,
             quote_ms: config.quote_ms,
             set: RwLock::default(),
+            turn: Mutex::default(),
             life: Mutex::default(),
             sightings: Mutex::new(Sightings::new(config.subjects_max as u32)),
             learned: RwLock::default(),
@@ -320,12 +323,6 @@ impl Desk {
         self.shared.set().is_silent()
     }
 
-    /// Returns whether baskets are decided on without a plugin now, so that [`Desk::decide`] takes
-    /// microseconds and never waits.
-    pub fn is_quick(&self) -> bool {
-        self.shared.set().is_quick()
-    }
-
     /// Prices a basket and promises the prices for the setting `quote_ms`.
     ///
     /// The key of the command counts for nothing but an unnamed customer's share. Nothing is
@@ -336,50 +333,39 @@ impl Desk {
     /// Returns why there is no price, or who refuses the basket.
     pub fn quote(&self, now_ms: u64, mut ask: Ask) -> Result<Quote, QuoteError> {
         ask.now_ms = now_ms;
-        let shared = &self.shared;
-        let asked = ask.lines().to_vec();
-        if asked.iter().any(|line| line.price.is_some()) {
-            return Err(QuoteError::Ask(AskError::OtherQuote("prices")));
-        }
-        let priced = shared.price_one(&mut ask).map_err(QuoteError::Ask)?;
-        if let Some(refusal) = priced.decided.refusal {
-            return Err(QuoteError::Refused(refusal));
-        }
-        let (own, coupons) = ask.lines().split_at(asked.len());
-        let list = |unit: &i64| onhand_core::LinePrice { unit: *unit, discount: 0 };
-        let prices: Vec<_> = own
-            .iter()
-            .zip(&priced.units)
-            .map(|(line, unit)| line.price.unwrap_or_else(|| list(unit)))
-            .collect();
-        let coupons: Vec<SkuId> = coupons.iter().map(|line| line.sku).collect();
-        let expires_at = Timestamp::from_millis(now_ms.saturating_add(shared.quote_ms));
-        let terms = Terms {
-            expires_at: expires_at.millis(),
-            customer: ask.customer(),
-            lines_hash: hash_lines(&asked),
-            decision: priced.decided.pricing,
-            prices: prices.clone(),
-            coupons: coupons.clone(),
-        };
-        let line = |(line, price): (&onhand_core::Line, &onhand_core::LinePrice)| QuoteLine {
-            sku: line.sku,
-            quantity: line.quantity,
-            unit: price.unit,
-            discount: price.discount,
-        };
-        let money = |minor| Money::new(minor, priced.currency);
-        // It was sized before: a basket that costs more is refused there.
-        let too_much = || QuoteError::Ask(AskError::Command);
-        Ok(Quote {
-            lines: asked.iter().zip(&prices).map(line).collect(),
-            coupons,
-            list_total: money(priced.list_total).ok_or_else(too_much)?,
-            total: money(priced.total).ok_or_else(too_much)?,
-            decision: priced.decided.pricing,
-            expires_at,
-            token: terms.token(&shared.secret),
-        })
+        let mut ask = ask.for_quote();
+        self.shared.decide(std::slice::from_mut(&mut ask));
+        ask.take_quote()
+    }
+
+    /// Prices a basket on the calling thread if no plugin would be asked, which takes microseconds
+    /// and never waits; gives it back if one would, for [`Desk::submit_quote`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Desk::quote`].
+    pub fn quote_quick(
+        &self,
+        now_ms: u64,
+        mut ask: Ask,
+    ) -> Result<Result<Quote, QuoteError>, Box<Ask>> {
+        ask.now_ms = now_ms;
+        let mut ask = ask.for_quote();
+        if self.shared.decide_quick(&mut ask) { Ok(ask.take_quote()) } else { Err(Box::new(ask)) }
+    }
+
+    /// Leaves a basket to the desk's threads, which price it together with what else has arrived.
+    ///
+    /// # Errors
+    ///
+    /// As [`Desk::submit`].
+    pub fn submit_quote(
+        &self,
+        now_ms: u64,
+        mut ask: Ask,
+    ) -> Result<DeskTicket<Result<Quote, QuoteError>>, AskError> {
+        ask.now_ms = now_ms;
+        self.shared.queue.push_quote(ask.for_quote())
     }
 
     /// Returns what goes with a basket: at most `limit` SKUs, and at most
@@ -395,6 +381,34 @@ impl Desk {
         limit: usize,
     ) -> Recommendations {
         self.shared.recommend(now_ms, customer, basket, limit)
+    }
+
+    /// Recommends on the calling thread if no plugin would be asked, which takes microseconds; else
+    /// returns how long the plugin's call may take.
+    ///
+    /// # Errors
+    ///
+    /// Returns the deadline of the plugin that decides for this customer: ask it with
+    /// [`Desk::recommend`] on a thread that may wait, and answer by [`Desk::recommend_built_in`]
+    /// where that is not there in time.
+    pub fn recommend_quick(
+        &self,
+        now_ms: u64,
+        customer: CustomerId,
+        basket: &[SkuId],
+        limit: usize,
+    ) -> Result<Recommendations, Duration> {
+        self.shared.recommend_quick(now_ms, customer, basket, limit)
+    }
+
+    /// Returns what goes with a basket by the built-in list, whoever decides.
+    pub fn recommend_built_in(
+        &self,
+        customer: CustomerId,
+        basket: &[SkuId],
+        limit: usize,
+    ) -> Recommendations {
+        self.shared.recommend_built_in(customer, basket, limit)
     }
 
     /// Returns the last inputs of a kind with what was answered, the oldest first, as fixtures;

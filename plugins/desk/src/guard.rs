@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use onhand_plugin_runtime::{FailureKind, Made};
 use parking_lot::Mutex;
 
 use crate::histogram::Histogram;
@@ -113,9 +114,10 @@ impl fmt::Display for Guards {
 /// What one side did in half a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sample {
-    /// Orders.
+    /// Orders, those not counted for which no instance of the plugin was free: what the failure
+    /// policy did with them says nothing of the plugin.
     pub orders: u64,
-    /// Orders that the plugin failed on; waiting for an instance is no failure.
+    /// Orders that the plugin failed on.
     pub failed: u64,
     /// Orders refused or denied, those that failed not counted.
     pub refused: u64,
@@ -126,6 +128,21 @@ pub struct Sample {
 }
 
 impl Sample {
+    /// Counts one order; `decided` counts what the policy itself has decided about it.
+    pub(crate) fn note(&mut self, made: Made, decided: impl FnOnce(&mut Self)) {
+        match made.failure {
+            Some(FailureKind::Busy) => {}
+            Some(_) => {
+                self.orders += 1;
+                self.failed += 1;
+            }
+            None => {
+                self.orders += 1;
+                decided(self);
+            }
+        }
+    }
+
     fn plus(self, other: Self) -> Self {
         Self {
             orders: self.orders + other.orders,
@@ -198,7 +215,8 @@ impl Watch {
         self.turn(&mut state, now_ms);
         let side = &mut state.newer[usize::from(!of_canary)];
         *side = side.plus(sample);
-        if of_canary {
+        // A call for which no instance was free shows how busy the plugin is, not how slow.
+        if of_canary && sample.orders > 0 {
             self.times[0].add(nanoseconds);
         }
         state.noted += 1;
@@ -208,6 +226,11 @@ impl Watch {
         let why = self.judge(&state)?;
         state.tripped = true;
         Some(why)
+    }
+
+    /// Makes the guards judge anew, after a canary that must go could not be called back.
+    pub(crate) fn rearm(&self) {
+        self.state.lock().tripped = false;
     }
 
     fn turn(&self, state: &mut State, now_ms: u64) {
@@ -274,6 +297,8 @@ impl Watch {
 
 #[cfg(test)]
 mod tests {
+    use onhand_plugin_runtime::{By, FailureKind, Made};
+
     use super::{Guards, Sample, Watch};
 
     fn guards() -> Guards {
@@ -316,6 +341,37 @@ mod tests {
         assert!(watch.note(30_001, true, sample(1, 1, 0, 9_000), 1).is_some());
         assert_eq!(watch.note(30_002, true, sample(90, 90, 0, 9_000), 1), None, "once");
         assert_eq!(watch.view().canary.orders, 100);
+    }
+
+    /// Orders for which no instance was free count for nothing: what the failure policy did with
+    /// them is no answer of the plugin.
+    #[test]
+    fn waiting_for_an_instance_is_no_answer() {
+        let made = |failure| Made { by: By::FailClosed, fuel: 0, failure };
+        let mut busy = Sample::default();
+        (0..100).for_each(|_| busy.note(made(Some(FailureKind::Busy)), |s| s.refused += 1));
+        assert_eq!(busy, Sample::default());
+        let calm = sample(100, 0, 0, 9_000);
+        let watch = Watch::new(guards());
+        assert_eq!(watch.note(0, false, calm, 1_000), None);
+        for _ in 0..16 {
+            assert_eq!(watch.note(0, true, busy, 60_000_000), None);
+        }
+        assert_eq!(watch.note(0, true, calm, 1_000), None);
+        let mut failed = Sample::default();
+        failed.note(made(Some(FailureKind::Trap)), |s| s.refused += 1);
+        assert_eq!((failed.orders, failed.failed, failed.refused), (1, 1, 0));
+    }
+
+    /// Guards that have tripped judge again once they are told to.
+    #[test]
+    fn rearmed_guards_trip_again() {
+        let watch = Watch::new(guards());
+        let bad = sample(100, 100, 0, 9_000);
+        assert!(watch.note(0, true, bad, 1).is_some());
+        assert!(watch.note(0, true, bad, 1).is_none());
+        watch.rearm();
+        assert!(watch.note(0, true, bad, 1).is_some());
     }
 
     /// What the journal keeps of guards reads back as they were.

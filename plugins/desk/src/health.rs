@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use onhand_core::PolicyNo;
-use onhand_plugin_runtime::{BreakerState, FailureKind, Stats, World};
+use onhand_plugin_runtime::{BreakerState, FailureKind, LogLine, Stats, World};
 
 use crate::desk::Desk;
 use crate::guard::GuardView;
@@ -50,8 +50,19 @@ pub struct PolicyStats {
     pub time_p99_ns: u64,
     /// Figures of the plugin itself: fuel, instances, breaker; `None` for a built-in policy.
     pub plugin: Option<Stats>,
+    /// Its latest failure with all details; `None` if it had none or is no plugin.
+    pub last_failure: Option<String>,
     /// What the guards of a canary see.
     pub guards: Option<GuardView>,
+}
+
+/// What a plugin has logged lately.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PolicyLogs {
+    /// Its lines, the newest first, at most [`LOG_KEPT`](onhand_plugin_runtime::limits::LOG_KEPT).
+    pub lines: Vec<LogLine>,
+    /// Lines that gave way or were more than a call may log.
+    pub dropped: u64,
 }
 
 /// Something that an operator should know.
@@ -123,7 +134,18 @@ fn stats_of<W: World>(policy: &Policy<W>, role: Role, guards: Option<GuardView>)
             Maker::Plugin(plugin) => Some(plugin.stats()),
             Maker::BuiltIn | Maker::Absent { .. } => None,
         },
+        last_failure: policy.last_failure(),
         guards,
+    }
+}
+
+fn logs_of<W: World>(policy: &Policy<W>) -> PolicyLogs {
+    match &policy.maker {
+        Maker::Plugin(plugin) => {
+            let (lines, dropped) = plugin.logs();
+            PolicyLogs { lines, dropped }
+        }
+        Maker::BuiltIn | Maker::Absent { .. } => PolicyLogs::default(),
     }
 }
 
@@ -151,6 +173,18 @@ impl Desk {
             }
         };
         life.ready.iter().map(of).collect()
+    }
+
+    /// Returns what a policy has logged since it was made ready; `None` for one that was not.
+    ///
+    /// Only plugins log, and only what they choose to: treat the text as input from outside.
+    pub fn logs(&self, no: PolicyNo) -> Option<PolicyLogs> {
+        let policy = self.shared.life.lock().ready.get(&no).cloned()?;
+        Some(match &policy {
+            AnyPolicy::Pricing(policy) => logs_of(policy),
+            AnyPolicy::Fraud(policy) => logs_of(policy),
+            AnyPolicy::Recommend(policy) => logs_of(policy),
+        })
     }
 
     /// Returns what is wrong; nothing is best.

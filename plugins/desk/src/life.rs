@@ -2,14 +2,17 @@
 //!
 //! Each step is a command of the engine and takes effect after its reply, by a swap of the whole
 //! set: a request is decided by the set before or by the one after, never by both. One step at a
-//! time.
+//! time: whoever takes one holds the turn, and the lock of the standing only to read and write it,
+//! so that nobody who looks waits for the engine or a compiler.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use onhand_core::{Command, Key, PolicyKind, PolicyNo, PolicyStep, PolicyView, Receipt, Step};
-use onhand_plugin_bundle::{Bundle, BundleLimits, Kind, Manifest, OnFailure as OnFailureOf};
-use onhand_plugin_runtime::{Limits, OnFailure, Plugin, PluginOptions, Runtime, World};
+use onhand_plugin_bundle::{Bundle, BundleLimits, Kind, Manifest};
+use onhand_plugin_runtime::{OnFailure, World};
+use parking_lot::MutexGuard;
 use serde_json::Value;
 
 use crate::desk::{Desk, Shared};
@@ -17,9 +20,10 @@ use crate::error::DeskError;
 use crate::follow;
 use crate::guard::{GuardView, Guards, Watch};
 use crate::health::{HealthNote, Role};
-use crate::limits::{SHARE, check_all};
+use crate::limits::{CALL_BACK_PAUSE, CALL_BACK_TRIES, SHARE, check_all};
 use crate::lineup::{Lineup, Lineups};
-use crate::policy::{AnyPolicy, Identity, Maker, Policy, Tally};
+use crate::policy::{AnyPolicy, Identity, Policy};
+use crate::ready::{AnyMaker, failure_of};
 use crate::secret::fill_random;
 use crate::set::{Route, Set, Trial};
 use crate::settings::is_built_in;
@@ -53,24 +57,32 @@ pub struct Listed {
     pub installed: bool,
     /// Whether it is pinned.
     pub pinned: bool,
+    /// Its latest failure since the desk was opened, with all details.
+    pub last_failure: Option<String>,
 }
+
+/// The right to take a step: one at a time.
+pub(crate) type Turn<'a> = MutexGuard<'a, ()>;
 
 /// Where all policies stand.
 #[derive(Default)]
 pub(crate) struct Life {
+    /// What the journal's steps add up to.
     pub(crate) lineups: Lineups,
+    /// What of it requests are decided by: nobody is told of a step before that.
+    shown: Lineups,
     known: BTreeMap<PolicyNo, Identity>,
     /// Policies that can be asked.
     pub(crate) ready: BTreeMap<PolicyNo, AnyPolicy>,
     /// Watches of canaries, kept over swaps.
     watches: BTreeMap<PolicyNo, Arc<Watch>>,
     /// What is done when a policy fails, as its installation noted.
-    on_failure: BTreeMap<PolicyNo, OnFailure>,
+    pub(crate) on_failure: BTreeMap<PolicyNo, OnFailure>,
     pub(crate) guarded: VecDeque<HealthNote>,
 }
 
 impl Life {
-    fn identity(&self, no: PolicyNo) -> Result<&Identity, DeskError> {
+    pub(crate) fn identity(&self, no: PolicyNo) -> Result<&Identity, DeskError> {
         self.known.get(&no).ok_or(DeskError::Unknown(no))
     }
 
@@ -80,7 +92,8 @@ impl Life {
 
     /// Returns the part of a policy, and what its guards see.
     pub(crate) fn role(&self, no: PolicyNo) -> (Role, Option<GuardView>) {
-        let Ok(lineup) = self.lineup(no) else { return (Role::Idle, None) };
+        let Ok(identity) = self.identity(no) else { return (Role::Idle, None) };
+        let lineup = self.shown.of(identity.kind);
         let tried = |tried: Option<(PolicyNo, u16)>| {
             tried.filter(|(tried, _)| *tried == no).map(|(_, share)| share)
         };
@@ -94,7 +107,13 @@ impl Life {
         (if lineup.active == Some(no) { Role::Active } else { Role::Idle }, None)
     }
 
+    /// Keeps what became of a call-back; it takes the place of what was said of this canary before.
     fn note_guarded(&mut self, note: HealthNote) {
+        let of = |note: &HealthNote| match note {
+            HealthNote::Guarded { no, .. } | HealthNote::NotCalledBack { no, .. } => Some(*no),
+            _ => None,
+        };
+        self.guarded.retain(|other| of(other) != of(&note));
         if self.guarded.len() >= GUARDED_MAX {
             self.guarded.pop_front();
         }
@@ -132,102 +151,11 @@ fn share_of(note: &str) -> u16 {
     share.and_then(|share| share.parse().ok()).unwrap_or(10_000)
 }
 
-fn limits_of(manifest: &Manifest) -> Limits {
-    let mut limits = Limits::default();
-    let fields: [(&str, &mut u64); 14] = [
-        ("fuel_per_order", &mut limits.fuel_per_order),
-        ("fuel_init", &mut limits.fuel_init),
-        ("deadline_ms", &mut limits.deadline_ms),
-        ("memory_bytes", &mut limits.memory_bytes),
-        ("table_elements", &mut limits.table_elements),
-        ("output_bytes", &mut limits.output_bytes),
-        ("host_calls", &mut limits.host_calls),
-        ("log_lines", &mut limits.log_lines),
-        ("module_bytes", &mut limits.module_bytes),
-        ("functions", &mut limits.functions),
-        ("function_bytes", &mut limits.function_bytes),
-        ("compile_ms", &mut limits.compile_ms),
-        ("instances", &mut limits.instances),
-        ("calls_per_instance", &mut limits.calls_per_instance),
-    ];
-    for (name, field) in fields {
-        *field = manifest.limit(name).unwrap_or(*field);
-    }
-    limits
-}
-
-const fn failure_of(manifest: &Manifest) -> OnFailure {
-    match manifest.on_failure {
-        OnFailureOf::BuiltIn => OnFailure::BuiltIn,
-        OnFailureOf::FailOpen => OnFailure::FailOpen,
-        OnFailureOf::FailClosed => OnFailure::FailClosed,
-    }
-}
-
 const fn kind_of(kind: Kind) -> PolicyKind {
     match kind {
         Kind::Pricing => PolicyKind::Pricing,
         Kind::Fraud => PolicyKind::Fraud,
         Kind::Recommend => PolicyKind::Recommend,
-    }
-}
-
-fn load<W: World>(runtime: &Runtime, bundle: &Bundle, config: &str) -> Result<Maker<W>, DeskError> {
-    let options = PluginOptions {
-        limits: limits_of(bundle.manifest()),
-        config: config.to_owned(),
-        on_failure: failure_of(bundle.manifest()),
-    };
-    Plugin::<W>::load(runtime, bundle.wasm(), options).map(Maker::Plugin).map_err(DeskError::Load)
-}
-
-fn policy<W: World>(no: PolicyNo, identity: Identity, maker: Maker<W>) -> Arc<Policy<W>> {
-    Arc::new(Policy { no, identity, maker, tally: Tally::default() })
-}
-
-/// A maker of any world, before its policy has a number.
-enum AnyMaker {
-    Pricing(Maker<onhand_plugin_runtime::Pricing>),
-    Fraud(Maker<onhand_plugin_runtime::Fraud>),
-    Recommend(Maker<onhand_plugin_runtime::Recommend>),
-}
-
-impl AnyMaker {
-    fn load(
-        runtime: &Runtime,
-        bundle: &Bundle,
-        config: &str,
-        kind: PolicyKind,
-    ) -> Result<Self, DeskError> {
-        Ok(match kind {
-            PolicyKind::Pricing => Self::Pricing(load(runtime, bundle, config)?),
-            PolicyKind::Fraud => Self::Fraud(load(runtime, bundle, config)?),
-            PolicyKind::Recommend => Self::Recommend(load(runtime, bundle, config)?),
-        })
-    }
-
-    fn built_in(kind: PolicyKind) -> Self {
-        match kind {
-            PolicyKind::Pricing => Self::Pricing(Maker::BuiltIn),
-            PolicyKind::Fraud => Self::Fraud(Maker::BuiltIn),
-            PolicyKind::Recommend => Self::Recommend(Maker::BuiltIn),
-        }
-    }
-
-    fn absent(kind: PolicyKind, on_failure: OnFailure, why: String) -> Self {
-        match kind {
-            PolicyKind::Pricing => Self::Pricing(Maker::Absent { on_failure, why }),
-            PolicyKind::Fraud => Self::Fraud(Maker::Absent { on_failure, why }),
-            PolicyKind::Recommend => Self::Recommend(Maker::Absent { on_failure, why }),
-        }
-    }
-
-    fn policy(self, no: PolicyNo, identity: Identity) -> AnyPolicy {
-        match self {
-            Self::Pricing(maker) => AnyPolicy::Pricing(policy(no, identity, maker)),
-            Self::Fraud(maker) => AnyPolicy::Fraud(policy(no, identity, maker)),
-            Self::Recommend(maker) => AnyPolicy::Recommend(policy(no, identity, maker)),
-        }
     }
 }
 
@@ -252,8 +180,9 @@ impl Shared {
     /// Goes on where the journal says that policies stood, and takes the configured built-in
     /// policies up.
     pub(crate) fn resume(&self) -> Result<(), DeskError> {
-        let mut life = self.life.lock();
+        let turn = self.turn.lock();
         let views = self.engine.policies();
+        let mut life = self.life.lock();
         let mut steps = Vec::new();
         for view in views {
             let PolicyView { no, kind, name, version, plugin, config, .. } = view;
@@ -272,36 +201,39 @@ impl Shared {
             life.known.insert(no, Identity { kind, name, version, plugin, config });
         }
         life.lineups = Lineups::replay(steps);
+        drop(life);
         for kind in [PolicyKind::Pricing, PolicyKind::Fraud] {
-            self.take_up_built_in(&mut life, kind)?;
+            self.take_up_built_in(&turn, kind)?;
         }
-        self.arrange(&mut life)
+        self.arrange(&turn)
     }
 
     /// Makes the configured built-in policy decide, unless a plugin does.
-    fn take_up_built_in(&self, life: &mut Life, kind: PolicyKind) -> Result<(), DeskError> {
+    fn take_up_built_in(&self, turn: &Turn<'_>, kind: PolicyKind) -> Result<(), DeskError> {
+        let life = self.life.lock();
         let active = life.lineups.of(kind).active;
         let active = active.and_then(|no| Some((no, life.known.get(&no)?.clone())));
+        drop(life);
         let built_in = active.as_ref().is_none_or(|(_, active)| is_built_in(&active.plugin));
         let Some((name, config)) = self.settings.built_in(kind) else {
             if let Some((_, identity)) = active.filter(|_| built_in) {
                 // Its configuration is gone, and with it what it would decide.
                 let note = "no longer configured";
-                self.record(life, &identity, Step::RolledBack, 0, note)?;
-                return self.take_up_built_in(life, kind);
+                self.record(turn, &identity, Step::RolledBack, 0, note)?;
+                return self.take_up_built_in(turn, kind);
             }
             return Ok(());
         };
         let plugin = *blake3::hash(name.as_bytes()).as_bytes();
         let (name, version) = (name.to_owned(), BUILT_IN_VERSION.to_owned());
         let identity = Identity { kind, name, version, plugin, config };
-        let known = life.known.values().any(|known| *known == identity);
+        let known = self.life.lock().known.values().any(|known| *known == identity);
         if !known {
-            self.record(life, &identity, Step::Installed, 0, "configured")?;
+            self.record(turn, &identity, Step::Installed, 0, "configured")?;
         }
         let same = active.is_some_and(|(_, active)| active == identity);
         if built_in && !same {
-            self.record(life, &identity, Step::Activated, 0, "configured")?;
+            self.record(turn, &identity, Step::Activated, 0, "configured")?;
         }
         Ok(())
     }
@@ -310,27 +242,30 @@ impl Shared {
     /// it goes too, and the one that is configured now takes its place unless that was what went.
     fn pass_over_stale(
         &self,
-        life: &mut Life,
+        turn: &Turn<'_>,
         kind: PolicyKind,
         built_in_went: bool,
     ) -> Result<(), DeskError> {
         let mut passed = false;
-        while let Some(no) = life.lineups.of(kind).active {
-            let identity = life.identity(no)?.clone();
+        let active = || {
+            let life = self.life.lock();
+            life.lineups.of(kind).active.and_then(|no| life.known.get(&no).cloned())
+        };
+        while let Some(identity) = active() {
             let now = self.settings.built_in(kind).map(|(_, config)| config);
             if !is_built_in(&identity.plugin) || now == Some(identity.config) {
                 return Ok(());
             }
-            self.record(life, &identity, Step::RolledBack, 0, "its configuration is gone")?;
+            self.record(turn, &identity, Step::RolledBack, 0, "its configuration is gone")?;
             passed = true;
         }
-        if passed && !built_in_went { self.take_up_built_in(life, kind) } else { Ok(()) }
+        if passed && !built_in_went { self.take_up_built_in(turn, kind) } else { Ok(()) }
     }
 
     /// Carries a step out: in the journal, then in the lineup.
     fn record(
         &self,
-        life: &mut Life,
+        _turn: &Turn<'_>,
         identity: &Identity,
         step: Step,
         share: u16,
@@ -356,113 +291,112 @@ impl Shared {
             Receipt::Policy(receipt) => receipt.policy,
             _ => unreachable!("a policy's step has a policy's receipt"),
         };
+        let mut life = self.life.lock();
         life.known.insert(no, identity.clone());
         life.lineups.of_mut(kind).step(no, step, share);
         Ok(no)
     }
 
     /// Makes what the lineups need ready, and swaps the set.
-    fn arrange(&self, life: &mut Life) -> Result<(), DeskError> {
-        for kind in [PolicyKind::Pricing, PolicyKind::Fraud, PolicyKind::Recommend] {
-            for no in life.lineups.of(kind).needed() {
-                self.make_ready(life, no)?;
-            }
-        }
+    fn arrange(&self, _turn: &Turn<'_>) -> Result<(), DeskError> {
+        let life = self.life.lock();
+        let all = [&life.lineups.pricing, &life.lineups.fraud, &life.lineups.recommend];
+        let needed: Vec<PolicyNo> = all.iter().flat_map(|lineup| lineup.needed()).collect();
+        all.iter().filter_map(|lineup| lineup.shadow).for_each(|(no, _)| self.shadows.ensure(no));
         let fraud = !life.lineups.fraud.needed().is_empty();
+        drop(life);
+        // What a step needs was made ready before it, without the turn; this finds the rest.
+        self.make_ready(&needed)?;
         let mut sightings = self.sightings.lock();
         if fraud && !sightings.is_on() {
             let now_ms = self.clock.now().millis();
             follow::fill(&self.engine, now_ms, &mut sightings).map_err(DeskError::Engine)?;
         }
         drop(sightings);
+        let mut life = self.life.lock();
         let lineups = &life.lineups;
         let book = self.settings.pricing.as_ref().map(|pricing| Arc::clone(&pricing.book));
         let risks = self.settings.fraud.as_ref().map(|fraud| Arc::clone(&fraud.book));
         self.swap(Set {
-            pricing: route(&lineups.pricing, life, |any| match any {
+            pricing: route(&lineups.pricing, &life, |any| match any {
                 AnyPolicy::Pricing(policy) => Some(Arc::clone(policy)),
                 _ => None,
             }),
-            fraud: route(&lineups.fraud, life, |any| match any {
+            fraud: route(&lineups.fraud, &life, |any| match any {
                 AnyPolicy::Fraud(policy) => Some(Arc::clone(policy)),
                 _ => None,
             }),
-            recommend: route(&lineups.recommend, life, |any| match any {
+            recommend: route(&lineups.recommend, &life, |any| match any {
                 AnyPolicy::Recommend(policy) => Some(Arc::clone(policy)),
                 _ => None,
             }),
             prices: book.unwrap_or_default(),
             risks: risks.unwrap_or_default(),
         });
+        life.shown = life.lineups.clone();
         Ok(())
     }
 
-    /// Makes a policy ready to be asked; one whose file is missing or refused is asked by its
-    /// failure policy.
-    fn make_ready(&self, life: &mut Life, no: PolicyNo) -> Result<(), DeskError> {
-        if life.ready.contains_key(&no) {
-            return Ok(());
-        }
-        let identity = life.identity(no)?.clone();
-        let kind = identity.kind;
-        let maker = if is_built_in(&identity.plugin) {
-            AnyMaker::built_in(kind)
-        } else {
-            self.fetch(&identity).unwrap_or_else(|error| {
-                let on_failure = life.on_failure.get(&no).copied();
-                let on_failure = on_failure.unwrap_or(OnFailure::FailClosed);
-                AnyMaker::absent(kind, on_failure, error.to_string())
-            })
-        };
-        if let Some((_, share)) = life.lineups.of(kind).shadow.filter(|(shadow, _)| *shadow == no) {
-            debug_assert!(share > 0);
-            self.shadows.begin(no);
-        }
-        life.ready.insert(no, maker.policy(no, identity));
-        Ok(())
-    }
-
-    fn fetch(&self, identity: &Identity) -> Result<AnyMaker, DeskError> {
-        let Identity { kind, plugin, config, .. } = identity;
-        let runtime = self.runtime.as_ref().ok_or(DeskError::NoPlugins)?;
-        let gone = |what: &str| DeskError::Bundle(format!("its {what} is missing or was changed"));
-        let bytes = self.shelf.bundle(plugin)?.ok_or_else(|| gone("file"))?;
-        let text = self.shelf.config(plugin, config)?.ok_or_else(|| gone("configuration"))?;
-        let (bundle, _) = self.trusted(&bytes)?;
-        if bundle.wasm_hash() != *plugin {
-            return Err(gone("component"));
-        }
-        AnyMaker::load(runtime, &bundle, &text, *kind)
-    }
-
-    /// Reads a bundle; returns who signed it.
-    fn trusted(&self, bytes: &[u8]) -> Result<(Bundle, Option<String>), DeskError> {
-        let bundle = Bundle::read(bytes, &BundleLimits::default())
-            .map_err(|error| DeskError::Bundle(error.to_string()))?;
-        let now_ms = self.clock.now().millis();
-        let signer = match self.trust.check(&bundle, now_ms) {
-            Ok(signer) => Some(signer.name.clone()),
-            Err(_) if self.dev => None,
-            Err(error) => return Err(DeskError::Trust(error.to_string())),
-        };
-        Ok((bundle, signer))
-    }
-
-    /// Calls a canary back because of its guards.
+    /// Calls a canary back because of its guards, however often that takes within
+    /// [`CALL_BACK_TRIES`].
+    ///
+    /// Where the engine never takes the step, health says so, and the guards judge anew.
     pub(crate) fn guarded(&self, no: PolicyNo, why: &str) {
+        let pause = |error: &DeskError| {
+            // Said at once, so that nobody believes in a call-back that has not happened yet.
+            let why = format!("{why}: {error}");
+            self.life.lock().note_guarded(HealthNote::NotCalledBack { no, why });
+            let mut trips = self.trips.lock();
+            if !self.closing.load(Ordering::SeqCst) {
+                self.tripped.wait_for(&mut trips, CALL_BACK_PAUSE);
+            }
+            !self.closing.load(Ordering::SeqCst)
+        };
+        let done = persist(CALL_BACK_TRIES, || self.take_back(no, why), pause);
         let mut life = self.life.lock();
-        let Ok(identity) = life.identity(no).cloned() else { return };
-        if life.lineups.of(identity.kind).canary.is_none_or(|(canary, _)| canary != no) {
-            return;
+        match done {
+            Ok(true) => life.note_guarded(HealthNote::Guarded { no, why: why.to_owned() }),
+            // It went another way meanwhile.
+            Ok(false) => life.guarded.retain(
+                |note| !matches!(note, HealthNote::NotCalledBack { no: other, .. } if *other == no),
+            ),
+            Err(_) => {
+                if let Some(watch) = life.watches.get(&no) {
+                    watch.rearm();
+                }
+            }
         }
-        let done = self
-            .record(&mut life, &identity, Step::Guarded, 0, why)
-            .and_then(|_| self.arrange(&mut life));
-        let why = why.to_owned();
-        life.note_guarded(match done {
-            Ok(()) => HealthNote::Guarded { no, why },
-            Err(error) => HealthNote::NotCalledBack { no, why: format!("{why}: {error}") },
-        });
+    }
+
+    /// Takes the step that calls a canary back; `false` if the policy is none any more.
+    fn take_back(&self, no: PolicyNo, why: &str) -> Result<bool, DeskError> {
+        let turn = self.turn.lock();
+        let life = self.life.lock();
+        let Ok(identity) = life.identity(no).cloned() else { return Ok(false) };
+        if life.lineups.of(identity.kind).canary.is_none_or(|(canary, _)| canary != no) {
+            return Ok(false);
+        }
+        drop(life);
+        self.record(&turn, &identity, Step::Guarded, 0, why)?;
+        self.arrange(&turn)?;
+        Ok(true)
+    }
+}
+
+/// Tries so many times, with a pause after each failure that is not the last; a pause that returns
+/// `false` is the end of it.
+fn persist<T, E>(
+    tries: u32,
+    mut attempt: impl FnMut() -> Result<T, E>,
+    mut pause: impl FnMut(&E) -> bool,
+) -> Result<T, E> {
+    let mut left = tries;
+    loop {
+        left = left.saturating_sub(1);
+        match attempt() {
+            Err(error) if pause(&error) && left > 0 => {}
+            done => return done,
+        }
     }
 }
 
@@ -491,7 +425,7 @@ impl Desk {
             config: *blake3::hash(config.as_bytes()).as_bytes(),
         };
         let maker = AnyMaker::load(runtime, &read, &config, kind)?;
-        let mut life = shared.life.lock();
+        let turn = shared.turn.lock();
         let kept = shared.shelf.bundle(&identity.plugin)?;
         let kept = kept.map(|kept| Bundle::read(&kept, &BundleLimits::default()));
         if matches!(&kept, Some(Ok(kept)) if kept.hash() != read.hash()) {
@@ -502,18 +436,20 @@ impl Desk {
         let on_failure = failure_of(manifest);
         let by = signer.as_deref().map_or(String::new(), |name| format!(" signed by {name}"));
         let note = format!("on_failure={}{by}", word(on_failure));
-        let no = match shared.record(&mut life, &identity, Step::Installed, 0, &note) {
+        let no = match shared.record(&turn, &identity, Step::Installed, 0, &note) {
             Ok(no) => no,
             Err(error) => {
-                if !life.known.values().any(|known| *known == identity) {
+                if !shared.life.lock().known.values().any(|known| *known == identity) {
                     shared.shelf.remove(&identity.plugin, &identity.config, kept.is_none());
                 }
                 return Err(error);
             }
         };
+        let mut life = shared.life.lock();
         life.on_failure.insert(no, on_failure);
         life.ready.insert(no, maker.policy(no, identity.clone()));
-        shared.arrange(&mut life)?;
+        drop(life);
+        shared.arrange(&turn)?;
         Ok(Installed { no, identity, signer })
     }
 
@@ -552,6 +488,8 @@ impl Desk {
     pub fn canary(&self, no: PolicyNo, share_bp: u64, guards: Guards) -> Result<(), DeskError> {
         check_all(&[(SHARE, share_bp)])?;
         guards.check()?;
+        self.shared.make_ready(&[no])?;
+        let turn = self.shared.turn.lock();
         let mut life = self.shared.life.lock();
         let before = life.lineup(no)?.canary;
         let kept = life.watches.get(&no).filter(|watch| {
@@ -559,9 +497,10 @@ impl Desk {
         });
         let watch = kept.cloned().unwrap_or_else(|| Arc::new(Watch::new(guards)));
         let old = life.watches.insert(no, watch);
-        let done =
-            self.advance_in(&mut life, no, Step::Canary, share_bp as u16, &guards.to_string());
+        drop(life);
+        let done = self.advance_in(&turn, no, Step::Canary, share_bp as u16, &guards.to_string());
         if done.is_err() {
+            let mut life = self.shared.life.lock();
             match old {
                 Some(old) => life.watches.insert(no, old),
                 None => life.watches.remove(&no),
@@ -576,11 +515,12 @@ impl Desk {
     ///
     /// Returns that it is none, or what the engine says.
     pub fn promote(&self, no: PolicyNo) -> Result<(), DeskError> {
-        let mut life = self.shared.life.lock();
-        if life.lineup(no)?.canary.map(|(canary, _)| canary) != Some(no) {
+        let turn = self.shared.turn.lock();
+        let canary = self.shared.life.lock().lineup(no)?.canary;
+        if canary.map(|(canary, _)| canary) != Some(no) {
             return Err(DeskError::step(no, "is no canary"));
         }
-        self.advance_in(&mut life, no, Step::Promoted, 0, "")
+        self.advance_in(&turn, no, Step::Promoted, 0, "")
     }
 
     /// Takes the last step of a policy back: a canary ends; where the policy decides, the one that
@@ -591,7 +531,10 @@ impl Desk {
     /// Returns that it is neither, that it is pinned or has a canary beside it, or what the engine
     /// says.
     pub fn rollback(&self, no: PolicyNo) -> Result<(), DeskError> {
-        let mut life = self.shared.life.lock();
+        let before = self.shared.life.lock().lineup(no)?.before.last().copied();
+        self.shared.make_ready(before.as_slice())?;
+        let turn = self.shared.turn.lock();
+        let life = self.shared.life.lock();
         let lineup = life.lineup(no)?;
         let kind = life.identity(no)?.kind;
         let canary = lineup.canary.map(|(canary, _)| canary);
@@ -606,9 +549,10 @@ impl Desk {
             return Err(DeskError::step(no, "is pinned; unpin it first"));
         }
         let identity = life.identity(no)?.clone();
-        self.shared.record(&mut life, &identity, Step::RolledBack, 0, "by an operator")?;
-        self.shared.pass_over_stale(&mut life, kind, is_built_in(&identity.plugin))?;
-        self.shared.arrange(&mut life)
+        drop(life);
+        self.shared.record(&turn, &identity, Step::RolledBack, 0, "by an operator")?;
+        self.shared.pass_over_stale(&turn, kind, is_built_in(&identity.plugin))?;
+        self.shared.arrange(&turn)
     }
 
     /// Keeps the policy that decides in its place: no other one of its kind is activated, tried as
@@ -618,7 +562,8 @@ impl Desk {
     ///
     /// Returns that it does not decide, or that a canary runs.
     pub fn pin(&self, no: PolicyNo) -> Result<(), DeskError> {
-        let mut life = self.shared.life.lock();
+        let turn = self.shared.turn.lock();
+        let life = self.shared.life.lock();
         let lineup = life.lineup(no)?;
         if lineup.active != Some(no) {
             return Err(DeskError::step(no, "does not decide; activate it first"));
@@ -627,8 +572,9 @@ impl Desk {
             return Err(DeskError::step(no, "a canary runs beside it; end that first"));
         }
         let identity = life.identity(no)?.clone();
-        self.shared.record(&mut life, &identity, Step::Pinned, 0, "")?;
-        self.shared.arrange(&mut life)
+        drop(life);
+        self.shared.record(&turn, &identity, Step::Pinned, 0, "")?;
+        self.shared.arrange(&turn)
     }
 
     /// Lets a pinned policy go.
@@ -637,13 +583,15 @@ impl Desk {
     ///
     /// Returns that it is not pinned, or what the engine says.
     pub fn unpin(&self, no: PolicyNo) -> Result<(), DeskError> {
-        let mut life = self.shared.life.lock();
+        let turn = self.shared.turn.lock();
+        let life = self.shared.life.lock();
         if life.lineup(no)?.pinned != Some(no) {
             return Err(DeskError::step(no, "is not pinned"));
         }
         let identity = life.identity(no)?.clone();
-        self.shared.record(&mut life, &identity, Step::Unpinned, 0, "")?;
-        self.shared.arrange(&mut life)
+        drop(life);
+        self.shared.record(&turn, &identity, Step::Unpinned, 0, "")?;
+        self.shared.arrange(&turn)
     }
 
     /// Ends the shadow or canary of a policy without more.
@@ -652,14 +600,16 @@ impl Desk {
     ///
     /// Returns that it is neither, or what the engine says.
     pub fn stop(&self, no: PolicyNo) -> Result<(), DeskError> {
-        let mut life = self.shared.life.lock();
+        let turn = self.shared.turn.lock();
+        let life = self.shared.life.lock();
         if !matches!(life.role(no).0, Role::Canary(_) | Role::Shadow(_)) {
             life.identity(no)?;
             return Err(DeskError::step(no, "is neither shadow nor canary"));
         }
         let identity = life.identity(no)?.clone();
-        self.shared.record(&mut life, &identity, Step::Stopped, 0, "")?;
-        self.shared.arrange(&mut life)
+        drop(life);
+        self.shared.record(&turn, &identity, Step::Stopped, 0, "")?;
+        self.shared.arrange(&turn)
     }
 
     /// Removes a policy that has no part; what it decided stays in the journal.
@@ -668,7 +618,8 @@ impl Desk {
     ///
     /// Returns that it is not installed or has a part, or what the engine says.
     pub fn remove(&self, no: PolicyNo) -> Result<(), DeskError> {
-        let mut life = self.shared.life.lock();
+        let turn = self.shared.turn.lock();
+        let life = self.shared.life.lock();
         let lineup = life.lineup(no)?;
         if !lineup.installed.contains(&no) {
             return Err(DeskError::Unknown(no));
@@ -680,7 +631,9 @@ impl Desk {
         if is_built_in(&identity.plugin) {
             return Err(DeskError::step(no, "is built in; take its configuration away instead"));
         }
-        self.shared.record(&mut life, &identity, Step::Removed, 0, "")?;
+        drop(life);
+        self.shared.record(&turn, &identity, Step::Removed, 0, "")?;
+        let mut life = self.shared.life.lock();
         life.ready.remove(&no);
         life.watches.remove(&no);
         self.shared.shadows.forget(no);
@@ -690,42 +643,47 @@ impl Desk {
                 && known.plugin == plugin
                 && life.lineups.of(known.kind).installed.contains(other)
         });
+        drop(life);
         self.shared.shelf.remove(&plugin, &config, last);
-        self.shared.arrange(&mut life)
+        self.shared.arrange(&turn)
     }
 
     /// Returns who decides, as the steps of the journal say.
     pub fn lineups(&self) -> Lineups {
-        self.shared.life.lock().lineups.clone()
+        self.shared.life.lock().shown.clone()
     }
 
     /// Returns every policy that the journal knows, with its part and its steps.
     pub fn list(&self) -> Vec<Listed> {
+        let views = self.shared.engine.policies();
         let life = self.shared.life.lock();
         let listed = |view: PolicyView| {
             let lineup = life.lineups.of(view.kind);
             let (role, _) = life.role(view.no);
             let installed = lineup.installed.contains(&view.no);
             let pinned = lineup.pinned == Some(view.no);
-            Listed { view, role, installed, pinned }
+            let last_failure = life.ready.get(&view.no).and_then(AnyPolicy::last_failure);
+            Listed { view, role, installed, pinned, last_failure }
         };
-        self.shared.engine.policies().into_iter().map(listed).collect()
+        views.into_iter().map(listed).collect()
     }
 
     fn advance(&self, no: PolicyNo, step: Step, share: u16, note: &str) -> Result<(), DeskError> {
-        let mut life = self.shared.life.lock();
-        self.advance_in(&mut life, no, step, share, note)
+        self.shared.make_ready(&[no])?;
+        let turn = self.shared.turn.lock();
+        self.advance_in(&turn, no, step, share, note)
     }
 
     /// Takes a step that gives a policy a part.
     fn advance_in(
         &self,
-        life: &mut Life,
+        turn: &Turn<'_>,
         no: PolicyNo,
         step: Step,
         share: u16,
         note: &str,
     ) -> Result<(), DeskError> {
+        let life = self.shared.life.lock();
         let lineup = life.lineup(no)?;
         if !lineup.installed.contains(&no) {
             return Err(DeskError::Unknown(no));
@@ -750,8 +708,10 @@ impl Desk {
         {
             return Err(DeskError::step(no, "is built in, with a configuration of before"));
         }
+        drop(life);
         // A policy that could not be asked gets no part.
-        self.shared.make_ready(life, no)?;
+        self.shared.make_ready(&[no])?;
+        let mut life = self.shared.life.lock();
         let absent = match life.ready.get(&no) {
             Some(AnyPolicy::Pricing(policy)) => policy.absent(),
             Some(AnyPolicy::Fraud(policy)) => policy.absent(),
@@ -762,8 +722,9 @@ impl Desk {
             life.ready.remove(&no);
             return Err(DeskError::step(no, format!("{why}; install it again")));
         }
-        self.shared.record(life, &identity, step, share, note)?;
-        self.shared.arrange(life)
+        drop(life);
+        self.shared.record(turn, &identity, step, share, note)?;
+        self.shared.arrange(turn)
     }
 }
 
@@ -780,4 +741,32 @@ fn canonical(config: &str, manifest: &Manifest) -> Result<String, DeskError> {
         }
     }
     Ok(value.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::persist;
+
+    /// What is refused a few times is done in the end; what is always refused is given up after so
+    /// many tries, or when the desk closes.
+    #[test]
+    fn a_refused_step_is_tried_again() {
+        let after = |refusals: u32, open: u32| {
+            let (mut tried, mut paused) = (0, 0);
+            let attempt = || {
+                tried += 1;
+                if tried > refusals { Ok(()) } else { Err(tried) }
+            };
+            let pause = |_: &u32| {
+                paused += 1;
+                paused < open
+            };
+            let done = persist(5, attempt, pause);
+            (done, tried, paused)
+        };
+        assert_eq!(after(0, 9), (Ok(()), 1, 0));
+        assert_eq!(after(4, 9), (Ok(()), 5, 4));
+        assert_eq!(after(5, 9), (Err(5), 5, 5));
+        assert_eq!(after(9, 2), (Err(2), 2, 2));
+    }
 }

@@ -1,5 +1,7 @@
 //! Every bound of the desk: name, unit, default, range.
 
+use std::time::Duration;
+
 use onhand_plugin_runtime::limits::bound;
 pub use onhand_plugin_runtime::limits::{Bound, LimitError, check_all};
 
@@ -17,6 +19,11 @@ pub const SHADOW_QUEUE_MAX: usize = 256;
 pub const KEYS_MAX: usize = 16_384;
 /// Most reserved baskets that are remembered until they are placed; older ones are read again.
 pub const RESERVED_MAX: usize = 65_536;
+/// Most times that the step is tried which calls a canary back; then health says that it goes on,
+/// and its guards judge anew.
+pub const CALL_BACK_TRIES: u32 = 60;
+/// Pause between two such tries.
+pub const CALL_BACK_PAUSE: Duration = Duration::from_secs(1);
 /// Most events of the past that recommendations are learned from at the start.
 pub const LEARN_EVENTS_MAX: u64 = 20_000_000;
 /// Most events of the last day that the fraud check is filled from at the start.

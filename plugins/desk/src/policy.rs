@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use onhand_core::{PolicyKind, PolicyNo, SkuId};
 use onhand_plugin_runtime::{
@@ -132,6 +132,22 @@ impl<W: World> Policy<W> {
     /// Returns whether it is called at once, without an instance to wait for.
     pub(crate) const fn is_quick(&self) -> bool {
         !matches!(self.maker, Maker::Plugin(_))
+    }
+
+    /// Returns how long one call of the plugin may take; `None` where none is called.
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        match &self.maker {
+            Maker::Plugin(plugin) => Some(Duration::from_millis(plugin.limits().deadline_ms)),
+            Maker::BuiltIn | Maker::Absent { .. } => None,
+        }
+    }
+
+    /// Returns the plugin's latest failure with all details.
+    pub(crate) fn last_failure(&self) -> Option<String> {
+        match &self.maker {
+            Maker::Plugin(plugin) => plugin.last_failure().map(|failure| failure.to_string()),
+            Maker::BuiltIn | Maker::Absent { .. } => None,
+        }
     }
 
     /// Returns why the policy cannot be asked itself.
@@ -270,4 +286,15 @@ pub(crate) enum AnyPolicy {
     Pricing(Arc<Policy<Pricing>>),
     Fraud(Arc<Policy<Fraud>>),
     Recommend(Arc<Policy<Recommend>>),
+}
+
+impl AnyPolicy {
+    /// Returns the plugin's latest failure with all details.
+    pub(crate) fn last_failure(&self) -> Option<String> {
+        match self {
+            Self::Pricing(policy) => policy.last_failure(),
+            Self::Fraud(policy) => policy.last_failure(),
+            Self::Recommend(policy) => policy.last_failure(),
+        }
+    }
 }

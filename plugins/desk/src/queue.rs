@@ -11,22 +11,27 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::ask::{Ask, AskError};
 use crate::limits::BATCH_MAX;
+use crate::quote::{Quote, QuoteError};
 
-#[derive(Default)]
-struct Slot {
-    done: Option<Result<Command, AskError>>,
+struct Slot<T> {
+    done: Option<T>,
     waker: Option<Waker>,
 }
 
-/// Where a decision is left and found.
-#[derive(Default)]
-struct Answer {
-    slot: Mutex<Slot>,
+/// Where an answer is left and found.
+pub(crate) struct Answer<T> {
+    slot: Mutex<Slot<T>>,
     done: Condvar,
 }
 
-impl Answer {
-    fn give(&self, result: Result<Command, AskError>) {
+impl<T> Default for Answer<T> {
+    fn default() -> Self {
+        Self { slot: Mutex::new(Slot { done: None, waker: None }), done: Condvar::new() }
+    }
+}
+
+impl<T> Answer<T> {
+    fn give(&self, result: T) {
         let mut slot = self.slot.lock();
         slot.done = Some(result);
         let waker = slot.waker.take();
@@ -38,27 +43,26 @@ impl Answer {
     }
 }
 
-/// A basket on its way to its decision, to be waited for or awaited: the command with its prices
-/// and decisions, for [`Engine::submit`](onhand_core::Engine::submit).
+/// What became of a basket: the command with its prices and decisions.
+pub type Decision = Result<Command, AskError>;
+
+/// A basket on its way to its answer, to be waited for or awaited: by default the command with its
+/// prices and decisions, for [`Engine::submit`](onhand_core::Engine::submit).
 ///
 /// # Cancel safety
 ///
-/// Dropping a ticket loses the decision and nothing else: no command was sent.
-pub struct DeskTicket(Arc<Answer>);
+/// Dropping a ticket loses the answer and nothing else: no command was sent.
+pub struct DeskTicket<T = Decision>(Arc<Answer<T>>);
 
-impl std::fmt::Debug for DeskTicket {
+impl<T> std::fmt::Debug for DeskTicket<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("DeskTicket").field("done", &self.0.slot.lock().done.is_some()).finish()
     }
 }
 
-impl DeskTicket {
-    /// Waits for the decision.
-    ///
-    /// # Errors
-    ///
-    /// Returns why nothing could be decided.
-    pub fn wait(self) -> Result<Command, AskError> {
+impl<T> DeskTicket<T> {
+    /// Waits for the answer: for a decision, the command, or why nothing could be decided.
+    pub fn wait(self) -> T {
         let mut slot = self.0.slot.lock();
         loop {
             if let Some(result) = slot.done.take() {
@@ -69,8 +73,8 @@ impl DeskTicket {
     }
 }
 
-impl Future for DeskTicket {
-    type Output = Result<Command, AskError>;
+impl<T> Future for DeskTicket<T> {
+    type Output = T;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut slot = self.0.slot.lock();
@@ -84,9 +88,31 @@ impl Future for DeskTicket {
     }
 }
 
+/// Who waits for a basket's answer.
+pub(crate) enum Waiter {
+    Order(Arc<Answer<Decision>>),
+    Quote(Arc<Answer<Result<Quote, QuoteError>>>),
+}
+
+impl Waiter {
+    fn give(&self, ask: Ask) {
+        match self {
+            Self::Order(answer) => answer.give(ask.take()),
+            Self::Quote(answer) => answer.give(ask.take_quote()),
+        }
+    }
+
+    fn close(&self) {
+        match self {
+            Self::Order(answer) => answer.give(Err(AskError::Closed)),
+            Self::Quote(answer) => answer.give(Err(QuoteError::Ask(AskError::Closed))),
+        }
+    }
+}
+
 #[derive(Default)]
 struct Waiting {
-    asks: VecDeque<(Ask, Arc<Answer>)>,
+    asks: VecDeque<(Ask, Waiter)>,
     closed: bool,
 }
 
@@ -102,7 +128,24 @@ impl Queue {
         Self { waiting: Mutex::default(), arrived: Condvar::new(), max }
     }
 
+    /// Takes a basket to be decided on.
     pub(crate) fn push(&self, ask: Ask) -> Result<DeskTicket, AskError> {
+        self.take(ask, Waiter::Order)
+    }
+
+    /// Takes a basket to be quoted.
+    pub(crate) fn push_quote(
+        &self,
+        ask: Ask,
+    ) -> Result<DeskTicket<Result<Quote, QuoteError>>, AskError> {
+        self.take(ask, Waiter::Quote)
+    }
+
+    fn take<T>(
+        &self,
+        ask: Ask,
+        waiter: fn(Arc<Answer<T>>) -> Waiter,
+    ) -> Result<DeskTicket<T>, AskError> {
         let answer = Arc::new(Answer::default());
         let mut waiting = self.waiting.lock();
         if waiting.closed {
@@ -111,7 +154,7 @@ impl Queue {
         if waiting.asks.len() >= self.max {
             return Err(AskError::Busy(waiting.asks.len()));
         }
-        waiting.asks.push_back((ask, Arc::clone(&answer)));
+        waiting.asks.push_back((ask, waiter(Arc::clone(&answer))));
         drop(waiting);
         self.arrived.notify_one();
         Ok(DeskTicket(answer))
@@ -124,7 +167,7 @@ impl Queue {
     /// Takes what has arrived and answers it, until the queue is closed and empty.
     pub(crate) fn work(&self, decide: impl Fn(&mut [Ask])) {
         let mut asks = Vec::with_capacity(BATCH_MAX);
-        let mut answers = Vec::with_capacity(BATCH_MAX);
+        let mut waiters = Vec::with_capacity(BATCH_MAX);
         loop {
             let mut waiting = self.waiting.lock();
             while waiting.asks.is_empty() {
@@ -134,15 +177,15 @@ impl Queue {
                 self.arrived.wait(&mut waiting);
             }
             let count = waiting.asks.len().min(BATCH_MAX);
-            for (ask, answer) in waiting.asks.drain(..count) {
+            for (ask, waiter) in waiting.asks.drain(..count) {
                 asks.push(ask);
-                answers.push(Undecided(Some(answer)));
+                waiters.push(Undecided(Some(waiter)));
             }
             drop(waiting);
             decide(&mut asks);
-            for (ask, mut answer) in asks.drain(..).zip(answers.drain(..)) {
-                if let Some(answer) = answer.0.take() {
-                    answer.give(ask.take());
+            for (ask, mut waiter) in asks.drain(..).zip(waiters.drain(..)) {
+                if let Some(waiter) = waiter.0.take() {
+                    waiter.give(ask);
                 }
             }
         }
@@ -156,12 +199,12 @@ impl Queue {
 }
 
 /// Tells whoever waits if the thread ends before its answer is there.
-struct Undecided(Option<Arc<Answer>>);
+struct Undecided(Option<Waiter>);
 
 impl Drop for Undecided {
     fn drop(&mut self) {
-        if let Some(answer) = &self.0 {
-            answer.give(Err(AskError::Closed));
+        if let Some(waiter) = &self.0 {
+            waiter.close();
         }
     }
 }

@@ -8,11 +8,11 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use onhand_core::{
-    CustomerId, DecidedBy, Line, LinePrice, Money, PolicyDecision, PolicyNo, PolicyRefusal,
-    Quantity, SkuId, Timestamp,
+    Currency, CustomerId, Decided, DecidedBy, Line, LinePrice, Money, PolicyDecision, PolicyNo,
+    PolicyRefusal, Quantity, SkuId, Timestamp,
 };
 
-use crate::ask::AskError;
+use crate::ask::{Ask, AskError};
 use crate::secret::Secret;
 
 /// First byte of every token.
@@ -85,6 +85,67 @@ impl std::error::Error for QuoteError {
             Self::Ask(error) => Some(error),
             Self::Refused(_) => None,
         }
+    }
+}
+
+/// What a quote needs of a priced basket.
+pub(crate) struct PricedBasket<'a> {
+    pub(crate) currency: Currency,
+    pub(crate) list_total: i64,
+    pub(crate) total: i64,
+    /// List prices from its first line on.
+    pub(crate) units: &'a [i64],
+    pub(crate) decided: &'a Decided,
+}
+
+impl PricedBasket<'_> {
+    /// Makes the quote of a basket whose prices stand in its lines.
+    pub(crate) fn quote(
+        &self,
+        ask: &Ask,
+        quote_ms: u64,
+        secret: &Secret,
+    ) -> Result<Quote, QuoteError> {
+        if let Some(refusal) = self.decided.refusal {
+            return Err(QuoteError::Refused(refusal));
+        }
+        let (own, added) = ask.lines().split_at(ask.lines().len() - self.added());
+        let list = |unit: &i64| LinePrice { unit: *unit, discount: 0 };
+        let priced = own.iter().zip(self.units);
+        let prices: Vec<_> =
+            priced.map(|(line, unit)| line.price.unwrap_or_else(|| list(unit))).collect();
+        let coupons: Vec<SkuId> = added.iter().map(|line| line.sku).collect();
+        let expires_at = Timestamp::from_millis(ask.now_ms.saturating_add(quote_ms));
+        let terms = Terms {
+            expires_at: expires_at.millis(),
+            customer: ask.customer(),
+            lines_hash: hash_lines(own),
+            decision: self.decided.pricing,
+            prices: prices.clone(),
+            coupons: coupons.clone(),
+        };
+        let line = |(line, price): (&Line, &LinePrice)| QuoteLine {
+            sku: line.sku,
+            quantity: line.quantity,
+            unit: price.unit,
+            discount: price.discount,
+        };
+        let money = |minor| Money::new(minor, self.currency);
+        // It was sized before: a basket that costs more is refused there.
+        let too_much = || QuoteError::Ask(AskError::Command);
+        Ok(Quote {
+            lines: own.iter().zip(&prices).map(line).collect(),
+            coupons,
+            list_total: money(self.list_total).ok_or_else(too_much)?,
+            total: money(self.total).ok_or_else(too_much)?,
+            decision: self.decided.pricing,
+            expires_at,
+            token: terms.token(secret),
+        })
+    }
+
+    fn added(&self) -> usize {
+        self.decided.added.into()
     }
 }
 

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use onhand_core::{CustomerId, Engine, Key, PolicyNo, SkuId, SkuKind};
 use onhand_policy::fact::RecommendRequest;
@@ -13,6 +14,7 @@ use crate::desk::Shared;
 use crate::facts::RecommendFacts;
 use crate::guard::Sample;
 use crate::limits::{BASKET_MAX, CANDIDATES_MAX, HISTORIES_MAX, HISTORY_MAX, PICKS_MAX};
+use crate::set::Set;
 use crate::shadow::{Job, pairs};
 
 /// What goes with a basket.
@@ -91,6 +93,27 @@ fn available(engine: &Engine, sku: SkuId) -> u32 {
     u32::try_from(least).unwrap_or(u32::MAX)
 }
 
+/// Returns the part of a basket that recommendations look at.
+fn last_of(basket: &[SkuId]) -> &[SkuId] {
+    &basket[basket.len().saturating_sub(BASKET_MAX)..]
+}
+
+/// Returns what tells unnamed customers' requests apart, as an order's key does for orders; nothing
+/// for a named one.
+fn key_of(now_ms: u64, customer: CustomerId, basket: &[SkuId]) -> Key {
+    if customer != CustomerId::NONE {
+        return Key::new(0);
+    }
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&now_ms.to_le_bytes());
+    for sku in last_of(basket) {
+        hasher.update(&sku.bits().to_le_bytes());
+    }
+    let mut first = [0; 16];
+    first.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    Key::new(u128::from_le_bytes(first))
+}
+
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
@@ -103,40 +126,91 @@ impl Shared {
         basket: &[SkuId],
         limit: usize,
     ) -> Recommendations {
-        let limit = limit.min(PICKS_MAX);
-        if limit == 0 {
-            return Recommendations::default();
-        }
-        let basket = &basket[basket.len().saturating_sub(BASKET_MAX)..];
-        let mut found = self.picks(now_ms, customer, basket, limit);
-        if found.list.len() < limit {
-            let learned = self.learned.read();
-            let history = learned.history(customer);
-            let ask = Ask { basket, history: &history, limit };
-            let more = SCRATCH.with_borrow_mut(|scratch| {
-                learned.index.recommend(scratch, &ask, |sku| available(&self.engine, sku) > 0)
-            });
-            for one in more {
-                let there = found.list.iter().any(|other| other.sku == one.sku);
-                if !there && found.list.len() < limit {
-                    found.list.push(one);
-                }
-            }
-        }
-        found
+        self.recommend_by(&self.set(), now_ms, customer, basket, limit)
     }
 
-    /// Asks the plugin that decides for a customer, if there is one.
-    fn picks(
+    /// Recommends if no plugin is asked for it; returns how long the plugin may take where one is.
+    pub(crate) fn recommend_quick(
         &self,
         now_ms: u64,
         customer: CustomerId,
         basket: &[SkuId],
         limit: usize,
-    ) -> Recommendations {
+    ) -> Result<Recommendations, Duration> {
         let set = self.set();
+        let decides = set.recommend.decides(customer, key_of(now_ms, customer, basket));
+        if let Some(deadline) = decides.and_then(|(policy, _)| policy.deadline()) {
+            return Err(deadline);
+        }
+        Ok(self.recommend_by(&set, now_ms, customer, basket, limit))
+    }
+
+    fn recommend_by(
+        &self,
+        set: &Set,
+        now_ms: u64,
+        customer: CustomerId,
+        basket: &[SkuId],
+        limit: usize,
+    ) -> Recommendations {
+        let limit = limit.min(PICKS_MAX);
+        if limit == 0 {
+            return Recommendations::default();
+        }
+        let basket = last_of(basket);
+        let mut found = self.picks(set, now_ms, customer, basket, limit);
+        self.fill_up(&mut found, customer, basket, limit);
+        found
+    }
+
+    /// Recommends by the built-in list, whoever decides.
+    pub(crate) fn recommend_built_in(
+        &self,
+        customer: CustomerId,
+        basket: &[SkuId],
+        limit: usize,
+    ) -> Recommendations {
+        let mut found = Recommendations::default();
+        self.fill_up(&mut found, customer, last_of(basket), limit.min(PICKS_MAX));
+        found
+    }
+
+    /// Adds what was bought together and what sells best until the list is long enough.
+    fn fill_up(
+        &self,
+        found: &mut Recommendations,
+        customer: CustomerId,
+        basket: &[SkuId],
+        limit: usize,
+    ) {
+        if found.list.len() >= limit {
+            return;
+        }
+        let learned = self.learned.read();
+        let history = learned.history(customer);
+        let ask = Ask { basket, history: &history, limit };
+        let more = SCRATCH.with_borrow_mut(|scratch| {
+            learned.index.recommend(scratch, &ask, |sku| available(&self.engine, sku) > 0)
+        });
+        for one in more {
+            let there = found.list.iter().any(|other| other.sku == one.sku);
+            if !there && found.list.len() < limit {
+                found.list.push(one);
+            }
+        }
+    }
+
+    /// Asks the plugin that decides for a customer, if there is one.
+    fn picks(
+        &self,
+        set: &Set,
+        now_ms: u64,
+        customer: CustomerId,
+        basket: &[SkuId],
+        limit: usize,
+    ) -> Recommendations {
         let route = &set.recommend;
-        let key = Key::new(0);
+        let key = key_of(now_ms, customer, basket);
         let shadowed = route.shadows(customer, key);
         let decides = route.decides(customer, key);
         if decides.is_none() && !shadowed {
@@ -157,8 +231,10 @@ impl Shared {
             found.policy = Some(policy.no);
             given = pairs(&answered.answer);
             if let Some(trial) = &route.canary {
-                let failed = answered.made.iter().any(|made| made.failure.is_some());
-                let sample = Sample { orders: 1, failed: failed.into(), ..Sample::default() };
+                let mut sample = Sample::default();
+                for made in &answered.made {
+                    sample.note(*made, |_| {});
+                }
                 let tripped = trial.watch.note(now_ms, of_canary, sample, answered.nanoseconds);
                 self.call_back(trial.policy.no, tripped);
             }

@@ -2,6 +2,7 @@
 //! leaves the desk, a keyed hash stands for it.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use onhand_core::PolicyKind;
 use onhand_plugin_bundle::{Facts, Fixture};
@@ -47,8 +48,11 @@ pub(crate) fn recommend_input(facts: &RecommendFacts, hide: &Pseudonyms<'_>) -> 
 }
 
 /// Inputs of one kind, with what was answered.
+///
+/// Each is shared rather than copied: whoever reads them holds the lock for a count of references
+/// each, and requests that record meanwhile wait no longer than that.
 struct Ring<F, A> {
-    kept: Mutex<VecDeque<(F, A)>>,
+    kept: Mutex<VecDeque<Arc<(F, A)>>>,
 }
 
 impl<F, A> Default for Ring<F, A> {
@@ -59,19 +63,23 @@ impl<F, A> Default for Ring<F, A> {
 
 impl<F, A> Ring<F, A> {
     fn push(&self, max: usize, new: impl IntoIterator<Item = (F, A)>) {
+        // Both are done without the lock: what comes is put together, what goes is dropped.
+        let new: Vec<_> = new.into_iter().map(Arc::new).collect();
+        let mut gone = Vec::with_capacity(new.len());
         let mut kept = self.kept.lock();
         for one in new {
             if kept.len() >= max {
-                kept.pop_front();
+                gone.extend(kept.pop_front());
             }
             kept.push_back(one);
         }
+        drop(kept);
     }
 
     /// Returns the last ones, the oldest first.
-    fn last<T>(&self, last: usize, each: impl FnMut(&(F, A)) -> T) -> Vec<T> {
+    fn last(&self, last: usize) -> Vec<Arc<(F, A)>> {
         let kept = self.kept.lock();
-        kept.iter().skip(kept.len().saturating_sub(last)).map(each).collect()
+        kept.iter().skip(kept.len().saturating_sub(last)).cloned().collect()
     }
 }
 
@@ -112,20 +120,30 @@ impl Recorder {
         hide: &Pseudonyms<'_>,
     ) -> Vec<Fixture> {
         match kind {
-            PolicyKind::Pricing => self.pricing.last(last, |(facts, answer)| {
-                fixture(pricing_input(facts, hide), priced(facts, answer))
-            }),
-            PolicyKind::Fraud => self.fraud.last(last, |(facts, risk)| {
-                let Risk { points, verdict, code } = *risk;
-                let score = json!({ "points": points, "verdict": verdict.number(), "code": code });
-                fixture(fraud_input(facts, hide), json!({ "scores": [score] }))
-            }),
-            PolicyKind::Recommend => self.recommend.last(last, |(facts, picks)| {
+            PolicyKind::Pricing => {
+                let one = |(facts, answer): &(PricingFacts, PriceAnswer)| {
+                    fixture(pricing_input(facts, hide), priced(facts, answer))
+                };
+                self.pricing.last(last).iter().map(|kept| one(kept)).collect()
+            }
+            PolicyKind::Fraud => {
+                let one = |(facts, risk): &(FraudFacts, Risk)| {
+                    let Risk { points, verdict, code } = *risk;
+                    let verdict = verdict.number();
+                    let score = json!({ "points": points, "verdict": verdict, "code": code });
+                    fixture(fraud_input(facts, hide), json!({ "scores": [score] }))
+                };
+                self.fraud.last(last).iter().map(|kept| one(kept)).collect()
+            }
+            PolicyKind::Recommend => {
                 let pick =
                     |(sku, score): &(u64, u32)| json!({ "request": 0, "sku": sku, "score": score });
-                let shown: Vec<Value> = picks.iter().map(pick).collect();
-                fixture(recommend_input(facts, hide), json!({ "shown": shown }))
-            }),
+                let one = |(facts, picks): &(RecommendFacts, Vec<(u64, u32)>)| {
+                    let shown: Vec<Value> = picks.iter().map(pick).collect();
+                    fixture(recommend_input(facts, hide), json!({ "shown": shown }))
+                };
+                self.recommend.last(last).iter().map(|kept| one(kept)).collect()
+            }
         }
     }
 }
@@ -146,4 +164,22 @@ fn priced(facts: &PricingFacts, answer: &PriceAnswer) -> Value {
     let line = |(line, discount): (&onhand_policy::fact::PricingLine, &i64)| json!({ "unit": line.unit, "discount": discount });
     let lines: Vec<Value> = facts.lines.iter().zip(&answer.discounts).map(line).collect();
     json!({ "orders": [{ "total": answer.total }], "lines": lines })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::Ring;
+
+    /// What is read is what is kept, not a copy of it, so that reading holds the lock for little.
+    #[test]
+    fn readers_share_what_is_kept() {
+        let ring: Ring<u32, u32> = Ring::default();
+        ring.push(3, (0..5).map(|n| (n, n)));
+        let (one, two) = (ring.last(2), ring.last(2));
+        assert_eq!(one.iter().map(|kept| kept.0).collect::<Vec<_>>(), [3, 4]);
+        assert!(one.iter().zip(&two).all(|(one, two)| Arc::ptr_eq(one, two)));
+        assert_eq!(ring.last(9).len(), 3);
+    }
 }

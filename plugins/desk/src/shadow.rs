@@ -165,6 +165,11 @@ impl Shadows {
         self.reports.lock().insert(no, Report::default());
     }
 
+    /// Starts the report of a policy that has none.
+    pub(crate) fn ensure(&self, no: PolicyNo) {
+        self.reports.lock().entry(no).or_default();
+    }
+
     /// Forgets the report of a policy.
     pub(crate) fn forget(&self, no: PolicyNo) {
         self.reports.lock().remove(&no);

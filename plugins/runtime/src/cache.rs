@@ -5,15 +5,16 @@
 //! over its name and its contents; the key lies in the same directory, which only its owner may
 //! enter. Whatever does not fit is compiled again and overwritten. Code is handed to the compiler
 //! function by function, through an interface of its own: nothing is mapped or run from a file.
+//! Functions that a process of their own has compiled come in by the same way.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
 
+use crate::child::Known;
 use crate::error::RuntimeError;
 
 /// Opens a file of compiled functions, with the version of its layout.
@@ -33,14 +34,14 @@ type Key = [u8; 32];
 
 /// Compiled functions of the component that is being compiled, by the compiler's own keys.
 #[derive(Default)]
-struct Pack {
-    known: BTreeMap<Vec<u8>, Vec<u8>>,
+pub(crate) struct Pack {
+    known: Known,
     /// What the compiler has asked for and found, or added: all that is worth keeping.
-    used: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub(crate) used: Known,
     /// Functions found by the compiler.
-    hits: u64,
+    pub(crate) hits: u64,
     /// Functions added by it.
-    added: u64,
+    pub(crate) added: u64,
 }
 
 /// What the compiler asks and tells; empty while no component is being compiled.
@@ -50,6 +51,18 @@ pub(crate) struct Functions(Mutex<Option<Pack>>);
 impl std::fmt::Debug for Functions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Functions")
+    }
+}
+
+impl Functions {
+    /// Begins a component, of which some functions are known.
+    pub(crate) fn begin(&self, known: Known) {
+        *self.0.lock() = Some(Pack { known, ..Pack::default() });
+    }
+
+    /// Ends a component.
+    pub(crate) fn end(&self) -> Pack {
+        self.0.lock().take().unwrap_or_default()
     }
 }
 
@@ -77,8 +90,10 @@ impl wasmtime::CacheStore for Functions {
 pub struct CacheUse {
     /// Functions that need not be compiled.
     pub hits: u64,
-    /// Functions that were compiled.
+    /// Functions that were compiled in this process.
     pub compiled: u64,
+    /// Functions that a process of their own has compiled.
+    pub compiled_apart: u64,
 }
 
 /// The directory with compiled functions.
@@ -111,29 +126,21 @@ impl Cache {
         format!("{}-{:016x}.{ENDING}", component.to_hex(), self.fingerprint)
     }
 
-    /// Gives the compiler what is known of a component.
-    pub(crate) fn begin(&self, component: &blake3::Hash, functions: &Functions) {
+    /// Returns what is known of a component: nothing, or all that its last compilation used.
+    pub(crate) fn known(&self, component: &blake3::Hash) -> Option<Known> {
         let name = self.name(component);
-        let known = read_bounded(&self.dir.join(&name))
-            .ok()
-            .and_then(|bytes| unseal(&self.key, &name, &bytes))
-            .unwrap_or_default();
-        *functions.0.lock() = Some(Pack { known, ..Pack::default() });
+        let bytes = read_bounded(&self.dir.join(&name)).ok()?;
+        unseal(&self.key, &name, &bytes)
     }
 
-    /// Takes back what is known now, and keeps it if there is something new.
-    pub(crate) fn end(&self, component: &blake3::Hash, functions: &Functions) -> CacheUse {
-        let Some(pack) = functions.0.lock().take() else { return CacheUse::default() };
-        let result = CacheUse { hits: pack.hits, compiled: pack.added };
-        if pack.added > 0 {
-            let name = self.name(component);
-            let bytes = seal(&self.key, &name, &pack.used);
-            // The cache saves time only: what cannot be kept is compiled again.
-            if bytes.len() as u64 <= FILE_BYTES_MAX && make_room(&self.dir).is_ok() {
-                drop(write_whole(&self.dir, &name, &bytes));
-            }
+    /// Keeps what a compilation has used.
+    pub(crate) fn keep(&self, component: &blake3::Hash, functions: &Known) {
+        let name = self.name(component);
+        let bytes = seal(&self.key, &name, functions);
+        // The cache saves time only: what cannot be kept is compiled again.
+        if bytes.len() as u64 <= FILE_BYTES_MAX && make_room(&self.dir).is_ok() {
+            drop(write_whole(&self.dir, &name, &bytes));
         }
-        result
     }
 }
 
@@ -170,12 +177,33 @@ fn mac(key: &Key, name: &str, body: &[u8]) -> blake3::Hash {
     hasher.finalize()
 }
 
-fn seal(key: &Key, name: &str, functions: &BTreeMap<Vec<u8>, Vec<u8>>) -> Vec<u8> {
-    let mut body = Vec::new();
+/// Writes functions one after the other.
+pub(crate) fn pack(functions: &Known, out: &mut Vec<u8>) {
     for part in functions.iter().flat_map(|(key, code)| [key, code]) {
-        body.extend_from_slice(&(part.len() as u64).to_le_bytes());
-        body.extend_from_slice(part);
+        out.extend_from_slice(&(part.len() as u64).to_le_bytes());
+        out.extend_from_slice(part);
     }
+}
+
+/// Reads what `pack` wrote; `None` for anything else.
+pub(crate) fn unpack(mut body: &[u8]) -> Option<Known> {
+    let mut next = || {
+        let (length, rest) = body.split_at_checked(8)?;
+        let length = u64::from_le_bytes(length.try_into().ok()?);
+        let (part, rest) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+        body = rest;
+        Some(part.to_vec())
+    };
+    let mut functions = Known::new();
+    while let Some(key) = next() {
+        functions.insert(key, next()?);
+    }
+    body.is_empty().then_some(functions)
+}
+
+fn seal(key: &Key, name: &str, functions: &Known) -> Vec<u8> {
+    let mut body = Vec::new();
+    pack(functions, &mut body);
     let mac = mac(key, name, &body);
     let mut bytes = Vec::with_capacity(MAGIC.len() + MAC_BYTES + body.len());
     bytes.extend_from_slice(MAGIC);
@@ -185,26 +213,15 @@ fn seal(key: &Key, name: &str, functions: &BTreeMap<Vec<u8>, Vec<u8>>) -> Vec<u8
 }
 
 /// Returns what `seal` was given; `None` for anything that it has not made under this key and name.
-fn unseal(key: &Key, name: &str, bytes: &[u8]) -> Option<BTreeMap<Vec<u8>, Vec<u8>>> {
+fn unseal(key: &Key, name: &str, bytes: &[u8]) -> Option<Known> {
     let rest = bytes.strip_prefix(MAGIC)?;
-    let (found, mut body) = rest.split_at_checked(MAC_BYTES)?;
+    let (found, body) = rest.split_at_checked(MAC_BYTES)?;
     let found: [u8; MAC_BYTES] = found.try_into().ok()?;
     // This comparison takes the same time wherever the two differ.
     if mac(key, name, body) != blake3::Hash::from_bytes(found) {
         return None;
     }
-    let mut next = || {
-        let (length, rest) = body.split_at_checked(8)?;
-        let length = u64::from_le_bytes(length.try_into().ok()?);
-        let (part, rest) = rest.split_at_checked(usize::try_from(length).ok()?)?;
-        body = rest;
-        Some(part.to_vec())
-    };
-    let mut functions = BTreeMap::new();
-    while let Some(key) = next() {
-        functions.insert(key, next()?);
-    }
-    body.is_empty().then_some(functions)
+    unpack(body)
 }
 
 fn make_private(dir: &Path) -> io::Result<()> {

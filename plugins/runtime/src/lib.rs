@@ -34,6 +34,7 @@
 
 mod breaker;
 mod cache;
+mod child;
 mod error;
 mod fraud;
 mod guest;
@@ -52,6 +53,7 @@ mod world;
 
 pub use breaker::{BreakerState, FAILURES, REST_MS, WINDOW_MS};
 pub use cache::{CacheUse, FILE_BYTES_MAX, FILES_MAX};
+pub use child::{CompilerProcess, compile_child};
 pub use error::{Failure, FailureKind, LoadError, RuntimeError};
 pub use fraud::{DENIAL_UNDECIDED, Fraud};
 pub use guest::LogLine;

@@ -92,6 +92,8 @@ pub const FUNCTIONS: Bound = bound("functions", "functions", 20_000, 1, 200_000)
 pub const FUNCTION_BYTES: Bound = bound("function_bytes", "bytes", 256 << 10, 16, 8 << 20);
 /// Wall-clock time of compiling a component.
 pub const COMPILE_MS: Bound = bound("compile_ms", "ms", 5_000, 1, 600_000);
+/// Address space of a process that compiles; what its executable takes is part of it.
+pub const COMPILE_ADDRESS_BYTES: u64 = 2 << 30;
 /// Instances of a plugin that may be at work at once; a call waits for one up to its deadline.
 pub const INSTANCES: Bound = bound("instances", "instances", 4, 1, 1_000);
 /// Calls after which an instance is replaced by a fresh one.

@@ -317,6 +317,12 @@ impl<W: World> Plugin<W> {
         self.shared.control.lock().last_failure.clone()
     }
 
+    /// Returns the log lines kept so far, the newest first, and the number of those dropped.
+    pub fn logs(&self) -> (Vec<LogLine>, u64) {
+        let control = self.shared.control.lock();
+        (control.logs.iter().rev().cloned().collect(), control.logs_dropped)
+    }
+
     /// Takes the log lines kept so far, the oldest first, and the number of those dropped.
     pub fn take_logs(&self) -> (Vec<LogLine>, u64) {
         let mut control = self.shared.control.lock();

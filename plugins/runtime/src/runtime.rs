@@ -15,6 +15,7 @@ use wasmtime::{
 };
 
 use crate::cache::{Cache, CacheUse, Functions};
+use crate::child::{CompilerProcess, Known};
 use crate::error::{LoadError, RuntimeError, explain};
 use crate::limits::{
     CORE_INSTANCES, MEMORIES_PER_INSTANCE, MEMORY_BYTES, STACK_BYTES, TABLE_ELEMENTS,
@@ -28,7 +29,7 @@ const KEEP_RESIDENT_BYTES: usize = 256 << 10;
 /// Most bytes of what the engine keeps for one instance beside its memory and tables.
 const INSTANCE_BYTES_MAX: usize = 1 << 20;
 /// Stack of the compiler's thread in bytes: deep expressions make it deep.
-const COMPILE_STACK_BYTES: usize = 16 << 20;
+pub(crate) const COMPILE_STACK_BYTES: usize = 16 << 20;
 
 /// How a runtime is set up; [`RuntimeConfig::default`] has the default of every bound.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +46,9 @@ pub struct RuntimeConfig {
     pub table_elements: u64,
     /// Directory for compiled code, made if it is not there; `None` compiles at each start.
     pub cache_dir: Option<PathBuf>,
+    /// What compiles a component that is not in the directory yet; `None` compiles it in this
+    /// process, which a component that breaks the compiler takes along.
+    pub compiler: Option<CompilerProcess>,
 }
 
 impl Default for RuntimeConfig {
@@ -56,6 +60,7 @@ impl Default for RuntimeConfig {
             memory_bytes: MEMORY_BYTES.default,
             table_elements: TABLE_ELEMENTS.default,
             cache_dir: None,
+            compiler: None,
         }
     }
 }
@@ -114,6 +119,7 @@ struct Shared {
 struct Compiler {
     functions: Arc<Functions>,
     cache: Option<Cache>,
+    process: Option<CompilerProcess>,
     busy: Mutex<bool>,
     free: Condvar,
 }
@@ -137,7 +143,9 @@ impl Runtime {
         let engine =
             engine(&config, &functions).map_err(|error| RuntimeError::Engine(explain(&error)))?;
         let cache = config.cache_dir.as_deref().map(|dir| Cache::open(dir, &engine)).transpose()?;
-        let compiler = Compiler { functions, cache, busy: Mutex::new(false), free: Condvar::new() };
+        let process = config.compiler.clone();
+        let (busy, free) = (Mutex::new(false), Condvar::new());
+        let compiler = Compiler { functions, cache, process, busy, free };
         let ticker = Ticker::start(engine.clone()).map_err(RuntimeError::Thread)?;
         let compiler = Arc::new(compiler);
         Ok(Self {
@@ -180,10 +188,11 @@ impl Runtime {
         self.shared.ticker.run()
     }
 
-    /// Compiles on a thread of its own, one component at a time.
+    /// Compiles on a thread of its own, one component at a time: after a process of its own has
+    /// done so, if there is one and the directory does not know the component.
     ///
     /// A component that takes too long keeps that thread until it is done, so that further ones
-    /// are refused meanwhile instead of taking one processor each.
+    /// are refused meanwhile instead of taking one processor each; a process is ended.
     pub(crate) fn compile(&self, wasm: &[u8], max_ms: u64) -> Result<Compiled, LoadError> {
         let late = LoadError::CompileTime { max_ms };
         let until = Instant::now() + Duration::from_millis(max_ms);
@@ -197,20 +206,20 @@ impl Runtime {
             }
             *busy = true;
         }
+        let slot = Slot(compiler);
+        let known = slot.0.known(wasm, max_ms, until)?;
         let (give, take) = mpsc::sync_channel(1);
         let (engine, wasm) = (self.shared.engine.clone(), wasm.to_vec());
-        let of_thread = Arc::clone(&compiler);
         let started = thread::Builder::new()
             .name("onhand-plugin-compile".to_owned())
             .stack_size(COMPILE_STACK_BYTES)
             .spawn(move || {
-                let _slot = Slot(&of_thread);
-                let compiled = of_thread.compile(&engine, &wasm);
+                let compiled = slot.0.compile(&engine, &wasm, known);
+                drop(slot);
                 // Nobody waits any more if it took too long.
                 drop(give.send(compiled));
             });
         if let Err(error) = started {
-            compiler.release();
             return Err(LoadError::Compile(format!("no thread: {error}")));
         }
         let left = until.saturating_duration_since(Instant::now());
@@ -225,30 +234,60 @@ impl Runtime {
 }
 
 /// Gives the compiler back, also if it panics.
-struct Slot<'a>(&'a Compiler);
+struct Slot(Arc<Compiler>);
 
-impl Drop for Slot<'_> {
+impl Drop for Slot {
     fn drop(&mut self) {
-        self.0.release();
+        *self.0.busy.lock() = false;
+        self.0.free.notify_one();
     }
 }
 
+/// Functions that need not be compiled, and whether a process has just done so.
+#[derive(Default)]
+struct Ready {
+    functions: Known,
+    apart: bool,
+}
+
 impl Compiler {
-    fn release(&self) {
-        *self.busy.lock() = false;
-        self.free.notify_one();
+    /// Finds the functions of a component, or lets a process compile them.
+    fn known(&self, wasm: &[u8], max_ms: u64, until: Instant) -> Result<Ready, LoadError> {
+        let cached = self.cache.as_ref().and_then(|cache| cache.known(&blake3::hash(wasm)));
+        match (cached, &self.process) {
+            // This host has made it: the compiler has survived it once.
+            (Some(functions), _) => Ok(Ready { functions, apart: false }),
+            (None, Some(process)) => {
+                let functions = process.compile(wasm, max_ms, until)?;
+                Ok(Ready { functions, apart: true })
+            }
+            (None, None) => Ok(Ready::default()),
+        }
     }
 
-    fn compile(&self, engine: &Engine, wasm: &[u8]) -> Result<Compiled, LoadError> {
-        let hash = blake3::hash(wasm);
-        if let Some(cache) = &self.cache {
-            cache.begin(&hash, &self.functions);
-        }
+    fn compile(&self, engine: &Engine, wasm: &[u8], ready: Ready) -> Result<Compiled, LoadError> {
+        let Ready { functions, apart } = ready;
+        self.functions.begin(functions);
         let compiled = Component::from_binary(engine, wasm);
-        let used = self.cache.as_ref().map(|cache| cache.end(&hash, &self.functions));
+        let made = self.functions.end();
         let component = compiled.map_err(|error| LoadError::Compile(explain(&error)))?;
-        Ok(Compiled { component, cache: used.unwrap_or_default() })
+        if let Some(cache) = &self.cache
+            && (made.added > 0 || apart)
+        {
+            cache.keep(&blake3::hash(wasm), &made.used);
+        }
+        let (hits, compiled_apart) = if apart { (0, made.hits) } else { (made.hits, 0) };
+        let cache = CacheUse { hits, compiled: made.added, compiled_apart };
+        Ok(Compiled { component, cache })
     }
+}
+
+/// Compiles a component without room for instances of it: the same code as [`engine`] makes.
+pub(crate) fn compile_only(functions: &Arc<Functions>, wasm: &[u8]) -> wasmtime::Result<()> {
+    let mut settings = settings(STACK_BYTES.default);
+    settings.enable_incremental_compilation(Arc::clone(functions) as _)?;
+    let engine = Engine::new(&settings)?;
+    engine.precompile_component(wasm).map(drop)
 }
 
 /// Returns an engine that gives the same answer, and takes the same fuel, on every machine.
@@ -274,16 +313,25 @@ fn engine(config: &RuntimeConfig, functions: &Arc<Functions>) -> wasmtime::Resul
         .table_keep_resident(KEEP_RESIDENT_BYTES)
         .pagemap_scan(Enabled::Auto);
 
+    let mut settings = settings(config.stack_bytes);
+    settings.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    if config.cache_dir.is_some() || config.compiler.is_some() {
+        settings.enable_incremental_compilation(Arc::clone(functions) as _)?;
+    }
+    Engine::new(&settings)
+}
+
+/// Returns all that compiled code depends on.
+fn settings(stack_bytes: u64) -> Config {
     let mut settings = Config::new();
     settings
         .strategy(Strategy::Cranelift)
         .cranelift_opt_level(OptLevel::Speed)
         .cranelift_regalloc_algorithm(RegallocAlgorithm::Backtracking)
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
         .memory_init_cow(true)
         .consume_fuel(true)
         .epoch_interruption(true)
-        .max_wasm_stack(config.stack_bytes as usize)
+        .max_wasm_stack(stack_bytes as usize)
         .concurrency_support(false);
     // What may differ from machine to machine, or is not needed, is off or forced.
     settings
@@ -295,8 +343,5 @@ fn engine(config: &RuntimeConfig, functions: &Arc<Functions>) -> wasmtime::Resul
         .wasm_tail_call(false)
         .wasm_custom_page_sizes(false)
         .wasm_wide_arithmetic(false);
-    if config.cache_dir.is_some() {
-        settings.enable_incremental_compilation(Arc::clone(functions) as _)?;
-    }
-    Engine::new(&settings)
+    settings
 }

@@ -121,9 +121,11 @@ fn logs_are_kept_within_their_limit() {
     let decided = plugin.decide(0, batch, &mut |_| unreachable!("the plugin is fine"));
     assert_eq!(decided.answer.outcomes, [priced(9_00)]);
     assert!((20 * 1_004..21 * 1_004).contains(&decided.made[0].fuel), "{:?}", decided.made);
+    let (newest_first, _) = plugin.logs();
     let (lines, dropped) = plugin.take_logs();
     assert_eq!((lines.len(), dropped), (16, 4));
     assert!(lines.iter().all(|line| (line.level, line.text.as_str()) == (2, "no x")));
+    assert!(newest_first.iter().eq(lines.iter().rev()), "looking takes nothing away");
     assert_eq!(plugin.take_logs(), (Vec::new(), 0));
 }
 

@@ -8,8 +8,8 @@ use std::path::Path;
 
 use common::{bad, options, patient, pricing, runtime, text};
 use onhand_plugin_runtime::{
-    AbiVersion, CacheUse, Failure, FailureKind, Fraud, Kind, Limits, LoadError, Plugin,
-    PluginOptions, Pricing, Recommend, Runtime, RuntimeConfig, RuntimeError, inspect,
+    AbiVersion, CacheUse, CompilerProcess, Failure, FailureKind, Fraud, Kind, Limits, LoadError,
+    Plugin, PluginOptions, Pricing, Recommend, Runtime, RuntimeConfig, RuntimeError, inspect,
 };
 use onhand_policy::fact::PricingBatch;
 
@@ -282,6 +282,54 @@ fn compiling_has_a_time() {
     let error = Plugin::<Pricing>::load(&runtime, &slow.bytes(), options_1).err();
     assert_eq!(error, Some(LoadError::CompileTime { max_ms: 1 }));
     assert!(Plugin::<Pricing>::load(&runtime, &text(Kind::Pricing).bytes(), options()).is_ok());
+}
+
+/// Goal: whatever becomes of a process that compiles, the component is refused, the runtime goes on,
+/// and what the directory knows needs no process. Method: programs that are no compiler.
+#[cfg(unix)]
+#[test]
+fn a_process_that_fails_refuses_the_component() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let load = |script: &str, compile_ms: u64| {
+        let compiler = CompilerProcess {
+            program: script.split(' ').next().expect("a program").into(),
+            arguments: vec!["-c".to_owned(), script.split_once(' ').map_or("", |s| s.1).to_owned()],
+        };
+        let config = RuntimeConfig {
+            total_instances: 2,
+            cache_dir: Some(dir.path().join("code")),
+            compiler: Some(compiler),
+            ..RuntimeConfig::default()
+        };
+        let runtime = Runtime::new(config).expect("a runtime");
+        let limits = Limits { compile_ms, ..patient() };
+        let options = PluginOptions { limits, ..options() };
+        let plugin = Plugin::<Pricing>::load(&runtime, &text(Kind::Pricing).bytes(), options);
+        plugin.map(|plugin| plugin.cache_use())
+    };
+    for (script, why) in [
+        ("/bin/sh kill -9 $$", "was ended by signal 9; it has 60 s of processor time"),
+        ("/bin/sh cat >/dev/null; exit 7", "was ended with code 7"),
+        ("/bin/sh exec <&-; exit 3", "was ended with code 3"),
+        ("/bin/sh cat >/dev/null", "gave no answer"),
+        ("/bin/sh cat >/dev/null; printf '\\000hello'", "gave an answer that cannot be read"),
+        ("/bin/sh cat >/dev/null; printf '\\001too odd'", "too odd"),
+        ("/bin/sh exec cat /dev/zero", "its compiled code is larger than"),
+        ("/no/such/program", "the process that compiles it cannot be used"),
+    ] {
+        match load(script, 60_000) {
+            Err(LoadError::Compile(text)) => assert!(text.contains(why), "{script}: {text}"),
+            other => panic!("{script}: {other:?}"),
+        }
+    }
+    for silent in ["/bin/sh exec sleep 600", "/bin/sh exec >&-; exec sleep 600"] {
+        assert_eq!(load(silent, 200), Err(LoadError::CompileTime { max_ms: 200 }));
+    }
+    // Nothing was kept of any of them.
+    let nothing = load("/bin/sh cat >/dev/null; printf '\\000'", 60_000).expect("a plugin");
+    assert!(nothing.compiled >= 4 && nothing.hits == 0, "{nothing:?}");
+    let known = load("/no/such/program", 60_000).expect("the directory knows it");
+    assert!(known.hits > known.compiled, "{known:?}");
 }
 
 fn with_cache(dir: &Path) -> Result<Runtime, RuntimeError> {

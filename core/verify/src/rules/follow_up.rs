@@ -5,7 +5,9 @@ use crate::decisions::{ALLOW, CHALLENGE, DENY, REVIEW};
 use crate::failure::{Check, broken, demand};
 use crate::instruct::Cause;
 use crate::order::{Line, Order};
-use crate::record::{CANCEL, EXPIRE, EXTEND, FollowUp, PLACE, RELEASE, RISK, SHIP, SHORT, name};
+use crate::record::{
+    CANCEL, COUPON, EXPIRE, EXTEND, FollowUp, PLACE, RELEASE, RISK, SHIP, SHORT, name,
+};
 use crate::rules::slots::Slots;
 use crate::state::{Place, State};
 
@@ -132,12 +134,26 @@ impl State {
         Ok(())
     }
 
-    /// CANCEL, SHIP and SHORT move what their line entries say.
+    /// Returns which lines are uses of coupons that go with goods of the same order, and where they
+    /// go once none of those are held: out if any goods have left, else back.
+    fn uses(&self, record: &FollowUp<'_>, order: &Order) -> (Vec<bool>, Bucket) {
+        let lines = order.lines.as_slice();
+        let is_use = |line: &Line| self.catalog.skus[line.sku as usize].kind == COUPON;
+        let goods = !lines.iter().all(is_use);
+        let uses: Vec<bool> = lines.iter().map(|line| goods && is_use(line)).collect();
+        let mut of_goods = lines.iter().zip(&uses).filter(|(_, is_use)| !**is_use);
+        let left = record.kind == SHIP || of_goods.any(|(line, _)| line.shipped > 0);
+        (uses, if left { Bucket::Shipped } else { Bucket::Available })
+    }
+
+    /// CANCEL, SHIP and SHORT move what their line entries say, and the uses of coupons behind the
+    /// last goods.
     fn part(&mut self, place: Place, record: &FollowUp<'_>, order: &mut Order) -> Check {
         let mut slots = Slots::default();
         for line in order.lines.as_slice() {
             slots.push(&self.catalog.skus, line.sku, 0);
         }
+        let (uses, fate) = self.uses(record, order);
         self.move_units(place, record, order)?;
         for movement in record.movements.iter().chain(record.instructions.iter()) {
             let movement = movement?;
@@ -150,12 +166,26 @@ impl State {
                 let lines = units.len();
                 return Err(broken("I5", format!("line entry {line} of {lines} lines")));
             };
+            demand!(
+                !uses[line as usize],
+                "I5",
+                "{} names line {line}, a use of a coupon, which follows its order's goods",
+                name(record.kind)
+            );
             *sum += u64::from(quantity);
         }
         if record.lines().next().is_none() {
             // No entry stands for everything that is committed.
             demand!(record.kind != SHORT, "I5", "SHORT has no line entry");
             units = order.lines.as_slice().iter().map(|line| u64::from(line.held)).collect();
+        } else {
+            let lines = order.lines.as_slice();
+            let stays = |at: usize| !uses[at] && u64::from(lines[at].held) != units[at];
+            if !(0..lines.len()).any(stays) {
+                for at in (0..lines.len()).filter(|at| uses[*at]) {
+                    units[at] = u64::from(lines[at].held);
+                }
+            }
         }
         let customer = order.customer;
         for (at, (line, units)) in order.lines.as_mut_slice().iter_mut().zip(units).enumerate() {
@@ -175,12 +205,13 @@ impl State {
             );
             let units = units as u32;
             line.held -= units;
+            let left = if uses[at] { fate == Bucket::Shipped } else { record.kind == SHIP };
             match record.kind {
-                SHIP => line.shipped += units,
-                SHORT => line.short += units,
+                _ if left => line.shipped += units,
+                SHORT if !uses[at] => line.short += units,
                 _ => line.cancelled += units,
             }
-            if record.kind != SHIP {
+            if !left {
                 self.uncount_limited(customer, line, units);
             }
         }
@@ -203,12 +234,19 @@ impl State {
             SHORT => &[Bucket::Missing],
             _ => &[Bucket::Adjust, Bucket::Available],
         };
+        let (uses, fate) = if matches!(record.kind, CANCEL | SHIP | SHORT) {
+            self.uses(record, order)
+        } else {
+            (Vec::new(), Bucket::Available)
+        };
         let here = record.movements.iter().map(|movement| (movement, true));
         let there = record.instructions.iter().map(|movement| (movement, false));
         for (movement, is_here) in here.chain(there) {
             let movement = movement?;
+            let is_use = uses.get(movement.line as usize) == Some(&true);
+            let is_legal = if is_use { movement.to == fate } else { legal.contains(&movement.to) };
             demand!(
-                movement.from == held && legal.contains(&movement.to),
+                movement.from == held && is_legal,
                 "V1",
                 "{} moves {}",
                 name(record.kind),

@@ -11,10 +11,11 @@ use clap::Args;
 use onhand_plugin_bundle::{Fixture, Kind};
 use serde_json::{Value, json};
 
+use crate::figures::count;
 use crate::once::open;
 use crate::show::money;
 use crate::subject::{Subject, Which};
-use crate::terminal::{Failure, Terminal, count};
+use crate::terminal::{Failure, Terminal};
 use crate::workshop::Workshop;
 use crate::{DONE, UNFIT};
 use compare::{Divergence, Tally};

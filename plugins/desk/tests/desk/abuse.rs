@@ -89,3 +89,31 @@ fn a_fraud_plugin_denies() {
     assert_eq!(denied, (Reject::FraudDenied, 7));
     bought(&engine, &desk, ask("7", 4, &[("CUP", 1)]));
 }
+
+/// What a plugin logs and how it failed last is there to be looked at, as often as one likes.
+#[test]
+fn logs_and_the_last_failure_are_shown() {
+    let engine = shop();
+    let desk = desk(&engine);
+    let deed = "(call $log (i32.const 1) (i32.const 1024) (i32.const 4)) (unreachable)";
+    let bytes = bundle("acme/villain", Kind::Pricing, "", villain(deed));
+    let no = desk.install(&bytes, "").expect("installed").no;
+    desk.activate(no).expect("activated");
+    assert_eq!(desk.logs(no).expect("it is ready").lines, []);
+    let failure = || {
+        let listed = desk.list().into_iter().find(|listed| listed.view.no == no);
+        let stats = desk.stats().into_iter().find(|stats| stats.no == no);
+        let stats = stats.expect("figures").last_failure;
+        assert_eq!(listed.expect("listed").last_failure, stats);
+        stats
+    };
+    assert_eq!(failure(), None);
+    bought(&engine, &desk, ask("a", VICTIM, &[("MUG", 1)]));
+    for _ in 0..2 {
+        let logs = desk.logs(no).expect("it is ready");
+        let lines: Vec<_> = logs.lines.iter().map(|line| (line.level, &*line.text)).collect();
+        assert_eq!((lines, logs.dropped), (vec![(1, "no x")], 0));
+    }
+    assert!(failure().is_some_and(|text| text.contains("unreachable")), "{:?}", failure());
+    assert_eq!(desk.logs(onhand_core::PolicyNo(99)), None);
+}

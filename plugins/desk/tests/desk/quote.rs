@@ -138,3 +138,33 @@ fn a_reservation_takes_a_quote() {
     let command = at(&opened, NOW, ask.at_quote(&token).expect("a token")).expect("decided");
     assert_eq!(total(&engine, command), 9_00);
 }
+
+/// Quotes are priced by the desk's threads with what else has arrived, and are what they would be
+/// alone.
+#[test]
+fn quotes_go_through_the_queue() {
+    let engine = shop();
+    let desk = desk(&engine);
+    let ask = |key: &str| ask(key, 7, &[("MUG", 2)]);
+    let quick = desk.quote_quick(NOW, ask("q")).expect("no plugin is asked");
+    assert_eq!(quick.expect("a quote").total.minor(), 20_00);
+    let no = desk.install(&pricing("acme/tenth", tenth()), "").expect("installed").no;
+    desk.activate(no).expect("activated");
+    let back = desk.quote_quick(NOW, ask("q")).expect_err("a plugin is asked");
+    let tickets: Vec<_> = (0..20)
+        .map(|n| {
+            let quote = desk.submit_quote(NOW, (*back).clone()).expect("room");
+            (quote, desk.submit(NOW, ask(&n.to_string())).expect("room"))
+        })
+        .collect();
+    let alone = desk.quote(NOW, ask("q")).expect("a quote");
+    assert_eq!(alone.total.minor(), 18_00);
+    for (quote, order) in tickets {
+        let quote = quote.wait().expect("a quote");
+        assert_eq!((quote.lines, quote.total), (alone.lines.clone(), alone.total));
+        assert_eq!(total(&engine, order.wait().expect("decided")), 18_00);
+    }
+    let none = crate::common::ask("x", 7, &[("NONE", 1)]);
+    let refused = desk.submit_quote(NOW, none).expect("room").wait();
+    assert!(matches!(refused, Err(QuoteError::Ask(AskError::Refused(_)))), "{refused:?}");
+}

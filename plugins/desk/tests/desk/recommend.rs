@@ -1,7 +1,7 @@
 //! Recommendations: learned from what is committed, of what can be had, whatever a plugin does.
 
 use onhand_core::{CustomerId, PolicyKind, SkuId};
-use onhand_desk::Desk;
+use onhand_desk::{Desk, Guards};
 use onhand_plugin_runtime::Kind;
 
 use crate::common::{NOW, ask, bought, bundle, desk, of_kind, plain, shop, sku, until};
@@ -64,4 +64,27 @@ fn a_plugin_picks_and_the_list_is_filled_up() {
         let skus: Vec<SkuId> = found.list.iter().map(|one| one.sku).collect();
         assert_eq!((found.picked, skus), (0, vec![sku("CUP")]));
     }
+}
+
+/// Customers without a name fall on both sides of a canary, one request with another; where no
+/// plugin is asked the answer is there at once, and the built-in list is there in any case.
+#[test]
+fn unnamed_customers_are_on_both_sides() {
+    let engine = shop();
+    let desk = desk(&engine);
+    bought(&engine, &desk, ask("a", 1, &[("MUG", 1), ("CUP", 1)]));
+    learn(&desk, &engine);
+    let at = |now: u64| desk.recommend(now, CustomerId::NONE, &[sku("MUG")], 3);
+    let quick = |now: u64| desk.recommend_quick(now, CustomerId::NONE, &[sku("MUG")], 3);
+    assert_eq!(quick(NOW), Ok(at(NOW)));
+    let plugin = bundle("acme/pick", Kind::Recommend, "", of_kind(Kind::Recommend));
+    let plugin = desk.install(&plugin, "").expect("installed").no;
+    desk.canary(plugin, 5_000, Guards::default()).expect("a canary");
+    let asked = (0..200).filter(|ms| at(NOW + ms).policy == Some(plugin)).count();
+    assert!((60..140).contains(&asked), "{asked}");
+    for now in NOW..NOW + 50 {
+        assert_eq!(quick(now).is_ok(), at(now).policy.is_none());
+    }
+    let built_in = desk.recommend_built_in(CustomerId::NONE, &[sku("MUG")], 3);
+    assert_eq!((built_in.policy, built_in.list[0].sku), (None, sku("CUP")));
 }

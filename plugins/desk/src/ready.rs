@@ -1,0 +1,167 @@
+//! Making policies ready to be asked: their files read, checked, compiled and started.
+//!
+//! That takes as long as a compile, so that it is done without the lock of the policies' standing:
+//! whoever looks at them, and a guard that calls a canary back, waits for no compiler.
+
+use std::sync::Arc;
+
+use onhand_core::{PolicyKind, PolicyNo};
+use onhand_plugin_bundle::{Bundle, BundleLimits, Manifest, OnFailure as OnFailureOf};
+use onhand_plugin_runtime::{Limits, OnFailure, Plugin, PluginOptions, Runtime, World};
+
+use crate::desk::Shared;
+use crate::error::DeskError;
+use crate::policy::{AnyPolicy, Identity, Maker, Policy, Tally};
+use crate::settings::is_built_in;
+
+fn limits_of(manifest: &Manifest) -> Limits {
+    let mut limits = Limits::default();
+    let fields: [(&str, &mut u64); 14] = [
+        ("fuel_per_order", &mut limits.fuel_per_order),
+        ("fuel_init", &mut limits.fuel_init),
+        ("deadline_ms", &mut limits.deadline_ms),
+        ("memory_bytes", &mut limits.memory_bytes),
+        ("table_elements", &mut limits.table_elements),
+        ("output_bytes", &mut limits.output_bytes),
+        ("host_calls", &mut limits.host_calls),
+        ("log_lines", &mut limits.log_lines),
+        ("module_bytes", &mut limits.module_bytes),
+        ("functions", &mut limits.functions),
+        ("function_bytes", &mut limits.function_bytes),
+        ("compile_ms", &mut limits.compile_ms),
+        ("instances", &mut limits.instances),
+        ("calls_per_instance", &mut limits.calls_per_instance),
+    ];
+    for (name, field) in fields {
+        *field = manifest.limit(name).unwrap_or(*field);
+    }
+    limits
+}
+
+pub(crate) const fn failure_of(manifest: &Manifest) -> OnFailure {
+    match manifest.on_failure {
+        OnFailureOf::BuiltIn => OnFailure::BuiltIn,
+        OnFailureOf::FailOpen => OnFailure::FailOpen,
+        OnFailureOf::FailClosed => OnFailure::FailClosed,
+    }
+}
+
+fn load<W: World>(runtime: &Runtime, bundle: &Bundle, config: &str) -> Result<Maker<W>, DeskError> {
+    let options = PluginOptions {
+        limits: limits_of(bundle.manifest()),
+        config: config.to_owned(),
+        on_failure: failure_of(bundle.manifest()),
+    };
+    Plugin::<W>::load(runtime, bundle.wasm(), options).map(Maker::Plugin).map_err(DeskError::Load)
+}
+
+fn policy<W: World>(no: PolicyNo, identity: Identity, maker: Maker<W>) -> Arc<Policy<W>> {
+    Arc::new(Policy { no, identity, maker, tally: Tally::default() })
+}
+
+/// A maker of any world, before its policy has a number.
+pub(crate) enum AnyMaker {
+    Pricing(Maker<onhand_plugin_runtime::Pricing>),
+    Fraud(Maker<onhand_plugin_runtime::Fraud>),
+    Recommend(Maker<onhand_plugin_runtime::Recommend>),
+}
+
+impl AnyMaker {
+    pub(crate) fn load(
+        runtime: &Runtime,
+        bundle: &Bundle,
+        config: &str,
+        kind: PolicyKind,
+    ) -> Result<Self, DeskError> {
+        Ok(match kind {
+            PolicyKind::Pricing => Self::Pricing(load(runtime, bundle, config)?),
+            PolicyKind::Fraud => Self::Fraud(load(runtime, bundle, config)?),
+            PolicyKind::Recommend => Self::Recommend(load(runtime, bundle, config)?),
+        })
+    }
+
+    fn built_in(kind: PolicyKind) -> Self {
+        match kind {
+            PolicyKind::Pricing => Self::Pricing(Maker::BuiltIn),
+            PolicyKind::Fraud => Self::Fraud(Maker::BuiltIn),
+            PolicyKind::Recommend => Self::Recommend(Maker::BuiltIn),
+        }
+    }
+
+    fn absent(kind: PolicyKind, on_failure: OnFailure, why: String) -> Self {
+        match kind {
+            PolicyKind::Pricing => Self::Pricing(Maker::Absent { on_failure, why }),
+            PolicyKind::Fraud => Self::Fraud(Maker::Absent { on_failure, why }),
+            PolicyKind::Recommend => Self::Recommend(Maker::Absent { on_failure, why }),
+        }
+    }
+
+    pub(crate) fn policy(self, no: PolicyNo, identity: Identity) -> AnyPolicy {
+        match self {
+            Self::Pricing(maker) => AnyPolicy::Pricing(policy(no, identity, maker)),
+            Self::Fraud(maker) => AnyPolicy::Fraud(policy(no, identity, maker)),
+            Self::Recommend(maker) => AnyPolicy::Recommend(policy(no, identity, maker)),
+        }
+    }
+}
+
+impl Shared {
+    /// Makes policies ready that are not; one whose file is missing or refused is asked by its
+    /// failure policy.
+    pub(crate) fn make_ready(&self, all: &[PolicyNo]) -> Result<(), DeskError> {
+        for no in all {
+            let life = self.life.lock();
+            if life.ready.contains_key(no) {
+                continue;
+            }
+            let identity = life.identity(*no)?.clone();
+            if !life.lineups.of(identity.kind).installed.contains(no) {
+                continue;
+            }
+            let on_failure = life.on_failure.get(no).copied();
+            drop(life);
+            let on_failure = on_failure.unwrap_or(OnFailure::FailClosed);
+            let kind = identity.kind;
+            let maker = if is_built_in(&identity.plugin) {
+                AnyMaker::built_in(kind)
+            } else {
+                self.fetch(&identity)
+                    .unwrap_or_else(|error| AnyMaker::absent(kind, on_failure, error.to_string()))
+            };
+            let policy = maker.policy(*no, identity);
+            let mut life = self.life.lock();
+            // Somebody else may have been faster: figures are kept in one place only. What was
+            // removed meanwhile is not asked.
+            if life.lineups.of(kind).installed.contains(no) {
+                life.ready.entry(*no).or_insert(policy);
+            }
+        }
+        Ok(())
+    }
+
+    fn fetch(&self, identity: &Identity) -> Result<AnyMaker, DeskError> {
+        let Identity { kind, plugin, config, .. } = identity;
+        let runtime = self.runtime.as_ref().ok_or(DeskError::NoPlugins)?;
+        let gone = |what: &str| DeskError::Bundle(format!("its {what} is missing or was changed"));
+        let bytes = self.shelf.bundle(plugin)?.ok_or_else(|| gone("file"))?;
+        let text = self.shelf.config(plugin, config)?.ok_or_else(|| gone("configuration"))?;
+        let (bundle, _) = self.trusted(&bytes)?;
+        if bundle.wasm_hash() != *plugin {
+            return Err(gone("component"));
+        }
+        AnyMaker::load(runtime, &bundle, &text, *kind)
+    }
+
+    /// Reads a bundle; returns who signed it.
+    pub(crate) fn trusted(&self, bytes: &[u8]) -> Result<(Bundle, Option<String>), DeskError> {
+        let bundle = Bundle::read(bytes, &BundleLimits::default())
+            .map_err(|error| DeskError::Bundle(error.to_string()))?;
+        let now_ms = self.clock.now().millis();
+        let signer = match self.trust.check(&bundle, now_ms) {
+            Ok(signer) => Some(signer.name.clone()),
+            Err(_) if self.dev => None,
+            Err(error) => return Err(DeskError::Trust(error.to_string())),
+        };
+        Ok((bundle, signer))
+    }
+}
