@@ -4,7 +4,7 @@
 //!
 //! Rounds alternate: alone, abused. Latency counts from the intended start of each purchase.
 
-#[allow(dead_code, unreachable_pub, reason = "tests look at what this does not")]
+#[allow(dead_code, reason = "tests look at what this does not")]
 #[path = "../../../host/tests/abuse/rows.rs"]
 mod rows;
 #[path = "../../../plugins/runtime/tests/common/mod.rs"]
@@ -316,7 +316,7 @@ fn buy_by_schedule(
     for at in 0..count {
         let due = start + Duration::from_secs_f64(first + at as f64 * each);
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        let total = client.buy(&format!("{run} {number} {at}"), &format!("{number} {at}"))?;
+        let total = client.buy(&format!("{run}-{number}-{at}"), &format!("{number} {at}"))?;
         part.latency.saturating_record(due.elapsed().as_nanos() as u64);
         part.mispriced += u64::from(total != 900);
     }
@@ -338,7 +338,7 @@ fn misbehave(
         let begun = Instant::now();
         match abuse {
             Abuse::Order { .. } => {
-                client.buy(&format!("{run} victim {at}"), VICTIM)?;
+                client.buy(&format!("{run}-victim-{at}"), VICTIM)?;
             }
             Abuse::Upload { bundle } => {
                 let body = json!({ "bundle": bundle }).to_string();

@@ -139,7 +139,8 @@ fn one(
     let outcome = window_decided(&engine, window, source(PRODUCER_STRIDE / 2), decide)?;
     let [cpu, _] = CpuTime::now().nanos_each(cpu, outcome.accepted);
     if outcome.refused > 0 {
-        return Err(format!("{} orders were refused", outcome.refused).into());
+        let why = engine.metrics().refusals;
+        return Err(format!("{} orders were refused: {why:?}", outcome.refused).into());
     }
     if let Some(desk) = desk {
         check(&desk, who)?;

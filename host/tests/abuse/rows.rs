@@ -3,7 +3,7 @@
 
 /// How an order ends for which a plugin misbehaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     /// The plugin fails, by the name of the failure; its failure policy decides.
     Fails(&'static str),
     /// The plugin is told no, goes on with what it has, and decides.
@@ -12,19 +12,19 @@ pub enum End {
 
 /// One misdeed while running.
 #[derive(Clone, Copy, Debug)]
-pub struct Deed {
+pub(crate) struct Deed {
     /// Row of the list of abuses.
-    pub row: u32,
+    pub(crate) row: u32,
     /// What it does, in words.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// What it does when the victim orders, as WebAssembly text.
-    pub text: &'static str,
+    pub(crate) text: &'static str,
     /// Further functions, tables and data of its module.
-    pub more: &'static str,
+    pub(crate) more: &'static str,
     /// Lines of its manifest's limits that it needs to get so far.
-    pub limits: &'static str,
+    pub(crate) limits: &'static str,
     /// How it ends.
-    pub end: End,
+    pub(crate) end: End,
 }
 
 const fn deed(row: u32, name: &'static str, text: &'static str, end: &'static str) -> Deed {
@@ -32,7 +32,7 @@ const fn deed(row: u32, name: &'static str, text: &'static str, end: &'static st
 }
 
 /// Every misdeed of an active plugin; the customer that it is done to is [`VICTIM`].
-pub const DEEDS: &[Deed] = &[
+pub(crate) const DEEDS: &[Deed] = &[
     deed(22, "endless loop", "(loop $for_ever (br $for_ever))", "fuel"),
     Deed {
         limits: "fuel_per_order = 10_000_000_000\ndeadline_ms = 2_000",
@@ -141,21 +141,21 @@ pub const DEEDS: &[Deed] = &[
 ];
 
 /// Name of the customer to whom it is done.
-pub const VICTIM: &str = "victim";
+pub(crate) const VICTIM: &str = "victim";
 
 /// What no host may take as a plugin.
 #[derive(Clone, Debug)]
-pub struct Upload {
+pub(crate) struct Upload {
     /// Row of the list of abuses.
-    pub row: u32,
+    pub(crate) row: u32,
     /// What it is, in words.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// The bytes of its component.
-    pub wasm: Vec<u8>,
+    pub(crate) wasm: Vec<u8>,
     /// Lines of its manifest's limits.
-    pub limits: &'static str,
+    pub(crate) limits: &'static str,
     /// What the refusal says.
-    pub said: &'static str,
+    pub(crate) said: &'static str,
 }
 
 /// Every component that is refused at its upload; `good` is the text of one that is not.
@@ -163,7 +163,7 @@ pub struct Upload {
 /// # Panics
 ///
 /// If a text is no WebAssembly: a mistake in this list.
-pub fn uploads(good: &str) -> Vec<Upload> {
+pub(crate) fn uploads(good: &str) -> Vec<Upload> {
     let parse = |text: &str| wat::parse_str(text).unwrap_or_else(|error| panic!("{error}\n{text}"));
     let upload = |row, name, wasm, said| Upload { row, name, wasm, limits: "", said };
     let with = |more: &str| {
@@ -232,7 +232,7 @@ pub fn uploads(good: &str) -> Vec<Upload> {
         upload(26, "text", b"hello, world".to_vec(), ""),
         upload(26, "half a component", cut[..cut.len() / 2].to_vec(), ""),
         upload(26, "core module", parse("(module)"), "component"),
-        upload(26, "no interface", parse("(component)"), "onhand:pricing/policy"),
+        upload(26, "no interface", parse("(component)"), "does not export onhand:"),
         upload(
             26,
             "missing function",
