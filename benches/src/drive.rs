@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use onhand_core::{Ack, BatchTicket, Engine, Reply};
+use onhand_core::{Ack, BatchTicket, Command, Engine, Reply};
 
 use crate::BenchError;
 use crate::summary::latencies;
@@ -93,11 +93,27 @@ pub fn window(
     window: Window,
     source: impl Fn(usize) -> Result<Orders, BenchError>,
 ) -> Result<Outcome, BenchError> {
+    window_decided(engine, window, source, Ok)
+}
+
+/// As [`window()`], where each producer lets `decide` decide on a batch before it submits it;
+/// latency and time count from before that.
+///
+/// # Errors
+///
+/// Returns what the engine or `decide` says.
+pub fn window_decided(
+    engine: &Engine,
+    window: Window,
+    source: impl Fn(usize) -> Result<Orders, BenchError>,
+    decide: impl Fn(Vec<Command>) -> Result<Vec<Command>, BenchError> + Sync,
+) -> Result<Outcome, BenchError> {
     let producers = window.producers.max(1);
     let sources = (0..producers).map(source).collect::<Result<Vec<_>, _>>()?;
     let start = Instant::now();
     let outcomes = std::thread::scope(|scope| {
-        let run = |orders| scope.spawn(move || produce(engine, window, orders, start));
+        let decide = &decide;
+        let run = |orders| scope.spawn(move || produce(engine, window, orders, start, decide));
         let threads: Vec<_> = sources.into_iter().map(run).collect();
         threads.into_iter().map(join).collect::<Result<Vec<_>, _>>()
     })?;
@@ -117,6 +133,7 @@ fn produce(
     window: Window,
     mut orders: Orders,
     start: Instant,
+    decide: &impl Fn(Vec<Command>) -> Result<Vec<Command>, BenchError>,
 ) -> Result<Outcome, BenchError> {
     let producers = window.producers.max(1);
     let mut left = window.orders / producers as u64;
@@ -129,6 +146,7 @@ fn produce(
             let count = left.min(batch as u64);
             let commands = orders.batch(count as usize);
             let at = Instant::now();
+            let commands = decide(commands)?;
             under_way.push_back((at, engine.submit_batch(commands, window.ack)?));
             left -= count;
         }

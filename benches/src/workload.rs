@@ -231,7 +231,8 @@ pub fn definition(index: usize) -> DefineSku {
     }
 }
 
-fn code(index: usize) -> String {
+/// Returns the code of the `index`-th SKU.
+pub fn code(index: usize) -> String {
     format!("SKU-{index:06}")
 }
 

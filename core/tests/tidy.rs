@@ -55,12 +55,24 @@ const ARROWS: &[(&str, &[&str])] = &[
             "onhand-verify",
             "onhand-loadtest",
             "onhand-desk",
+            "onhand-policy",
             "onhand-plugin-bundle",
             "onhand-plugin-cli",
             "onhand-plugin-runtime",
         ],
     ),
     ("onhand-benches", &["onhand-core", "onhand-verify", "onhand-loadtest"]),
+    (
+        "onhand-plugin-benches",
+        &[
+            "onhand-benches",
+            "onhand-core",
+            "onhand-desk",
+            "onhand-policy",
+            "onhand-plugin-bundle",
+            "onhand-plugin-runtime",
+        ],
+    ),
     ("onhand-examples", &["onhand-core", "onhand-verify"]),
 ];
 /// What neither the engine nor its verifier may ever depend on.
