@@ -81,6 +81,12 @@ class Host:
             found[name] = json.loads(text)
         return found
 
+    def cpu_seconds(self):
+        """Returns the processor time of the host's process."""
+        with open(f"/proc/{self.process.pid}/stat", encoding="utf-8") as stat:
+            fields = stat.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def stop(self):
         self.process.terminate()
         try:
@@ -110,19 +116,25 @@ def spread(values, form="{:.0f}"):
 def compare(args, hosts, what, batch, pace, figure, form):
     """Runs rounds of all hosts and prints their figures and their ratios to the first one."""
     found = {host.name: [] for host in hosts}
+    cpu = {host.name: [] for host in hosts}
     for number in range(args.rounds):
         order = hosts if number % 2 == 0 else hosts[::-1]
         for host in order:
+            before = host.cpu_seconds()
             report = load(args, host, f"{what}{number}", 1_000 + number, batch, pace)
+            spent = host.cpu_seconds() - before
             found[host.name].append(figure(report))
+            cpu[host.name].append(1e6 * spent / max(report["orders"]["count"], 1))
     first = found[hosts[0].name]
     for host in hosts:
         ratios = [100 * value / one for value, one in zip(found[host.name], first)]
         print(f"{what}, {host.name}: {spread(found[host.name], form)}, "
-              f"{spread(ratios, '{:.1f}')} % of {hosts[0].name} (load {os.getloadavg()[0]:.1f})",
+              f"{spread(ratios, '{:.1f}')} % of {hosts[0].name}, "
+              f"{spread(cpu[host.name], '{:.1f}')} us of the host's processor time an order "
+              f"(load {os.getloadavg()[0]:.1f})",
               flush=True)
-    return {host.name: {"runs": found[host.name], "median": statistics.median(found[host.name])}
-            for host in hosts}
+    return {host.name: {"runs": found[host.name], "median": statistics.median(found[host.name]),
+                        "cpu_us_per_order": cpu[host.name]} for host in hosts}
 
 
 def main():

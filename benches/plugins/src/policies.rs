@@ -26,7 +26,7 @@ pub const PRICES: &str = r#"{
 /// Configuration of the sample of fraud scores; nothing is ever doubtful, so that every order is
 /// carried out alike.
 pub const RISKS: &str = r#"{"challenge": 1001, "review": 1001, "deny": 1001, "rules": [
-    {"code": 1, "feature": "customer_orders_hour", "least": 5, "points": 300},
+    {"code": 1, "feature": "customer_orders_hour", "least": 900, "points": 300},
     {"code": 2, "feature": "distance_km", "least": 3000, "points": 200},
     {"code": 3, "feature": "total", "least": 100000, "points": 150}]}"#;
 /// Time of the facts in milliseconds since 1970.
@@ -190,7 +190,7 @@ pub fn risk_rules() -> Result<Rules, BenchError> {
         verdict: onhand_policy::decision::Verdict::Allow,
     };
     let rules = vec![
-        rule(1, 300, Measure::CustomerOrdersHour, 5),
+        rule(1, 300, Measure::CustomerOrdersHour, 900),
         rule(2, 200, Measure::DistanceKm, 3_000),
         rule(3, 150, Measure::Total(Currency::EUR), 100_000),
     ];
@@ -228,7 +228,7 @@ pub fn settings_text(classed: &[String]) -> String {
          [pricing]\ncurrency = \"EUR\"\n\
          [fraud]\ncurrency = \"EUR\"\ndefaults = false\n\
          challenge = 1001\nreview = 1001\ndeny = 1001\n\
-         [[fraud.rule]]\ncode = 1\npoints = 300\nwhen = [{{ measure = \"customer_orders_hour\", at_least = 5 }}]\n\
+         [[fraud.rule]]\ncode = 1\npoints = 300\nwhen = [{{ measure = \"customer_orders_hour\", at_least = 900 }}]\n\
          [[fraud.rule]]\ncode = 2\npoints = 200\nwhen = [{{ measure = \"distance_km\", at_least = 3000 }}]\n\
          [[fraud.rule]]\ncode = 3\npoints = 150\nwhen = [{{ measure = \"total\", at_least = 100000 }}]\n"
     )

@@ -283,7 +283,7 @@ fn bad_components_are_refused_while_others_buy() {
     assert_eq!(policies["data"].as_array().map(Vec::len), Some(1), "{policies}");
     let dir = shop.close();
     let kept = std::fs::read_dir(data(&dir).join("plugins")).expect("a directory").count();
-    assert_eq!(kept, 1, "nothing of a refused upload is kept");
+    assert_eq!(kept, 2, "bundle and configuration of the one that decides, and nothing else");
 }
 
 /// What becomes of an order whose plugin fails is what its manifest says (rows 22 and 26).
