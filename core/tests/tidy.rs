@@ -55,6 +55,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "onhand-verify",
             "onhand-loadtest",
             "onhand-desk",
+            "onhand-policy",
             "onhand-plugin-bundle",
             "onhand-plugin-cli",
             "onhand-plugin-runtime",
