@@ -72,9 +72,14 @@ pub(super) async fn install(call: Call<'_>, body: Incoming) -> Result<Reply, Pro
     call.need_auth()?;
     call.query(&[])?;
     let body = read_body(call, body, call.ctx.config.upload_bytes_max).await?;
-    let (bundle, config) = upload(&body)?;
-    drop(body);
-    let installed = with_desk(call, move |desk| desk.install(&bundle, &config)).await?;
+    let ctx = Arc::clone(call.ctx);
+    // Megabytes of text are read where others do not wait for it.
+    let work = move || {
+        let (bundle, config) = upload(&body)?;
+        drop(body);
+        ctx.desk.install(&bundle, &config).map_err(|error| refused(&error))
+    };
+    let installed = call.ctx.blocking(move |_| work()).await??;
     let mut out = Writer::new();
     out.open();
     out.number("policy", u64::from(installed.no.0));

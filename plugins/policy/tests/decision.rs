@@ -210,6 +210,36 @@ fn the_input_hash_is_that_of_one_order() {
     assert_ne!(batch.input_hash(0), batch.input_hash(1));
 }
 
+/// The hash is that of all fields one after the other, little end first, however many they are:
+/// whoever has the facts can check it.
+#[test]
+fn the_input_hash_is_that_of_the_fields() {
+    for count in 1..=40_u32 {
+        let header = PricingHeader { customer: 3, segment: 4, now: 5, ..headers(&[count])[0] };
+        let line = |n| PricingLine { sku: 6, class: 7, location: 8, quantity: n, unit: 9 };
+        let lines: Vec<PricingLine> = (1..=count).map(line).collect();
+        let batch = PricingBatch::new(std::slice::from_ref(&header), &lines, &[]);
+        let batch = batch.expect("facts are in range");
+        let mut bytes = Vec::new();
+        bytes.extend_from_slice(&header.customer.to_le_bytes());
+        bytes.extend_from_slice(&header.segment.to_le_bytes());
+        bytes.extend_from_slice(&header.now.to_le_bytes());
+        bytes.extend_from_slice(&header.currency.to_le_bytes());
+        bytes.extend_from_slice(&header.line_count.to_le_bytes());
+        bytes.extend_from_slice(&header.coupon_count.to_le_bytes());
+        for line in &lines {
+            bytes.extend_from_slice(&line.sku.to_le_bytes());
+            bytes.extend_from_slice(&line.class.to_le_bytes());
+            bytes.extend_from_slice(&line.location.to_le_bytes());
+            bytes.extend_from_slice(&line.quantity.to_le_bytes());
+            bytes.extend_from_slice(&line.unit.to_le_bytes());
+        }
+        let mut first = [0; 8];
+        first.copy_from_slice(&blake3::hash(&bytes).as_bytes()[..8]);
+        assert_eq!(batch.input_hash(0), u64::from_be_bytes(first), "{count} lines");
+    }
+}
+
 prop_compose! {
     fn orders()(counts in prop::collection::vec(1_u32..6, 1..5))
         (lines in prop::collection::vec((1_u32..50, 0_i64..100_000), counts.iter().sum::<u32>() as usize),
