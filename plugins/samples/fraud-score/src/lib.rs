@@ -8,7 +8,9 @@
 mod model;
 
 use onhand_plugin_sdk::config::{ConfigError, Object};
-use onhand_plugin_sdk::fraud::{DISTANCE_UNKNOWN, Fraud, Header, Order, Score, Verdict};
+use onhand_plugin_sdk::fraud::{
+    DISTANCE_UNKNOWN, Fraud, Header, Order, POINTS_MAX, Score, Verdict,
+};
 
 /// Reason of a score that the model gave most of.
 pub const MODEL: u32 = 100;
@@ -61,7 +63,8 @@ impl Fraud for FraudScore {
             let text = format!("rules has {} entries, at most {RULES_MAX}", rules.len());
             return Err(ConfigError::new(text));
         }
-        let points = 1..=1_001;
+        // One more than there can be is never.
+        let points = 1..=i64::from(POINTS_MAX) + 1;
         let plugin = Self {
             rules,
             model_percent: config.int_or("model_percent", 0..=100, 100)? as u32,
@@ -94,6 +97,7 @@ impl Fraud for FraudScore {
                 }
             }
         }
+        let points = points.min(POINTS_MAX);
         Score::new(points, self.verdict(points), code)
     }
 }

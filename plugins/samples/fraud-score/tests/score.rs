@@ -78,6 +78,8 @@ fn verdicts_begin_at_their_points() {
     let many = r#"{"rules": [{"code": 1, "feature": "units", "points": 900},
                              {"code": 2, "feature": "units", "points": 900}]}"#;
     assert_eq!(score(many, honest()).points, 1_000);
+    let never = many.replacen('{', r#"{"review": 1001, "deny": 1001, "#, 1);
+    assert_eq!(score(&never, honest()).verdict, Verdict::Challenge as u32);
 }
 
 /// What is wrong with a configuration is said by field, value and range.
