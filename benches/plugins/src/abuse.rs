@@ -31,7 +31,7 @@ use crate::AbuseArgs;
 /// How long the host may take to start.
 const START: Duration = Duration::from_secs(20);
 /// Longest wait for one answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// One connection that speaks HTTP/1.1.
 struct Client(BufReader<TcpStream>);

@@ -212,13 +212,15 @@ pub fn settings(skus: usize) -> Result<Settings, BenchError> {
 /// Returns the same as text for a class of these SKUs, as the host's setting `plugins.policies`
 /// names a file of it.
 pub fn settings_text(classed: &[String]) -> String {
-    let tiers: String = classed
+    let tiers: Vec<String> = classed
         .iter()
         .flat_map(|sku| STEPS.map(|(from, unit)| (sku, from, unit)))
         .map(|(sku, from, unit)| {
             format!("[[pricing.tier]]\nsku = \"{sku}\"\nfrom = {from}\nunit = {unit}\n")
         })
         .collect();
+    let tiers = tiers.concat();
+
     format!(
         "{tiers}\
          [[pricing.promotion]]\ncode = 10\nclass = 1\nfixed = 20\nstacking = \"best_of\"\ngroup = 1\n\

@@ -119,7 +119,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let (engine, report) = config.engine.builder(&config.data).open()?;
     tell_open(&config.data, &report);
     let engine = Arc::new(engine);
-    let compiler = Some(compiler()?);
+    let compiler = Some(compiler());
     let desk =
         config.plugins.open(&engine, &config.data, config.dev, compiler).map_err(|error| {
             Failure::new(FAILED, format!("plugins: {error}"))
@@ -136,12 +136,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
 }
 
 /// Returns how this executable is run again to compile a plugin.
-fn compiler() -> Result<CompilerProcess, Failure> {
+fn compiler() -> CompilerProcess {
     // The link leads to the very program that runs, also after an update has put another one in its
-    // place: both must make the same code.
-    let own = PathBuf::from("/proc/self/exe");
-    let program = if own.exists() { own } else { std::env::current_exe()? };
-    Ok(CompilerProcess { program, arguments: vec![COMPILE_COMMAND.to_owned()] })
+    // place: both must make the same code. Where it does not exist an upload is refused, and nothing
+    // else is missing.
+    let program = PathBuf::from("/proc/self/exe");
+    CompilerProcess { program, arguments: vec![COMPILE_COMMAND.to_owned()] }
 }
 
 fn bind(address: &std::net::SocketAddr) -> Result<TcpListener, Failure> {

@@ -47,8 +47,13 @@ pub(super) async fn batch(call: Call<'_>, body: Incoming) -> Result<Reply, Probl
         match done {
             Ok(more) => answers.extend(more),
             Err(problem) if run.start == 0 => return Err(problem),
-            // What the runs before it did stands and is answered.
-            Err(problem) => fail(&mut items[run], &problem),
+            // What the runs before it did stands and is answered. A run behind it could be priced
+            // without a definition that it counts on.
+            Err(problem) => {
+                fail(&mut items[run.clone()], &problem);
+                fail(&mut items[run.end..], &not_begun());
+                break;
+            }
         }
     }
     let node = tree::parse(&body)?;
@@ -128,8 +133,21 @@ async fn carry_out(
     preferences: Preferences,
     until: Instant,
 ) -> Result<Vec<Answer>, Problem> {
-    let commands = decided(call, items, run, body).await?;
+    // The first run begins at once: the batch has only just come in.
+    if run.start > 0 && Instant::now() >= until {
+        return Err(not_begun());
+    }
+    let commands = decided(call, items, run, body, until).await?;
     submit(call, commands, preferences, until).await
+}
+
+/// Makes the problem of an item that was not submitted because of what stands before it.
+fn not_begun() -> Problem {
+    Problem::new(
+        "overloaded",
+        "an earlier part of the batch did not come to its end; nothing of this item was submitted: \
+         ask again with the same key",
+    )
 }
 
 /// Leaves a problem with every item of a run that was to be submitted.
@@ -146,6 +164,7 @@ async fn decided(
     items: &mut [Item],
     run: Range<usize>,
     body: &[u8],
+    until: Instant,
 ) -> Result<Vec<Command>, Problem> {
     let taken: Vec<(usize, Decoded)> = items
         .iter_mut()
@@ -157,7 +176,7 @@ async fn decided(
     let (places, asked): (Vec<usize>, Vec<Decoded>) = taken.into_iter().unzip();
     let mut commands = Vec::with_capacity(asked.len());
     let mut refused = Vec::new();
-    for (at, decided) in places.into_iter().zip(decide::all(call, asked).await?) {
+    for (at, decided) in places.into_iter().zip(decide::all(call, asked, until).await?) {
         match decided {
             Ok(command) => {
                 items[at].added = added_lines(&command);

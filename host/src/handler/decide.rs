@@ -31,13 +31,15 @@ pub(super) async fn decided(
     decided.map_err(|error| ask::refused(&error, tree::parse(body).ok().as_ref()))
 }
 
-/// Lets policies decide on many commands together; the answers stand in their order.
+/// Lets policies decide on many commands together, until a point in time at most; the answers stand
+/// in their order.
 pub(super) async fn all(
     call: Call<'_>,
     asked: Vec<Decoded>,
+    until: Instant,
 ) -> Result<Vec<Result<Command, AskError>>, Problem> {
     let pending: Vec<Pending> = asked.into_iter().map(|decoded| ticket(call, decoded)).collect();
-    let until = Instant::now() + DECISION_WAIT_MAX;
+    let until = until.min(Instant::now() + DECISION_WAIT_MAX);
     let mut decided = Vec::with_capacity(pending.len());
     for pending in pending {
         decided.push(match pending {
@@ -58,7 +60,7 @@ pub(super) async fn in_time<T>(
         Problem::new(
             "overloaded",
             format!(
-                "policies have not decided within {seconds} s; nothing was submitted and no order \
+                "policies have not decided in time, {seconds} s at most; nothing was submitted and no order \
                  was made: ask again with the same key"
             ),
         )

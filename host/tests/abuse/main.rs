@@ -22,7 +22,7 @@ use onhand_core::{CustomerId, Engine};
 use onhand_desk::{Desk, DeskConfig};
 use onhand_host::{Server, ServerConfig};
 use onhand_plugin_bundle::{BundleBuilder, BundleLimits};
-use onhand_plugin_runtime::{Kind, Runtime, RuntimeConfig};
+use onhand_plugin_runtime::{CompilerProcess, Kind, Runtime, RuntimeConfig};
 use rows::{DEEDS, Deed, End, VICTIM, uploads};
 use serde_json::{Value, json};
 
@@ -48,9 +48,13 @@ impl Shop {
         let dir = tempfile::tempdir().expect("a directory");
         let (engine, _) = Engine::builder(data(&dir)).open().expect("an engine");
         let engine = Arc::new(engine);
+        // As the host itself does it.
+        let program = env!("CARGO_BIN_EXE_onhand").into();
+        let compiler = CompilerProcess { program, arguments: vec!["compile-plugin".to_owned()] };
+        let runtime = RuntimeConfig { compiler: Some(compiler), ..RuntimeConfig::default() };
         let config = DeskConfig {
             dir: Some(data(&dir)),
-            runtime: Some(Runtime::new(RuntimeConfig::default()).expect("a runtime")),
+            runtime: Some(Runtime::new(runtime).expect("a runtime")),
             dev: true,
             ..DeskConfig::default()
         };
@@ -74,7 +78,7 @@ impl Shop {
     fn close(self) -> tempfile::TempDir {
         let Self { dir, engine, server, client, .. } = self;
         drop(client);
-        assert!(server.drain(Duration::from_secs(60)).finished);
+        assert!(server.drain(Duration::from_mins(1)).finished);
         let engine = Arc::into_inner(engine).expect("the server gave the engine back");
         engine.close().expect("the engine closes");
         dir

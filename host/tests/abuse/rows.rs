@@ -187,7 +187,7 @@ pub(crate) fn uploads(good: &str) -> Vec<Upload> {
     let long = |name: &str, count: i32| {
         format!("(func (export \"{name}\") (param i32) (result i32) local.get 0 {})", steps(count))
     };
-    let nest: String = (1..=40)
+    let nest: Vec<String> = (1..=40)
         .map(|at| {
             let start = "(instance (instantiate $inner))";
             format!(
@@ -196,6 +196,7 @@ pub(crate) fn uploads(good: &str) -> Vec<Upload> {
             )
         })
         .collect();
+    let nest = nest.concat();
     let cut = parse(good);
     vec![
         upload(23, "component of 3 MiB", padded, "size of the component"),
@@ -228,9 +229,9 @@ pub(crate) fn uploads(good: &str) -> Vec<Upload> {
             import(&format!("(component $c0) {nest} (instance (instantiate $c40))")),
             "number of component instances",
         ),
-        upload(26, "nothing", Vec::new(), ""),
-        upload(26, "text", b"hello, world".to_vec(), ""),
-        upload(26, "half a component", cut[..cut.len() / 2].to_vec(), ""),
+        upload(26, "nothing", Vec::new(), "unexpected end"),
+        upload(26, "text", b"hello, world".to_vec(), "magic"),
+        upload(26, "half a component", cut[..cut.len() / 2].to_vec(), "unexpected end"),
         upload(26, "core module", parse("(module)"), "component"),
         upload(26, "no interface", parse("(component)"), "does not export onhand:"),
         upload(
@@ -264,13 +265,13 @@ pub(crate) fn uploads(good: &str) -> Vec<Upload> {
             with(
                 "(func (param v128) (result v128) (i8x16.relaxed_swizzle (local.get 0) (local.get 0)))",
             ),
-            "",
+            "relaxed SIMD",
         ),
         upload(
             28,
             "threads",
             with("(func (param i32) (drop (i32.atomic.rmw.add (local.get 0) (i32.const 1))))"),
-            "",
+            "threads",
         ),
         upload(
             28,

@@ -310,7 +310,11 @@ impl Shared {
         let mut sightings = self.sightings.lock();
         if fraud && !sightings.is_on() {
             let now_ms = self.clock.now().millis();
-            follow::fill(&self.engine, now_ms, &mut sightings).map_err(DeskError::Engine)?;
+            if let Err(error) = follow::fill(&self.engine, now_ms, &mut sightings) {
+                // Half of a day would look like a quiet one: the next step counts anew.
+                sightings.stop();
+                return Err(DeskError::Engine(error));
+            }
         }
         drop(sightings);
         let mut life = self.life.lock();
@@ -470,13 +474,11 @@ impl Desk {
     /// As [`Desk::activate`]; a share outside [`SHARE`].
     pub fn shadow(&self, no: PolicyNo, share_bp: u64) -> Result<(), DeskError> {
         check_all(&[(SHARE, share_bp)])?;
-        self.shared.shadows.begin(no);
         let note = format!("share_bp={share_bp}");
-        let done = self.advance(no, Step::Shadowed, share_bp as u16, &note);
-        if done.is_err() {
-            self.shared.shadows.forget(no);
-        }
-        done
+        self.advance(no, Step::Shadowed, share_bp as u16, &note)?;
+        // Only now: a step that is refused leaves the report of a running shadow as it was.
+        self.shared.shadows.begin(no);
+        Ok(())
     }
 
     /// Lets a policy decide for a share of the customers in ten-thousandths, until it is promoted,

@@ -45,6 +45,11 @@ impl Sightings {
         self.filled_to = filled_to;
     }
 
+    /// Counts no more, and forgets what was counted.
+    pub(crate) fn stop(&mut self) {
+        *self = Self::new(self.subjects_max);
+    }
+
     /// Takes note of a time; windows start anew if the clock was an hour or more ahead of it,
     /// which would make everything since then look like one moment.
     fn at(&mut self, now_ms: u64) {
