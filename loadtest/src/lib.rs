@@ -12,6 +12,7 @@ pub mod http;
 pub mod ledger;
 pub mod op;
 pub mod replay;
+pub mod results;
 pub mod truth;
 
 mod drive;
