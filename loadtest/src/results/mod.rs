@@ -1,8 +1,11 @@
-//! What a run leaves behind: its record, its series and its folder.
+//! What a run leaves behind: its record, its series, its interval log and its folder.
 
 pub mod folder;
+#[cfg(feature = "report")]
+pub mod interval;
 pub mod run;
 pub mod series;
+pub mod threshold;
 
 pub use folder::Folder;
 pub use run::Run;
