@@ -48,6 +48,8 @@ pub use machine::Machine;
 pub use meter::Latency;
 pub use op::{Loss, OpKind};
 pub use port::BATCH_ITEMS_MAX;
-pub use report::{exit_code, flash_json, flash_text, replay_json, replay_text};
+#[cfg(feature = "report")]
+pub use report::{comparison_html, comparison_json, comparison_text, prometheus_text, run_html};
+pub use report::{exit_code, flash_json, flash_text, replay_json, replay_text, run_text};
 pub use schedule::{Rate, Shape};
 pub use truth::{Check, CoursePoint, EVIDENCE_MAX, TruthReport, Units, Unresolved, Verdict};

@@ -1,5 +1,7 @@
 //! What a run leaves behind: its record, its series, its interval log and its folder.
 
+#[cfg(feature = "report")]
+pub mod compare;
 pub mod folder;
 #[cfg(feature = "report")]
 pub mod interval;

@@ -1,6 +1,7 @@
 //! The run second by second, `series.csv`: one row a second, read by any spreadsheet.
 //!
-//! Counts are of that second alone, levels are those at its end. Seconds are numbered from 0, the
+//! Counts are of that second alone, levels are those at its end. Units are those of the SKU that
+//! everybody wants, where the scenario has one, else of all SKUs. Seconds are numbered from 0, the
 //! one in which the load began, and none is left out.
 
 use std::fmt::Write as _;
