@@ -54,7 +54,7 @@ macro_rules! numbers {
     };
 }
 
-numbers!(u8, u16, u32, u64, u128, i64);
+numbers!(u8, u32, u64, u128, i64);
 
 /// One temporary file with the sorted runs in it, each by where it begins and its rows.
 #[derive(Debug)]
@@ -102,6 +102,7 @@ impl<T: Row> Sorter<T> {
     }
 
     /// Returns the rows taken so far.
+    #[cfg(test)]
     pub(crate) const fn count(&self) -> u64 {
         self.count
     }
