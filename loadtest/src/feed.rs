@@ -177,7 +177,10 @@ struct MovementWire<'a> {
 /// # Errors
 ///
 /// Returns a target error for what is not the contract's JSON, or an unknown bucket.
-pub(crate) fn read_page(body: &[u8], catalogue: &Catalogue) -> Result<(Vec<FeedEvent>, u64), LoadError> {
+pub(crate) fn read_page(
+    body: &[u8],
+    catalogue: &Catalogue,
+) -> Result<(Vec<FeedEvent>, u64), LoadError> {
     let page: PageWire<'_> = serde_json::from_slice(body)
         .map_err(|e| LoadError::target(format!("page of events is not as documented: {e}")))?;
     let events = page.data.iter().map(|event| neutral(event, catalogue));

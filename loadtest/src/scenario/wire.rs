@@ -52,7 +52,7 @@ pub(super) struct File {
     pub(super) name: Text,
     /// What the scenario is about, for people.
     #[serde(default)]
-    pub(super) description: Option<String>,
+    pub(super) description: Text,
     /// Seed of all that is random; the same seed sends the same requests. By default the time.
     #[serde(default)]
     pub(super) seed: Option<At<u64>>,
@@ -330,8 +330,11 @@ pub(super) struct ActorWire {
 
 /// A think time: a fixed one, or `{ lognormal = [median, sigma] }`.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(untagged, expecting = "think is neither a time such as \"500ms\" nor \
-    { lognormal = [\"1.2s\", 0.6] }")]
+#[serde(
+    untagged,
+    expecting = "think is neither a time such as \"500ms\" nor \
+    { lognormal = [\"1.2s\", 0.6] }"
+)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(super) enum ThinkWire {
     /// Always the same, such as `500ms`.
