@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use crate::error::LoadError;
-use crate::op::{Catalogue, order_from_text};
+use crate::op::{Catalogue, millis_from_text, order_from_text};
 
 /// A place that units can be in, as far as the checks tell them apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,7 +66,7 @@ pub struct Movement {
 }
 
 /// What an event did to an order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EventKind {
     /// An order was made by `buy`: `order.placed` with version 1, or with lines.
     Bought,
@@ -74,6 +74,12 @@ pub enum EventKind {
     Reserved,
     /// A reservation was placed.
     Placed,
+    /// A reservation got a later deadline.
+    Extended,
+    /// A reservation's deadline has passed.
+    Expired,
+    /// A reservation ended otherwise: given up, rejected or broken.
+    Ended,
     /// Anything else.
     Other,
 }
@@ -85,8 +91,16 @@ pub struct FeedEvent {
     pub seq: u64,
     /// What it did.
     pub kind: EventKind,
+    /// The host's time in milliseconds since 1970; 0 where the feed tells none.
+    pub time_ms: u64,
     /// The order that it is about.
     pub order: Option<u128>,
+    /// Total of an order that was made, in minor units.
+    pub total: Option<i64>,
+    /// Whether a policy decided the prices, so that list prices say nothing about the total.
+    pub priced: bool,
+    /// New deadline of a reservation in milliseconds since 1970; 0 where there is none.
+    pub deadline_ms: u64,
     /// Movements of SKUs of the run.
     pub movements: Vec<Movement>,
 }
@@ -130,6 +144,20 @@ struct EventWire<'a> {
     movements: Vec<MovementWire<'a>>,
     #[serde(default)]
     lines: Option<serde::de::IgnoredAny>,
+    #[serde(borrow, default)]
+    time: Cow<'a, str>,
+    #[serde(default)]
+    total: Option<TotalWire>,
+    #[serde(default)]
+    pricing: Option<serde::de::IgnoredAny>,
+    #[serde(borrow, default)]
+    expires_at: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct TotalWire {
+    #[serde(default)]
+    amount: Option<i64>,
 }
 
 #[derive(Deserialize)]
@@ -177,9 +205,21 @@ fn neutral(event: &EventWire<'_>, catalogue: &Catalogue) -> Result<FeedEvent, Lo
         "order.placed" if event.lines.is_some() || event.version == 1 => EventKind::Bought,
         "order.placed" => EventKind::Placed,
         "order.reserved" => EventKind::Reserved,
+        "order.extended" => EventKind::Extended,
+        "order.expired" => EventKind::Expired,
+        "order.released" | "order.rejected" | "reservation.broken" => EventKind::Ended,
         _ => EventKind::Other,
     };
-    Ok(FeedEvent { seq: event.seq, kind, order: order_from_text(&event.aggregate), movements })
+    Ok(FeedEvent {
+        seq: event.seq,
+        kind,
+        time_ms: millis_from_text(&event.time).unwrap_or(0),
+        order: order_from_text(&event.aggregate),
+        total: event.total.as_ref().and_then(|total| total.amount),
+        priced: event.pricing.is_some(),
+        deadline_ms: event.expires_at.as_deref().and_then(millis_from_text).unwrap_or(0),
+        movements,
+    })
 }
 
 #[cfg(test)]
@@ -189,14 +229,14 @@ mod tests {
 
     fn catalogue() -> Catalogue {
         let mut catalogue = Catalogue::default();
-        catalogue.add(RunSku { code: "hot".into(), limit: None, put_in: 0 });
+        catalogue.add(RunSku { code: "hot".into(), limit: None, price: 1, put_in: 0 });
         catalogue
     }
 
     /// A page as the contract shows it becomes neutral events; foreign SKUs are left out.
     #[test]
     fn a_page_is_read() {
-        let body = br#"{"data":[{"seq":7,"type":"order.placed","time":"2026-01-01T00:00:00Z",
+        let body = br#"{"data":[{"seq":7,"type":"order.placed","time":"1970-01-01T00:00:02Z",
             "aggregate":"ord_00000000000000000000000001","version":1,"movements":[
             {"sku":"hot","location":1,"lot":0,"quantity":2,"from":"available","to":"committed","line":0},
             {"sku":"else","location":1,"lot":0,"quantity":2,"from":"available","to":"committed","line":1}],
@@ -204,8 +244,16 @@ mod tests {
         let (events, next) = read_page(body, &catalogue()).expect("as documented");
         let (from, to) = (Bucket::Available, Bucket::Committed);
         let movements = vec![Movement { sku: 0, location: 1, quantity: 2, from, to }];
-        let order = Some(1);
-        let event = FeedEvent { seq: 7, kind: EventKind::Bought, order, movements };
+        let event = FeedEvent {
+            seq: 7,
+            kind: EventKind::Bought,
+            time_ms: 2_000,
+            order: Some(1),
+            total: Some(1),
+            priced: false,
+            deadline_ms: 0,
+            movements,
+        };
         assert_eq!((events, next), (vec![event], 7));
     }
 

@@ -6,30 +6,33 @@
 
 #![forbid(unsafe_code)]
 
-pub mod feed;
 pub mod flash;
 pub mod http;
-pub mod ledger;
 pub mod op;
 pub mod replay;
+pub mod scenario;
 pub mod results;
-pub mod truth;
 
+mod crowd;
 mod drive;
 mod error;
+mod feed;
 mod http_session;
 #[cfg(feature = "inproc")]
 mod inproc;
+mod ledger;
 mod load;
 mod machine;
 mod meter;
 mod port;
+mod rank;
 mod report;
 mod rng;
+mod sale;
 mod schedule;
 mod session;
-mod timer;
-mod watch;
+mod spill;
+mod truth;
 mod wire;
 
 pub use drive::{CONNECTIONS_MAX, LAG_P99_MAX, PIPELINE_MAX, Pace, SECONDS_MAX, THREADS_MAX};
@@ -49,4 +52,4 @@ pub use port::BATCH_ITEMS_MAX;
 pub use report::{comparison_html, comparison_json, comparison_text, prometheus_text, run_html};
 pub use report::{exit_code, flash_json, flash_text, replay_json, replay_text, run_text};
 pub use schedule::{Rate, Shape};
-pub use truth::{Check, EVIDENCE_MAX, TruthReport, Units, Unresolved};
+pub use truth::{Check, CoursePoint, EVIDENCE_MAX, TruthReport, Units, Unresolved, Verdict};

@@ -104,6 +104,8 @@ pub struct Connection {
     /// Body of the last chunked response.
     unchunked: Vec<u8>,
     connects: u64,
+    /// Connects that were asked for, not forced by a loss.
+    renewals: u64,
 }
 
 impl Connection {
@@ -128,12 +130,37 @@ impl Connection {
             consumed: 0,
             unchunked: Vec::new(),
             connects: 0,
+            renewals: 0,
         }
     }
 
-    /// Returns how often this connection was made anew after the first time.
+    /// Returns how often this connection was made anew because it had broken.
     pub fn reconnects(&self) -> u64 {
-        self.connects.saturating_sub(1)
+        self.connects.saturating_sub(1 + self.renewals)
+    }
+
+    /// Returns how often this connection was made anew on purpose.
+    pub const fn renewals(&self) -> u64 {
+        self.renewals
+    }
+
+    /// Gives an open connection up, so that the next request makes it anew.
+    ///
+    /// It is reset, not shut down: a shop's visitors come from many machines, but a load tester has
+    /// one, whose ports would be used up by connections that wait for their last packet.
+    pub fn renew(&mut self) {
+        if let Some(stream) = self.stream.take() {
+            self.renewals += 1;
+            // If it can't be set, the connection is shut down in the ordinary way.
+            drop(stream.set_zero_linger());
+        }
+    }
+
+    /// Counts on the host to close the connection after the next answer, as it was asked to.
+    pub fn expect_close(&mut self) {
+        if self.stream.is_none() && self.connects > self.renewals {
+            self.renewals += 1;
+        }
     }
 
     /// Appends a request to those that [`Connection::flush`] sends.
