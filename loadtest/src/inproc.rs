@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use onhand_core::limits::BATCH_COMMANDS_MAX;
 use onhand_core::{
-    Ack, Aggregate, Buy, Cancel, Command, Currency, CustomerId, DefineSku, Engine, ErrorKind, Event, Fill,
-    ImportLine, Key, Line, LinePrice, Lines, LocationId, LotId, Money, OrderId, Place, Placement,
-    Quantity, Receipt, Release, Reply, Reserve, SkuId, SkuKind,
+    Ack, Aggregate, Buy, Cancel, Command, Currency, CustomerId, DefineSku, Engine, ErrorKind,
+    Event, Fill, ImportLine, Key, Line, LinePrice, Lines, LocationId, LotId, Money, OrderId, Place,
+    Placement, Quantity, Receipt, Release, Reply, Reserve, SkuId, SkuKind,
 };
 
 use crate::error::LoadError;

@@ -397,11 +397,9 @@ impl Ledger {
     pub(crate) fn bytes(&self) -> (u64, u64) {
         let tallies = self.tallies.capacity() * size_of::<(SoldOut, SoldOutTally)>();
         let lost = self.lost.capacity() * size_of::<Lost>();
-        let rows = self.told.memory_bytes()
-            + self.payments.memory_bytes()
-            + self.sold_out.memory_bytes();
-        let disk =
-            self.told.disk_bytes() + self.payments.disk_bytes() + self.sold_out.disk_bytes();
+        let rows =
+            self.told.memory_bytes() + self.payments.memory_bytes() + self.sold_out.memory_bytes();
+        let disk = self.told.disk_bytes() + self.payments.disk_bytes() + self.sold_out.disk_bytes();
         (rows + (tallies + lost) as u64, disk)
     }
 }

@@ -10,8 +10,8 @@ pub mod flash;
 pub mod http;
 pub mod op;
 pub mod replay;
-pub mod scenario;
 pub mod results;
+pub mod scenario;
 
 mod crowd;
 mod drive;

@@ -448,8 +448,11 @@ pub(crate) fn execute(
     report.detail = Arc::new(Detail {
         meter,
         actors: actors
-            .map(|((name, kind), (users, orders))| {
-                ActorCount { name: name.clone(), kind: *kind, users: *users, orders: *orders }
+            .map(|((name, kind), (users, orders))| ActorCount {
+                name: name.clone(),
+                kind: *kind,
+                users: *users,
+                orders: *orders,
             })
             .collect(),
         kendall_tau: rank::kendall_tau(driven.ranks),

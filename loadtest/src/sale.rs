@@ -107,10 +107,8 @@ async fn set_up(
     let mut session = load.session();
     let stock = &scenario.stock;
     let mut catalogue = Catalogue::default();
-    let fixed = [
-        (HOT_SKU_NAME.to_owned(), stock.hot_limit, stock.hot_units),
-        ("gone".to_owned(), None, 0),
-    ];
+    let fixed =
+        [(HOT_SKU_NAME.to_owned(), stock.hot_limit, stock.hot_units), ("gone".to_owned(), None, 0)];
     assert_eq!(fixed.len(), FURTHER as usize);
     let further = (1..=stock.skus).map(|n| (format!("{n}"), None, stock.units));
     for (at, (code, limit, units)) in (0_i64..).zip(fixed.into_iter().chain(further)) {

@@ -442,8 +442,7 @@ mod tests {
     #[test]
     fn a_flash_crowd_has_its_shape() {
         let second = Some(Second { after: 20.0, share: 0.5 });
-        let form =
-            Form::Flash { base: 10.0, peak: 1_010.0, rise: 0.5, half_life: 2.0, second };
+        let form = Form::Flash { base: 10.0, peak: 1_010.0, rise: 0.5, half_life: 2.0, second };
         let curve = Curve::new([(Form::Hold { rate: 10.0 }, 5.0), (form, 40.0)]);
         let near = |at: f64, want: f64| {
             let got = curve.rate_at(at);

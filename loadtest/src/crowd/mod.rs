@@ -268,7 +268,8 @@ impl Plan for Cast {
         let Some((number, start)) = self.terms.pacer.next(now) else { return Ok(None) };
         let mut user = self.user(number);
         let step = self.step(&mut user);
-        let step = step.ok_or_else(|| LoadError::usage("an actor has no step that can be taken"))?;
+        let step =
+            step.ok_or_else(|| LoadError::usage("an actor has no step that can be taken"))?;
         Ok(Some(Arrival { start, user, step }))
     }
 

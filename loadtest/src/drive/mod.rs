@@ -200,11 +200,7 @@ pub(crate) struct Course<'a> {
 }
 
 /// Runs the users until the plan has no more, something fails or `counters.stop` is set.
-pub(crate) fn run(
-    drive: Drive,
-    ports: Vec<Port>,
-    course: Course<'_>,
-) -> Result<Driven, LoadError> {
+pub(crate) fn run(drive: Drive, ports: Vec<Port>, course: Course<'_>) -> Result<Driven, LoadError> {
     let started = Instant::now();
     let shares = deal(ports, drive.threads);
     let count = shares.len();
@@ -288,10 +284,9 @@ impl Gather<'_> {
         self.driven.reconnects += desk.reconnects;
         self.driven.renewals += desk.renewals;
         self.driven.ranks.extend(desk.ranks);
-        for (sums, parts) in [
-            (&mut self.driven.came_by, desk.came_by),
-            (&mut self.driven.orders_by, desk.orders_by),
-        ] {
+        for (sums, parts) in
+            [(&mut self.driven.came_by, desk.came_by), (&mut self.driven.orders_by, desk.orders_by)]
+        {
             sums.resize(sums.len().max(parts.len()), 0);
             sums.iter_mut().zip(parts).for_each(|(sum, part)| *sum += part);
         }

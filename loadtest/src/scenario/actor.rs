@@ -161,9 +161,7 @@ impl ActorKind {
     /// Returns its habits as a scenario would write them.
     pub const fn habits(self) -> &'static str {
         match self {
-            Self::Human => {
-                "flow = [\"browse\", \"buy\"], think = { lognormal = [\"1.2s\", 0.6] }"
-            }
+            Self::Human => "flow = [\"browse\", \"buy\"], think = { lognormal = [\"1.2s\", 0.6] }",
             Self::Bot => "flow = [\"buy\"], retries = 3, customers = 20",
             Self::DoubleClicker => "flow = [\"buy\"], double_click = 1.0",
             Self::TabDuplicator => "flow = [\"buy\"], tabs = 2",

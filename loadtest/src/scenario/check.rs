@@ -151,7 +151,8 @@ fn stock(wire: &StockWire) -> Result<StockTerms, Wrong> {
         return Err(Wrong::new(span, format!("s is {value}, outside 0..=10")));
     }
     let dist = keys.dist.as_ref();
-    let zipf = dist.map_or(Ok(true), |d| one_of("dist", d, &[("zipf", true), ("uniform", false)]))?;
+    let zipf =
+        dist.map_or(Ok(true), |d| one_of("dist", d, &[("zipf", true), ("uniform", false)]))?;
     let hot_share = share("hot_sku_share", keys.hot_sku_share.as_ref(), 0.8)?;
     Ok(StockTerms {
         skus,
@@ -214,12 +215,15 @@ fn contradictions(file: &File, scenario: &Scenario) -> Result<Vec<String>, Wrong
         let Actor { name, flow, connections, .. } = actor;
         let looks = [Flow::Browse, Flow::Quote, Flow::Poll];
         if scenario.drive.batch > 1 && flow.iter().any(|step| looks.contains(step)) {
-            let text = format!("actor {name} only looks in a step, which can be no item of a batch");
+            let text =
+                format!("actor {name} only looks in a step, which can be no item of a batch");
             return Err(Wrong::new(&span(name), text));
         }
         if grouped && *connections != Connections::KeepAlive {
-            let text = format!("actor {name} wants connections of its own, but requests are \
-                                sent in groups: leave batch and pipeline at 1");
+            let text = format!(
+                "actor {name} wants connections of its own, but requests are \
+                                sent in groups: leave batch and pipeline at 1"
+            );
             return Err(Wrong::new(&span(name), text));
         }
         if scenario.url.as_deref() == Some("inproc") && flow.contains(&Flow::Quote) {
@@ -280,7 +284,11 @@ pub(super) fn share(name: &str, value: Option<&At<f64>>, default: f64) -> Result
 }
 
 /// Reads one of some words.
-pub(super) fn one_of<T: Copy>(name: &str, word: &At<String>, known: &[(&str, T)]) -> Result<T, Wrong> {
+pub(super) fn one_of<T: Copy>(
+    name: &str,
+    word: &At<String>,
+    known: &[(&str, T)],
+) -> Result<T, Wrong> {
     let found = known.iter().find(|(text, _)| *text == word.value);
     found.map(|(_, value)| *value).ok_or_else(|| {
         let words = || known.iter().map(|(text, _)| *text);

@@ -280,8 +280,7 @@ impl Scenario {
 
     /// Returns the length of the schedule; `None` where a trace decides it.
     pub fn length(&self) -> Option<Duration> {
-        let traced =
-            |stage: &StageTerms| matches!(stage.arrivals, StageArrivals::Trace { .. });
+        let traced = |stage: &StageTerms| matches!(stage.arrivals, StageArrivals::Trace { .. });
         let open = self.stages.iter().any(traced);
         (!open).then(|| self.stages.iter().map(|stage| stage.length).sum())
     }

@@ -62,10 +62,7 @@ pub(super) fn time_of_ttl(text: &str, ttl: Duration) -> Option<Duration> {
 }
 
 /// Returns the known word that is nearest to an unknown one, if it is near enough to be meant.
-pub(super) fn nearest<'a>(
-    word: &str,
-    known: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let near = word.chars().count().div_ceil(3).max(1);
     let scored = known.into_iter().map(|known| (distance(word, known), known));
     scored.filter(|(distance, _)| *distance <= near).min().map(|(_, known)| known)

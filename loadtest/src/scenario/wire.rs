@@ -330,8 +330,11 @@ pub(super) struct ActorWire {
 
 /// A think time: a fixed one, or `{ lognormal = [median, sigma] }`.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(untagged, expecting = "think is neither a time such as \"500ms\" nor \
-    { lognormal = [\"1.2s\", 0.6] }")]
+#[serde(
+    untagged,
+    expecting = "think is neither a time such as \"500ms\" nor \
+    { lognormal = [\"1.2s\", 0.6] }"
+)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(super) enum ThinkWire {
     /// Always the same, such as `500ms`.

@@ -169,9 +169,9 @@ impl Judge<'_> {
         let text = || order_to_text(told.order);
         let making: Vec<&Fact> = facts.iter().filter(|fact| is_making(fact.kind)).collect();
         let made = making.len();
-        self.checks.lost.note(
-            (made == 0).then(|| format!("{} was accepted and made by 0 events", text())),
-        );
+        self.checks
+            .lost
+            .note((made == 0).then(|| format!("{} was accepted and made by 0 events", text())));
         if made > 1 {
             let text = format!("{} was accepted and made by {made} events", text());
             self.checks.duplicates.violate(1, text);
@@ -234,9 +234,11 @@ impl Judge<'_> {
                 EventKind::Placed => {
                     let late = fact.time_ms.saturating_sub(deadline);
                     if deadline > 0 {
-                        self.checks.late.note((late > 0).then(|| {
-                            format!("{} was placed {late} ms after its deadline", id())
-                        }));
+                        self.checks.late.note(
+                            (late > 0).then(|| {
+                                format!("{} was placed {late} ms after its deadline", id())
+                            }),
+                        );
                     }
                     ended = ended.or(Some(fact.seq));
                 }

@@ -6,3 +6,7 @@ mod flash;
 #[cfg(feature = "inproc")]
 mod inproc;
 mod replay;
+#[cfg(feature = "report")]
+mod report;
+#[cfg(feature = "report")]
+mod sample;
