@@ -9,7 +9,7 @@ use crate::op::{Catalogue, millis_from_text, order_from_text};
 
 /// A place that units can be in, as far as the checks tell them apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Bucket {
+pub(crate) enum Bucket {
     /// May be promised now.
     Available,
     /// Taken by a basket in flight.
@@ -32,7 +32,7 @@ pub enum Bucket {
 
 impl Bucket {
     /// Returns the bucket of a name of the contract.
-    pub fn from_name(name: &str) -> Option<Self> {
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "available" => Self::Available,
             "tentative" => Self::Tentative,
@@ -52,22 +52,22 @@ impl Bucket {
 
 /// One movement of units of a SKU of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Movement {
+pub(crate) struct Movement {
     /// SKU, as its index in the run's catalogue.
-    pub sku: u32,
+    pub(crate) sku: u32,
     /// Location.
-    pub location: u32,
+    pub(crate) location: u32,
     /// Units.
-    pub quantity: u64,
+    pub(crate) quantity: u64,
     /// Where they were.
-    pub from: Bucket,
+    pub(crate) from: Bucket,
     /// Where they are now.
-    pub to: Bucket,
+    pub(crate) to: Bucket,
 }
 
 /// What an event did to an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum EventKind {
+pub(crate) enum EventKind {
     /// An order was made by `buy`: `order.placed` with version 1, or with lines.
     Bought,
     /// An order was made by `reserve`.
@@ -86,42 +86,42 @@ pub enum EventKind {
 
 /// One event, as far as the checks look at it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FeedEvent {
+pub(crate) struct FeedEvent {
     /// Journal position.
-    pub seq: u64,
+    pub(crate) seq: u64,
     /// What it did.
-    pub kind: EventKind,
+    pub(crate) kind: EventKind,
     /// The host's time in milliseconds since 1970; 0 where the feed tells none.
-    pub time_ms: u64,
+    pub(crate) time_ms: u64,
     /// The order that it is about.
-    pub order: Option<u128>,
+    pub(crate) order: Option<u128>,
     /// Total of an order that was made, in minor units.
-    pub total: Option<i64>,
+    pub(crate) total: Option<i64>,
     /// Whether a policy decided the prices, so that list prices say nothing about the total.
-    pub priced: bool,
+    pub(crate) priced: bool,
     /// New deadline of a reservation in milliseconds since 1970; 0 where there is none.
-    pub deadline_ms: u64,
+    pub(crate) deadline_ms: u64,
     /// Movements of SKUs of the run.
-    pub movements: Vec<Movement>,
+    pub(crate) movements: Vec<Movement>,
 }
 
 /// What the host says about the stock of one SKU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-pub struct StockLevel {
+pub(crate) struct StockLevel {
     /// Units that may be promised.
-    pub available: u64,
+    pub(crate) available: u64,
     /// Units of baskets in flight.
-    pub tentative: u64,
+    pub(crate) tentative: u64,
     /// Units reserved.
-    pub reserved: u64,
+    pub(crate) reserved: u64,
     /// Units committed.
-    pub committed: u64,
+    pub(crate) committed: u64,
     /// Units set aside.
-    pub unavailable: u64,
+    pub(crate) unavailable: u64,
     /// Units shipped.
-    pub shipped: u64,
+    pub(crate) shipped: u64,
     /// Position that the figures reflect.
-    pub seq: u64,
+    pub(crate) seq: u64,
 }
 
 #[derive(Deserialize)]
@@ -177,7 +177,10 @@ struct MovementWire<'a> {
 /// # Errors
 ///
 /// Returns a target error for what is not the contract's JSON, or an unknown bucket.
-pub fn read_page(body: &[u8], catalogue: &Catalogue) -> Result<(Vec<FeedEvent>, u64), LoadError> {
+pub(crate) fn read_page(
+    body: &[u8],
+    catalogue: &Catalogue,
+) -> Result<(Vec<FeedEvent>, u64), LoadError> {
     let page: PageWire<'_> = serde_json::from_slice(body)
         .map_err(|e| LoadError::target(format!("page of events is not as documented: {e}")))?;
     let events = page.data.iter().map(|event| neutral(event, catalogue));

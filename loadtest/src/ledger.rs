@@ -11,7 +11,7 @@ use crate::op::{Answer, Catalogue, Loss, Op, OpKind, Outcome, Planned};
 use crate::spill::{ROWS_MAX, Row, RowReader, RowWriter, Sorter};
 
 /// Most requests without an answer that are asked again after the run.
-pub const LOST_MAX: usize = 200_000;
+pub(crate) const LOST_MAX: usize = 200_000;
 /// Distinct refusals that are tallied in memory before they become rows.
 const TALLY_MAX: usize = 1 << 15;
 /// Most cells that refusals are judged for; beyond it the run is refused.

@@ -24,6 +24,7 @@ mod ledger;
 mod load;
 mod machine;
 mod meter;
+mod outcome;
 mod port;
 mod rank;
 mod report;
@@ -47,6 +48,7 @@ pub use load::{
 pub use machine::Machine;
 pub use meter::Latency;
 pub use op::{Loss, OpKind};
+pub use outcome::{Outcome, RunOptions, run, write_reports};
 pub use port::BATCH_ITEMS_MAX;
 #[cfg(feature = "report")]
 pub use report::{comparison_html, comparison_json, comparison_text, prometheus_text, run_html};

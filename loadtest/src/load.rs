@@ -352,6 +352,8 @@ pub struct LoadReport {
     pub ledger_bytes: u64,
     /// Bytes of the ledger on disk.
     pub ledger_disk_bytes: u64,
+    /// Code of the SKU that everybody wants, and its units; `None` where there is none.
+    pub hot: Option<(String, u64)>,
     /// What the record of the run takes from here: seconds, groups, shares.
     pub(crate) detail: Arc<Detail>,
     /// Time that the check of the truth took.
@@ -563,6 +565,10 @@ fn blank_report(options: &LoadOptions, prepared: &Prepared) -> LoadReport {
         engine: None,
         ledger_bytes: 0,
         ledger_disk_bytes: 0,
+        hot: prepared.terms.hot.map(|hot| {
+            let sku = prepared.catalogue.sku(hot);
+            (sku.code.clone(), sku.put_in)
+        }),
         detail: Arc::default(),
         truth_elapsed: Duration::ZERO,
         truth: None,

@@ -248,6 +248,7 @@ impl Curve {
     }
 
     /// Returns the rate at a time; 0 after the end.
+    #[cfg(test)]
     pub(crate) fn rate_at(&self, seconds: f64) -> f64 {
         let at = self.pieces.partition_point(|piece| piece.from <= seconds);
         let piece = at.checked_sub(1).and_then(|at| self.pieces.get(at));
@@ -257,6 +258,7 @@ impl Curve {
     }
 
     /// Returns the highest rate.
+    #[cfg(test)]
     pub(crate) fn peak(&self) -> f64 {
         let rates = |piece: &Piece| piece.rate(0.0).max(piece.rate(piece.length));
         self.pieces.iter().map(rates).fold(0.0, f64::max)

@@ -54,7 +54,7 @@ macro_rules! numbers {
     };
 }
 
-numbers!(u8, u16, u32, u64, u128, i64);
+numbers!(u8, u32, u64, u128, i64);
 
 /// One temporary file with the sorted runs in it, each by where it begins and its rows.
 #[derive(Debug)]
@@ -102,6 +102,7 @@ impl<T: Row> Sorter<T> {
     }
 
     /// Returns the rows taken so far.
+    #[cfg(test)]
     pub(crate) const fn count(&self) -> u64 {
         self.count
     }
@@ -286,7 +287,7 @@ mod tests {
             assert_eq!(all.count(), count);
             let bound = (2 * rows_max * size_of::<Pair>()).max(4 * size_of::<Pair>()) as u64;
             assert!(all.memory_bytes() <= bound, "{} over {bound}", all.memory_bytes());
-            assert_eq!(all.disk_bytes() > 0, count / 3 >= rows_max as u64, "{rows_max} {count}");
+            assert_eq!(all.disk_bytes() > 0, count >= rows_max as u64, "{rows_max} {count}");
             rows.sort_unstable();
             assert_eq!(drain(all), rows);
         }

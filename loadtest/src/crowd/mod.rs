@@ -159,7 +159,7 @@ impl Cast {
             customer: if named { self.customer(user, actor) } else { String::new() },
             lines,
             ttl_ms: self.terms.ttl.as_millis() as u64,
-            order: user.order.unwrap_or(0),
+            order: if named { 0 } else { user.order.unwrap_or(0) },
         }
     }
 

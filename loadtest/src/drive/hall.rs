@@ -75,6 +75,8 @@ pub(super) struct Hall {
     /// Users who are not due yet, in order; at most `group`.
     pending: VecDeque<Arrival>,
     no_more: bool,
+    /// Whether it is time to leave for everybody.
+    closed: bool,
     turn: u64,
     /// Users who came in since this was last asked.
     came: u64,
@@ -95,6 +97,7 @@ impl Hall {
             live: 0,
             pending: VecDeque::new(),
             no_more: false,
+            closed: false,
             turn: 0,
             came: 0,
             came_by: vec![0; ACTORS_MAX],
@@ -223,6 +226,9 @@ impl Hall {
         if live.open > 0 {
             return;
         }
+        if self.closed {
+            return self.let_out(ready.live);
+        }
         let heard: Vec<Heard> = live.heard.drain(..).flatten().collect();
         match self.plan.next(&mut live.user, &live.asks, &heard) {
             Some(step) => {
@@ -243,7 +249,7 @@ impl Hall {
 
     /// Sends everybody home who has no request under way, and lets nobody in any more.
     fn close_doors(&mut self) {
-        self.no_more = true;
+        (self.no_more, self.closed) = (true, true);
         self.pending.clear();
         for Reverse((_, _, live, _)) in std::mem::take(&mut self.queue) {
             if let Some(entry) = self.lives[live].as_mut() {
@@ -386,7 +392,7 @@ mod tests {
         for ready in under_way {
             answer(&mut hall, ready, 101);
         }
-        // The first user's second step would be due later still.
+        // The first user would go on, and the second has a request that was never sent.
         assert_eq!(take(&mut hall, 200), []);
         assert!(hall.is_over());
     }

@@ -65,6 +65,7 @@ pub(super) fn check(file: &File, named: &str) -> Result<Scenario, Wrong> {
     let skew = Duration::from_millis(Terms::EXPIRY_SKEW_MS);
     let scenario = Scenario {
         name,
+        description: file.description.as_ref().map_or(String::new(), |d| d.value.clone()),
         text: String::new(),
         seed: file.seed.as_ref().map(|seed| seed.value),
         url: url(&file.target)?,

@@ -41,6 +41,8 @@ pub const FILE_BYTES_MAX: u64 = 1 << 20;
 pub struct Scenario {
     /// Name for reports.
     pub name: String,
+    /// What it is about, for people; may be empty.
+    pub description: String,
     /// The file as it was written.
     pub text: String,
     /// Seed of all that is random; `None` takes the time.
@@ -241,6 +243,7 @@ impl Scenario {
     pub(crate) fn blank(name: &str) -> Self {
         Self {
             name: name.to_owned(),
+            description: String::new(),
             text: String::new(),
             seed: None,
             url: None,

@@ -52,7 +52,7 @@ pub(super) struct File {
     pub(super) name: Text,
     /// What the scenario is about, for people.
     #[serde(default)]
-    pub(super) description: Option<String>,
+    pub(super) description: Text,
     /// Seed of all that is random; the same seed sends the same requests. By default the time.
     #[serde(default)]
     pub(super) seed: Option<At<u64>>,

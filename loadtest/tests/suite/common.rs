@@ -6,7 +6,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -45,6 +45,7 @@ pub(crate) enum Lie {
 #[derive(Default)]
 struct Sku {
     limit: Option<u64>,
+    price: i64,
     committed: i64,
     reserved: i64,
 }
@@ -53,7 +54,9 @@ struct Order {
     customer: String,
     lines: Vec<(String, u64, u64)>,
     reserved: bool,
-    deadline: Instant,
+    cancelled: bool,
+    /// In milliseconds since 1970.
+    deadline: u64,
     version: u64,
 }
 
@@ -190,7 +193,7 @@ impl Shop {
     fn emit(&mut self, mut event: Value) -> u64 {
         let seq = self.seq() + 1;
         event["seq"] = seq.into();
-        event["time"] = "2026-01-01T00:00:00Z".into();
+        event["time"] = time_text(now_ms()).into();
         self.events.push(event);
         seq
     }
@@ -219,7 +222,7 @@ impl Shop {
     }
 
     fn expire(&mut self) {
-        let now = Instant::now();
+        let now = now_ms();
         let mut due: Vec<_> =
             self.orders.iter().filter(|(_, o)| o.reserved && o.deadline <= now).collect();
         due.sort_by_key(|(_, order)| order.deadline);
@@ -251,7 +254,8 @@ impl Shop {
             ("PUT", path) if path.starts_with("/v1/skus/") => {
                 let code = path["/v1/skus/".len()..].to_owned();
                 let limit = body["limit"].as_u64();
-                self.skus.entry(code.clone()).or_default().limit = limit;
+                let sku = self.skus.entry(code.clone()).or_default();
+                (sku.limit, sku.price) = (limit, body["price"]["amount"].as_i64().unwrap_or(0));
                 let seq = self.emit(json!({"type": "sku.defined", "movements": [],
                                            "aggregate": format!("sku:{code}"), "version": 1}));
                 (200, false, json!({"sku": code, "version": 1, "seq": seq}).to_string())
@@ -264,6 +268,19 @@ impl Shop {
                 }
             }
             ("GET", "/v1/stock") => self.stock(query),
+            ("GET", path) if path.starts_with("/v1/stock/") => {
+                let (status, _, body) = self.stock(&format!("sku={}", &path["/v1/stock/".len()..]));
+                let rows: Value = serde_json::from_str(&body).unwrap_or(Value::Null);
+                (status, false, rows["data"][0].to_string())
+            }
+            ("GET", path) if path.starts_with("/v1/orders/") => {
+                let order = &path["/v1/orders/".len()..];
+                if self.orders.contains_key(order) {
+                    (200, false, json!({"order": order, "seq": self.seq()}).to_string())
+                } else {
+                    problem(404, "not_found", self.seq())
+                }
+            }
             ("GET", "/v1/events") => self.page(query),
             ("POST", "/v1/batch") => {
                 self.batches += 1;
@@ -321,6 +338,10 @@ impl Shop {
             "/v1/orders:buy" => self.take(key, body, false),
             "/v1/reservations" => self.take(key, body, true),
             "/v1/orders" => self.place(body["reservation"].as_str().unwrap_or_default()),
+            path if path.ends_with("/cancel") => {
+                let order = path.strip_prefix("/v1/orders/").unwrap_or_default();
+                self.cancel(order.strip_suffix("/cancel").unwrap_or_default())
+            }
             path => {
                 let order = path.strip_prefix("/v1/reservations/").unwrap_or_default();
                 let order = order.strip_suffix("/release").unwrap_or_default().to_owned();
@@ -361,6 +382,26 @@ impl Shop {
         (201, false, body.to_string())
     }
 
+    fn cancel(&mut self, id: &str) -> (u16, bool, String) {
+        let seq = self.seq();
+        let Some(order) = self.orders.get_mut(id) else { return problem(404, "not_found", seq) };
+        if order.reserved || order.cancelled {
+            return problem(409, "state_conflict", seq);
+        }
+        order.cancelled = true;
+        order.version += 1;
+        let (lines, customer) = (order.lines.clone(), order.customer.clone());
+        let version = order.version;
+        for (sku, _, quantity) in &lines {
+            *self.held.entry((customer.clone(), sku.clone())).or_default() -= quantity;
+        }
+        let movements = self.shift_all(&lines, "committed", "available");
+        let seq = self.emit(json!({"type": "order.cancelled", "aggregate": id,
+                                   "version": version, "movements": movements}));
+        let body = json!({"order": id, "status": "cancelled", "version": version, "seq": seq});
+        (200, false, body.to_string())
+    }
+
     fn refusal(&self, code: &str, line: usize, asked: u64, found: u64) -> (u16, bool, String) {
         let body = json!({"status": 409, "code": code, "line": line, "asked": asked,
                           "found": found, "seq": self.seq()});
@@ -394,11 +435,14 @@ impl Shop {
         for (sku, _, quantity) in &lines {
             *self.held.entry((customer.clone(), sku.clone())).or_default() += quantity;
         }
+        let price = |sku: &String| self.skus.get(sku).map_or(0, |sku| sku.price);
+        let amount: i64 = lines.iter().map(|(sku, _, units)| price(sku) * *units as i64).sum();
+        let total = json!({"amount": amount, "currency": "EUR"});
         let id = order_of(key);
         let status = if reserve { "reserved" } else { "placed" };
         let odd = self.asked.is_multiple_of(50) && !reserve;
         if self.lie == Lie::LoseOrder && odd {
-            let body = json!({"order": id, "status": status, "total": {}, "seq": self.seq()});
+            let body = json!({"order": id, "status": status, "total": total, "seq": self.seq()});
             return (201, false, body.to_string());
         }
         if self.lie == Lie::ShortOrder && odd {
@@ -406,8 +450,12 @@ impl Shop {
         }
         let to = if reserve { "reserved" } else { "committed" };
         let movements = self.shift_all(&lines, "available", to);
-        let event = json!({"type": format!("order.{status}"), "aggregate": id, "version": 1,
-                           "movements": movements, "lines": [], "total": {}});
+        let mut event = json!({"type": format!("order.{status}"), "aggregate": id, "version": 1,
+                               "movements": movements, "lines": [], "total": total});
+        let deadline = now_ms() + body["ttl_ms"].as_u64().unwrap_or(0);
+        if reserve {
+            event["expires_at"] = time_text(deadline).into();
+        }
         let seq = self.emit(event.clone());
         if self.lie == Lie::DoubleOrder && odd {
             self.shift_all(&lines, "available", to);
@@ -419,12 +467,14 @@ impl Shop {
             ghost["aggregate"] = order_of(&format!("{key}-ghost")).into();
             self.emit(ghost);
         }
-        let ttl = Duration::from_millis(body["ttl_ms"].as_u64().unwrap_or(0));
-        let deadline = Instant::now() + ttl;
-        let order = Order { customer, lines, reserved: reserve, deadline, version: 1 };
+        let (reserved, cancelled) = (reserve, false);
+        let order = Order { customer, lines, reserved, cancelled, deadline, version: 1 };
         self.orders.insert(id.clone(), order);
-        let body = json!({"order": id, "status": status, "seq": seq, "ack": "group",
-                          "total": {"amount": 1, "currency": "EUR"}});
+        let mut body = json!({"order": id, "status": status, "seq": seq, "ack": "group",
+                              "total": total});
+        if reserve {
+            body["expires_at"] = time_text(deadline).into();
+        }
         (201, false, body.to_string())
     }
 
@@ -453,6 +503,34 @@ impl Shop {
         let body = json!({"data": self.events[after..end], "next": end});
         (200, false, body.to_string())
     }
+}
+
+/// Returns the time in milliseconds since 1970.
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as u64)
+}
+
+/// Writes milliseconds since 1970 as RFC 3339.
+pub(crate) fn time_text(ms: u64) -> String {
+    let (seconds, days) = (ms / 1_000, ms / 86_400_000);
+    let (mut year, mut left) = (1970, days);
+    let leap = |year: u64| {
+        u64::from(year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
+    while left >= 365 + leap(year) {
+        left -= 365 + leap(year);
+        year += 1;
+    }
+    let lengths = [31, 28 + leap(year), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let mut month = 0;
+    while left >= lengths[month] {
+        left -= lengths[month];
+        month += 1;
+    }
+    let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
+    let (month, day, milli) = (month + 1, left + 1, ms % 1_000);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
 }
 
 /// Reads lines as (SKU, location, units); a line without location is taken from location 1.
