@@ -101,14 +101,14 @@ impl Tags {
                 continue;
             }
             let tags: &mut Self = tags.as_mut()?;
-            value.clone_into(match name {
+            *match name {
                 "op" => &mut tags.op,
                 "outcome" => &mut tags.outcome,
                 "stage" => &mut tags.stage,
                 "actor" => &mut tags.actor,
                 // A newer version may tell more.
                 _ => continue,
-            });
+            } = unplain(value);
         }
         tags
     }
@@ -124,10 +124,42 @@ impl fmt::Display for Tags {
     }
 }
 
-/// Replaces what a tag's text must not have.
+/// Writes what a tag's text must not have as `%` and two hexadecimal digits a byte, as in URLs.
 fn plain(value: &str) -> String {
-    let forbidden = |c: char| c.is_whitespace() || c.is_control() || matches!(c, ',' | ';' | '=');
-    value.chars().map(|c| if forbidden(c) { '_' } else { c }).collect()
+    let mut out = String::with_capacity(value.len());
+    for c in value.chars() {
+        if c.is_whitespace() || c.is_control() || matches!(c, ',' | ';' | '=' | '%') {
+            for byte in c.to_string().bytes() {
+                // Writing to a string can't fail.
+                let _ = fmt::Write::write_fmt(&mut out, format_args!("%{byte:02X}"));
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// Reads what [`plain`] wrote; what it never writes stays as it is.
+fn unplain(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('%') {
+        bytes.extend_from_slice(before.as_bytes());
+        let byte = after.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        rest = match byte {
+            Some(byte) => {
+                bytes.push(byte);
+                &after[2..]
+            }
+            None => {
+                bytes.push(b'%');
+                after
+            }
+        };
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Makes an empty histogram for latencies in nanoseconds.
@@ -289,7 +321,7 @@ impl Latencies for LogFile {
     ) -> Result<Histogram<u64>, LoadError> {
         let clock = if service { Clock::Service } else { Clock::Intended };
         let shared = |told: &Tags| {
-            tags.iter().all(|(name, value)| told.get(name.name()) == Some(plain(value).as_str()))
+            tags.iter().all(|(name, value)| told.get(name.name()) == Some(value.as_str()))
         };
         let wanted = |told: &Tags, from, length| {
             told.clock == clock
@@ -487,7 +519,7 @@ mod tests {
         read_log(&written(dir.path()), |interval| intervals.push(interval)).expect("a log");
         assert_eq!(intervals.len(), 6);
         let last = &intervals[5];
-        assert_eq!(last.tags, tags(Clock::Service, "place", "the__peak"));
+        assert_eq!(last.tags, tags(Clock::Service, "place", "the, peak"));
         assert_eq!((last.from, last.length), (Duration::from_secs(2), Duration::from_secs(1)));
         assert_eq!(last.histogram, filled((1..=1_000).map(|n| n * 3_000)));
     }
@@ -508,7 +540,7 @@ mod tests {
             .collect();
         let wanted = [
             ":3000",
-            "stage=the__peak:3000",
+            "stage=the, peak:3000",
             "outcome=accepted:3000",
             "op=buy:1000",
             "op=buy;outcome=accepted:1000",
@@ -521,6 +553,17 @@ mod tests {
         let names: Vec<_> = totals.percentile_files().into_iter().map(|(name, _)| name).collect();
         assert_eq!(names.len(), 6);
         assert_eq!(names[1], "latency-service.hgrm");
+    }
+
+    /// Any name survives being written in a tag, and a line has no sign that would end it.
+    #[test]
+    fn names_survive_tags() {
+        for name in ["a b", "50%", "%2C", "ä,ö;ü=ß", "\u{2028}\n", "", "%", "%zz%é"] {
+            let text = plain(name);
+            assert!(Tag::new(&text).is_some() && !text.contains([';', '=']), "{text}");
+            assert_eq!(unplain(&text), name);
+        }
+        assert_eq!(unplain("100%é %4"), "100%é %4");
     }
 
     /// A threshold's question is answered by tag and by second.

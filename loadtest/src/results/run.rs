@@ -310,7 +310,8 @@ fn curve(histogram: &Histogram<u64>) -> Vec<(f64, u64)> {
         if above * count < 1.0 {
             break;
         }
-        let quantile = 1.0 - above;
+        // As short as it needs to be, so that JSON gives back the very number.
+        let quantile = ((1.0 - above) * 1e9).round() / 1e9;
         points.push((quantile, histogram.value_at_quantile(quantile)));
     }
     points.push((1.0, histogram.max()));

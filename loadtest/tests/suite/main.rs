@@ -8,3 +8,7 @@ mod flash;
 mod inproc;
 mod liar;
 mod replay;
+#[cfg(feature = "report")]
+mod report;
+#[cfg(feature = "report")]
+mod sample;
