@@ -436,7 +436,12 @@ impl Shop {
             *self.held.entry((customer.clone(), sku.clone())).or_default() += quantity;
         }
         let price = |sku: &String| self.skus.get(sku).map_or(0, |sku| sku.price);
-        let amount: i64 = lines.iter().map(|(sku, _, units)| price(sku) * *units as i64).sum();
+        let stated = body["lines"].as_array().cloned().unwrap_or_default();
+        let costs = lines.iter().zip(&stated).map(|((sku, _, units), line)| {
+            let unit = line["price"]["unit"].as_i64().unwrap_or_else(|| price(sku));
+            unit * *units as i64 - line["price"]["discount"].as_i64().unwrap_or(0)
+        });
+        let amount: i64 = costs.sum();
         let total = json!({"amount": amount, "currency": "EUR"});
         let id = order_of(key);
         let status = if reserve { "reserved" } else { "placed" };
