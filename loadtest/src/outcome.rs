@@ -414,7 +414,7 @@ struct Log {
     shared: std::sync::Arc<std::sync::Mutex<LogState>>,
     path: std::path::PathBuf,
     /// Where the log stands if no folder was asked for.
-    _scratch: Option<tempfile::TempDir>,
+    scratch: Option<tempfile::TempDir>,
 }
 
 #[cfg(feature = "report")]
@@ -452,7 +452,7 @@ impl Log {
             failed: None,
         }));
         load.on_second = Some(Box::new(LogWriter(std::sync::Arc::clone(&shared))));
-        Ok(Some(Self { shared, path, _scratch: scratch }))
+        Ok(Some(Self { shared, path, scratch }))
     }
 
     fn finish(self) -> Result<FinishedLog, LoadError> {
@@ -462,7 +462,7 @@ impl Log {
         }
         state.log.take().map_or(Ok(()), IntervalLog::finish)?;
         drop(state);
-        Ok(FinishedLog { file: LogFile(self.path), _scratch: self._scratch })
+        Ok(FinishedLog { file: LogFile(self.path), _scratch: self.scratch })
     }
 }
 
