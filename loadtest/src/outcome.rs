@@ -91,7 +91,7 @@ pub fn run(scenario: &Scenario, mut options: RunOptions) -> Result<Outcome, Load
     check_name(&name)?;
     let folder = options.out.as_deref().map(|out| Folder::create(out, &name)).transpose()?;
     #[cfg(feature = "report")]
-    let log = Log::begin(scenario, folder.as_ref(), &mut options.load)?;
+    let log = Log::begin(scenario, folder.as_ref(), !thresholds.is_empty(), &mut options.load)?;
     let trace = scenario.stages.iter().find_map(|stage| match &stage.arrivals {
         StageArrivals::Trace { file, speed, orders } => Some((file, *speed, *orders)),
         _ => None,
@@ -427,17 +427,17 @@ struct LogState {
 
 #[cfg(feature = "report")]
 impl Log {
-    /// Begins the log in the folder; without a folder there is none.
+    /// Begins the log in the folder, or beside the run if thresholds need it.
     fn begin(
         scenario: &Scenario,
         folder: Option<&Folder>,
+        needed: bool,
         load: &mut LoadOptions,
     ) -> Result<Option<Self>, LoadError> {
         use crate::results::folder::LOG_FILE;
-        let needs = !scenario.slo.is_empty();
         let (path, scratch) = match folder {
             Some(folder) => (folder.file(LOG_FILE), None),
-            None if needs => {
+            None if needed => {
                 let made = tempfile::tempdir();
                 let made = made.map_err(|e| LoadError::input(format!("no log: {e}")))?;
                 (made.path().join(LOG_FILE), Some(made))

@@ -133,7 +133,8 @@ impl Worker {
     /// Wakes idle connections when something is due, until everybody has come and gone.
     async fn dispatch(&self, shared: &Shared) {
         loop {
-            let due = match self.look(&mut shared.room.borrow_mut(), shared) {
+            let look = self.look(&mut shared.room.borrow_mut(), shared);
+            let due = match look {
                 Look::Over => return,
                 Look::Woken => {
                     tokio::task::yield_now().await;

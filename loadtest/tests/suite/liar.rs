@@ -357,7 +357,7 @@ const BUYERS: &str = "[actor.buyer]\nflow = [\"buy\"]\nthink = \"0s\"\n";
 
 /// Runs a short sale against a host; everything but the crowd, the stock and the life of a
 /// reservation is the same.
-fn sale(addr: SocketAddr, crowd: &str, units: u32, ttl: &str) -> Run {
+fn sale(addr: SocketAddr, name: &str, crowd: &str, units: u32, ttl: &str) -> Run {
     let toml = format!(
         r#"
 schema = 1
@@ -389,6 +389,7 @@ hold_expiry_skew = "10s"
     let authority = Authority::parse(&format!("http://{addr}")).expect("an address");
     let mut options = RunOptions::new(&scenario, Target::Http(authority));
     options.allow_generator_limit = true;
+    options.run = Some(name.to_owned());
     run(&scenario, options).expect("the sale can be run").run
 }
 
@@ -399,13 +400,13 @@ fn violated(run: &Run) -> Vec<&str> {
 fn lied(trick: Trick, crowd: &str, units: u32, ttl: &str) -> Run {
     let host = Host::start(Lie::None);
     let liar = Liar::start(host.addr, trick);
-    sale(liar.addr, crowd, units, ttl)
+    sale(liar.addr, "lies", crowd, units, ttl)
 }
 
 /// Without a lie nothing fires, and every check had something to look at.
 #[test]
 fn an_honest_host_behind_the_proxy_passes() {
-    let run = lied(Trick::None, CROWD, 150, "60ms");
+    let run = lied(Trick::None, CROWD, FEW, "60ms");
     assert_eq!(violated(&run), [""; 0], "{}", run_text(&run));
     assert_eq!((run.exit.code, run.truth_mask()), (0, 0), "{}", run_text(&run));
     for check in &run.truth {
@@ -424,43 +425,113 @@ fn an_honest_host_behind_the_proxy_passes() {
 #[test]
 fn loss_repetition_and_delay_are_no_lies() {
     for trick in [Trick::LoseAnswer, Trick::RepeatRequest, Trick::Delay] {
-        let run = lied(trick, CROWD, 150, "60ms");
+        let run = lied(trick, CROWD, FEW, "60ms");
         assert_eq!(violated(&run), [""; 0], "{trick:?}\n{}", run_text(&run));
         assert_eq!(run.lost_count() > 0, trick == Trick::LoseAnswer, "{}", run_text(&run));
     }
 }
 
+/// Units of the hot SKU that are gone soon, and that are never gone.
+const FEW: u32 = 150;
+const MANY: u32 = 100_000;
+
+/// Each lie with what shows it: crowd, units, life of reservations; and the check that finds it.
+const LIES: [(Trick, &str, u32, &str, &str); 18] = [
+    (Trick::DoubleUnits, CROWD, FEW, "60ms", "oversold"),
+    (Trick::SendAway, BUYERS, MANY, "60ms", "undersold"),
+    (Trick::WrongStock, CROWD, FEW, "60ms", "stock_balance"),
+    (Trick::RepeatEvent, CROWD, FEW, "60ms", "duplicate_orders"),
+    (Trick::FalseReceipt, CROWD, FEW, "60ms", "lost_acknowledgements"),
+    (Trick::OtherReceipt, CROWD, FEW, "60ms", "receipts_identical"),
+    (Trick::OtherCustomer, CROWD, MANY, "60ms", "customer_limit"),
+    (Trick::FalseSoldOut, BUYERS, MANY, "60ms", "false_sold_out"),
+    (Trick::LateExpiry, CROWD, MANY, "60ms", "expiry_skew"),
+    (Trick::OtherDeadline, CROWD, MANY, "60ms", "expiry_skew"),
+    (Trick::LatePlaced, CROWD, MANY, "60s", "late_payments"),
+    (Trick::RefusePayment, CROWD, MANY, "60s", "late_payments"),
+    (Trick::CentOnReceipt, CROWD, FEW, "60ms", "totals_exact"),
+    (Trick::CentOnEvent, CROWD, FEW, "60ms", "totals_exact"),
+    (Trick::GhostOrder, CROWD, MANY, "60ms", "ghost_orders"),
+    (Trick::ShortOrder, CROWD, MANY, "60ms", "order_whole"),
+    (Trick::SilentPlace, CROWD, MANY, "60s", "placed_as_told"),
+    (Trick::SwapEvents, CROWD, FEW, "60ms", "feed_order"),
+];
+
 /// Each lie makes the check fire that is there for it, with evidence and the exit of a violated
 /// truth; its bit is in the mask.
+fn check_lie(run: &Run, trick: Trick, name: &str) {
+    let names = violated(run);
+    assert!(names.contains(&name), "{trick:?} gave {names:?}\n{}", run_text(run));
+    assert_eq!(run.exit.code, 5, "{trick:?}");
+    let check = run.truth.iter().find(|check| check.name == name).expect("it is there");
+    assert!(!check.evidence.is_empty() && run.truth_mask() & 1 << check.bit != 0, "{trick:?}");
+}
+
 #[test]
 fn each_check_fires() {
-    let (few, many) = (150, 100_000);
-    for (trick, crowd, units, ttl, name) in [
-        (Trick::DoubleUnits, CROWD, few, "60ms", "oversold"),
-        (Trick::SendAway, BUYERS, many, "60ms", "undersold"),
-        (Trick::WrongStock, CROWD, few, "60ms", "stock_balance"),
-        (Trick::RepeatEvent, CROWD, few, "60ms", "duplicate_orders"),
-        (Trick::FalseReceipt, CROWD, few, "60ms", "lost_acknowledgements"),
-        (Trick::OtherReceipt, CROWD, few, "60ms", "receipts_identical"),
-        (Trick::OtherCustomer, CROWD, many, "60ms", "customer_limit"),
-        (Trick::FalseSoldOut, BUYERS, many, "60ms", "false_sold_out"),
-        (Trick::LateExpiry, CROWD, many, "60ms", "expiry_skew"),
-        (Trick::OtherDeadline, CROWD, many, "60ms", "expiry_skew"),
-        (Trick::LatePlaced, CROWD, many, "60s", "late_payments"),
-        (Trick::RefusePayment, CROWD, many, "60s", "late_payments"),
-        (Trick::CentOnReceipt, CROWD, few, "60ms", "totals_exact"),
-        (Trick::CentOnEvent, CROWD, few, "60ms", "totals_exact"),
-        (Trick::GhostOrder, CROWD, many, "60ms", "ghost_orders"),
-        (Trick::ShortOrder, CROWD, many, "60ms", "order_whole"),
-        (Trick::SilentPlace, CROWD, many, "60s", "placed_as_told"),
-        (Trick::SwapEvents, CROWD, few, "60ms", "feed_order"),
-    ] {
-        let run = lied(trick, crowd, units, ttl);
-        let names = violated(&run);
-        assert!(names.contains(&name), "{trick:?} gave {names:?}\n{}", run_text(&run));
-        assert_eq!(run.exit.code, 5, "{trick:?}");
-        let check = run.truth.iter().find(|check| check.name == name).expect("it is there");
-        assert!(!check.evidence.is_empty() && run.truth_mask() & 1 << check.bit != 0, "{trick:?}");
+    for (trick, crowd, units, ttl, name) in LIES {
+        check_lie(&lied(trick, crowd, units, ttl), trick, name);
+    }
+}
+
+/// The command `onhand`, where it was built beside these tests or `ONHAND_BIN` names it.
+struct RealHost {
+    child: std::process::Child,
+    addr: SocketAddr,
+    _data: tempfile::TempDir,
+}
+
+impl RealHost {
+    fn start() -> Option<Self> {
+        let beside = || {
+            let here = std::env::current_exe().ok()?;
+            let found = here.parent()?.parent()?.join("onhand");
+            found.is_file().then_some(found)
+        };
+        let named = std::env::var_os("ONHAND_BIN").map(std::path::PathBuf::from);
+        let binary = named.or_else(beside)?;
+        let data = tempfile::tempdir().expect("a temporary directory can be made");
+        let free = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+        let addr = free.local_addr().expect("a bound socket has an address");
+        drop(free);
+        let mut command = std::process::Command::new(binary);
+        command.args(["serve", "--dev", "--listen", &addr.to_string(), "--data"]);
+        command.arg(data.path()).stdout(std::process::Stdio::null());
+        let child = command.stderr(std::process::Stdio::null()).spawn();
+        let mut host = Self { child: child.expect("the host starts"), addr, _data: data };
+        while TcpStream::connect(addr).is_err() {
+            let ended = host.child.try_wait().expect("the host can be asked");
+            assert!(ended.is_none(), "the host ended: {ended:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Some(host)
+    }
+}
+
+impl Drop for RealHost {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The same with the real host, where it is built: honest it passes, and each lie is found.
+#[test]
+fn each_check_fires_before_the_real_host() {
+    let Some(host) = RealHost::start() else {
+        eprintln!("skipped: no `onhand` beside the tests; build it, or set ONHAND_BIN");
+        return;
+    };
+    let tell = |trick: Trick, crowd: &str, units: u32, ttl: &str| {
+        let liar = Liar::start(host.addr, trick);
+        sale(liar.addr, &format!("{trick:?}"), crowd, units, ttl)
+    };
+    for trick in [Trick::None, Trick::LoseAnswer, Trick::RepeatRequest] {
+        let run = tell(trick, CROWD, FEW, "60ms");
+        assert_eq!(violated(&run), [""; 0], "{trick:?}\n{}", run_text(&run));
+    }
+    for (trick, crowd, units, ttl, name) in LIES {
+        check_lie(&tell(trick, crowd, units, ttl), trick, name);
     }
 }
 
@@ -471,7 +542,7 @@ fn a_host_without_events_is_not_judged_by_them() {
     let host = Host::start(Lie::None);
     let hidden = Arc::new(Mutex::new(0_u32));
     let proxy = Hiding::start(host.addr, Arc::clone(&hidden));
-    let run = sale(proxy, CROWD, 150, "60ms");
+    let run = sale(proxy, "lies", CROWD, FEW, "60ms");
     assert!(*hidden.lock().unwrap_or_else(PoisonError::into_inner) > 0);
     assert_eq!(run.exit.code, 0, "{}", run_text(&run));
     for check in &run.truth {

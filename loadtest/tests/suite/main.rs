@@ -12,3 +12,4 @@ mod replay;
 mod report;
 #[cfg(feature = "report")]
 mod sample;
+mod scenario;
