@@ -239,9 +239,13 @@ impl Shop {
         let mut due: Vec<_> =
             self.orders.iter().filter(|(_, o)| o.reserved && o.deadline <= now).collect();
         due.sort_by_key(|(_, order)| order.deadline);
-        let due: Vec<String> = due.into_iter().map(|(id, _)| id.clone()).collect();
-        for id in due {
+        let due: Vec<_> = due.into_iter().map(|(id, o)| (id.clone(), o.deadline)).collect();
+        for (id, deadline) in due {
             self.give_back(&id, "order.expired");
+            // It ended at its deadline, whenever somebody asks.
+            if let Some(event) = self.events.last_mut() {
+                event["time"] = time_text(deadline).into();
+            }
         }
     }
 

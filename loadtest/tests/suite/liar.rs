@@ -474,7 +474,7 @@ fn each_check_fires() {
     }
 }
 
-/// The command `onhand`, where it was built beside these tests or `ONHAND_BIN` names it.
+/// The command `onhand`, where it was built beside these tests or `LOADTEST_HOST_BIN` names it.
 struct RealHost {
     child: std::process::Child,
     addr: SocketAddr,
@@ -488,7 +488,7 @@ impl RealHost {
             let found = here.parent()?.parent()?.join("onhand");
             found.is_file().then_some(found)
         };
-        let named = std::env::var_os("ONHAND_BIN").map(std::path::PathBuf::from);
+        let named = std::env::var_os("LOADTEST_HOST_BIN").map(std::path::PathBuf::from);
         let binary = named.or_else(beside)?;
         let data = tempfile::tempdir().expect("a temporary directory can be made");
         let free = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
@@ -519,7 +519,7 @@ impl Drop for RealHost {
 #[test]
 fn each_check_fires_before_the_real_host() {
     let Some(host) = RealHost::start() else {
-        eprintln!("skipped: no `onhand` beside the tests; build it, or set ONHAND_BIN");
+        eprintln!("skipped: no `onhand` beside the tests; build it, or set LOADTEST_HOST_BIN");
         return;
     };
     let tell = |trick: Trick, crowd: &str, units: u32, ttl: &str| {

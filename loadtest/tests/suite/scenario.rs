@@ -84,8 +84,8 @@ fn actors_are_checked() {
         "sale.toml:6:9: step \"place\" needs an earlier step reserve",
     );
     check_after(
-        "[actor.x]\nas = \"robot\"\n",
-        "sale.toml:6:6: as is \"robot\"; want one of human, bot, double-clicker, tab-duplicator, \
+        "[actor.x]\nas = \"x\"\n",
+        "sale.toml:6:6: as is \"x\"; want one of human, bot, double-clicker, tab-duplicator, \
          abandoner, slow-payer, canceller, releaser",
     );
     check_after(
