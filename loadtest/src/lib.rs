@@ -12,6 +12,7 @@ pub mod op;
 pub mod replay;
 pub mod results;
 pub mod scenario;
+pub mod view;
 
 mod crowd;
 mod drive;
@@ -42,8 +43,8 @@ pub use http::Authority;
 #[cfg(feature = "inproc")]
 pub use inproc::{EngineFacts, InProcess};
 pub use load::{
-    AckLevel, GRACE, KindReport, LoadOptions, LoadReport, OnProgress, Phase, Progress, TIMEOUT_MAX,
-    Target,
+    AckLevel, GRACE, KindReport, LatestSecond, LoadOptions, LoadReport, OnProgress, Phase,
+    Progress, TIMEOUT_MAX, Target,
 };
 pub use machine::Machine;
 pub use meter::Latency;

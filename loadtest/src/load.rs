@@ -14,7 +14,7 @@ use crate::error::{LoadError, LoadErrorKind};
 use crate::http::{Authority, Connection, Limits};
 use crate::http_session::HttpSession;
 use crate::machine::{Machine, date_text};
-use crate::meter::{Latency, Meter, OnSecond};
+use crate::meter::{Latency, Meter, OnSecond, SeriesPoint};
 use crate::op::{Catalogue, Loss, OpKind};
 use crate::port::{BATCH_ITEMS_MAX, HttpPort, Port};
 use crate::rank;
@@ -75,9 +75,10 @@ impl AckLevel {
 }
 
 /// Where a run stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Phase {
     /// SKUs are defined and stock is put in.
+    #[default]
     Setup,
     /// Load is running.
     Load,
@@ -86,7 +87,7 @@ pub enum Phase {
 }
 
 /// Progress of a run, told about twice a second.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Progress {
     /// Where the run stands.
     pub phase: Phase,
@@ -104,6 +105,56 @@ pub struct Progress {
     pub lost: u64,
     /// Requests a second since the last report.
     pub rate: f64,
+    /// Users who came.
+    pub users: u64,
+    /// The latest second that is complete.
+    pub latest: Option<LatestSecond>,
+    /// Units left and put in of the SKU that everybody wants, where somebody looked.
+    pub stock: Option<(u64, u64)>,
+    /// Violations of the truth found so far; absent while nothing was checked.
+    pub violations: Option<u64>,
+    /// Faults put in so far.
+    pub faults: u64,
+}
+
+/// The latest second of a run that is complete.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LatestSecond {
+    /// Its number, from 0.
+    pub second: u64,
+    /// Requests sent.
+    pub sent: u64,
+    /// Requests accepted.
+    pub accepted: u64,
+    /// Requests refused for want of units.
+    pub sold_out: u64,
+    /// Requests that started late by the generator's own fault.
+    pub late: u64,
+    /// Requests without an answer at its end.
+    pub in_flight: u64,
+    /// Median from the intended start; absent without answers.
+    pub intended_p50: Option<Duration>,
+    /// 99 % from the intended start.
+    pub intended_p99: Option<Duration>,
+    /// 99 % from the actual start.
+    pub service_p99: Option<Duration>,
+}
+
+impl From<&SeriesPoint> for LatestSecond {
+    fn from(point: &SeriesPoint) -> Self {
+        let any = |time: Duration| (point.intended.count > 0).then_some(time);
+        Self {
+            second: point.second,
+            sent: point.counts.sent,
+            accepted: point.counts.accepted,
+            sold_out: point.counts.sold_out,
+            late: point.counts.late,
+            in_flight: point.in_flight,
+            intended_p50: any(point.intended.p50),
+            intended_p99: any(point.intended.p99),
+            service_p99: any(point.service.p99),
+        }
+    }
 }
 
 /// Receives the progress of a run.
@@ -239,9 +290,7 @@ impl LoadOptions {
 
     /// Tells that a phase other than the load goes on.
     pub(crate) fn tell_phase(&mut self, phase: Phase, elapsed: Duration) {
-        let (of, rate) = (None, 0.0);
-        let (sent, accepted, refused, lost) = (0, 0, 0, 0);
-        self.tell(&Progress { phase, elapsed, of, sent, accepted, refused, lost, rate });
+        self.tell(&Progress { phase, elapsed, ..Progress::default() });
     }
 }
 
@@ -494,7 +543,7 @@ fn run_load(
     let stop = Arc::clone(&options.stop);
     let mut on_second = options.on_second.take();
     let mut before = (Duration::ZERO, 0);
-    let mut tick = |elapsed: Duration| {
+    let mut tick = |elapsed: Duration, latest: Option<&SeriesPoint>| {
         if stop.load(Ordering::Relaxed) {
             counters.stop.store(true, Ordering::Relaxed);
         }
@@ -512,6 +561,9 @@ fn run_load(
             refused: load(&counters.refused),
             lost: load(&counters.lost),
             rate,
+            users: load(&counters.users),
+            latest: latest.map(LatestSecond::from),
+            ..Progress::default()
         });
     };
     let course = Course {

@@ -8,7 +8,9 @@ use crate::load::{LoadOptions, LoadReport, Target};
 use crate::meter::{Group, KindTimes, Latency};
 use crate::replay::{self, ReplayOptions};
 use crate::report::run_text;
-use crate::results::folder::{Folder, REPORT_FILE};
+use crate::results::folder::Folder;
+#[cfg(feature = "report")]
+use crate::results::folder::REPORT_FILE;
 #[cfg(feature = "report")]
 use crate::results::interval::{Clock, IntervalLog, LogFile, Tags};
 use crate::results::run::{
@@ -119,7 +121,7 @@ pub fn run(scenario: &Scenario, mut options: RunOptions) -> Result<Outcome, Load
     run.exit = run.judge(options.allow_generator_limit);
     if let Some(folder) = &folder {
         #[cfg(feature = "report")]
-        folder.write(REPORT_FILE, crate::report::run_html(&run, &series)?.as_bytes())?;
+        write_page(folder, &run, &series)?;
         folder.write("report.txt", run_text(&run).as_bytes())?;
         folder.complete(&run, &series)?;
     }
@@ -523,7 +525,14 @@ pub fn write_reports(path: &Path) -> Result<Outcome, LoadError> {
     let folder = Folder::open(path)?;
     let (run, series) = (folder.run()?, folder.series()?);
     #[cfg(feature = "report")]
-    folder.write(REPORT_FILE, crate::report::run_html(&run, &series)?.as_bytes())?;
+    write_page(&folder, &run, &series)?;
     folder.write("report.txt", run_text(&run).as_bytes())?;
     Ok(Outcome { run, series, folder: Some(folder) })
+}
+
+/// Writes the page and the percentiles of a run.
+#[cfg(feature = "report")]
+fn write_page(folder: &Folder, run: &Run, series: &[SeriesRow]) -> Result<(), LoadError> {
+    crate::results::interval::write_percentiles(folder)?;
+    folder.write(REPORT_FILE, crate::report::run_html(run, series)?.as_bytes())
 }

@@ -3,7 +3,7 @@
 #[cfg(all(feature = "report", feature = "schema"))]
 mod scenario;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use onhand_loadtest::flash::{self, FlashOptions, Mix};
 use onhand_loadtest::replay::{self, Placement, ReplayOptions};
 use onhand_loadtest::{
-    AckLevel, Authority, LoadError, LoadErrorKind, LoadOptions, Pace, Phase, Progress, Rate, Shape,
-    Target, exit_code, flash_json, flash_text, replay_json, replay_text,
+    AckLevel, Authority, LoadError, LoadErrorKind, LoadOptions, Pace, Rate, Shape, Target,
+    exit_code, flash_json, flash_text, replay_json, replay_text, view,
 };
 use serde_json::Value;
 
@@ -239,7 +239,7 @@ impl LoadArgs {
         };
         options.stop = stop_on_interrupt();
         if !self.quiet {
-            options.progress = Some(Box::new(show_progress));
+            options.progress = Some(view::live("load test"));
         }
         Ok(options)
     }
@@ -327,43 +327,15 @@ fn stop_on_interrupt() -> Arc<AtomicBool> {
         runtime.block_on(async {
             while tokio::signal::ctrl_c().await.is_ok() {
                 if seen.swap(true, Ordering::Relaxed) {
+                    view::restore();
                     std::process::exit(130);
                 }
+                view::restore();
                 eprintln!("\ninterrupted: finishing the report; interrupt again to end at once");
             }
         });
     });
     stop
-}
-
-/// Shows one live line on a terminal, plain lines elsewhere.
-fn show_progress(progress: &Progress) {
-    let line = match progress.phase {
-        Phase::Setup => "defining SKUs and putting stock in".to_owned(),
-        Phase::Truth => "reading the events and checking the truth".to_owned(),
-        Phase::Load => {
-            let of = progress.of.map(|of| format!("/{:.0}", of.as_secs_f64())).unwrap_or_default();
-            format!(
-                "{:.1}{of} s  {} sent ({:.0}/s)  {} orders  {} refused  {} without answer",
-                progress.elapsed.as_secs_f64(),
-                progress.sent,
-                progress.rate,
-                progress.accepted,
-                progress.refused,
-                progress.lost
-            )
-        }
-    };
-    let mut err = std::io::stderr().lock();
-    let shown = if err.is_terminal() {
-        let end = if progress.phase == Phase::Load { "" } else { "\n" };
-        let begin = if progress.phase == Phase::Setup { "" } else { "\r\x1b[K" };
-        write!(err, "{begin}{line}{end}").and_then(|()| err.flush())
-    } else {
-        writeln!(err, "{line}")
-    };
-    // Progress that can't be shown is no reason to stop.
-    drop(shown);
 }
 
 fn run_flash(args: &FlashArgs) -> Result<ExitCode, String> {

@@ -11,10 +11,10 @@ use onhand_loadtest::results::folder::run_json;
 use onhand_loadtest::scenario::{ActorKind, READY, Scenario, ready};
 use onhand_loadtest::{
     RunOptions, comparison_html, comparison_json, comparison_text, prometheus_text, run, run_text,
-    write_reports,
+    view, write_reports,
 };
 
-use super::{Scratch, USAGE_MARK, out, seed_of_time, show_progress, stop_on_interrupt, text_of};
+use super::{Scratch, USAGE_MARK, out, seed_of_time, stop_on_interrupt, text_of};
 
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
@@ -80,7 +80,7 @@ pub(super) fn run_scenario(args: &RunArgs) -> Result<ExitCode, String> {
     options.load.truth &= !args.no_truth;
     options.load.stop = stop_on_interrupt();
     if !args.quiet {
-        options.load.progress = Some(Box::new(show_progress));
+        options.load.progress = Some(view::live(&format!("{} on {url}", scenario.name)));
     }
     options.run.clone_from(&args.run);
     options.out.clone_from(&args.out);

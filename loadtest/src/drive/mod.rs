@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use crate::crowd::{Heard, User};
 use crate::error::LoadError;
 use crate::ledger::Ledger;
-use crate::meter::{Interval, Meter, OnSecond};
+use crate::meter::{Interval, Meter, OnSecond, SeriesPoint};
 use crate::op::{Catalogue, Planned};
 use crate::port::Port;
 use crate::schedule::{Arrivals, Curve, Rate, Shape};
@@ -197,7 +197,7 @@ pub(crate) struct Course<'a> {
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) counters: Arc<Counters>,
     /// Called about twice a second on the calling thread.
-    pub(crate) tick: &'a mut dyn FnMut(Duration),
+    pub(crate) tick: &'a mut dyn FnMut(Duration, Option<&SeriesPoint>),
     /// Takes every complete second.
     pub(crate) on_second: Option<&'a mut dyn OnSecond>,
 }
@@ -245,7 +245,7 @@ pub(crate) fn run(drive: Drive, ports: Vec<Port>, course: Course<'_>) -> Result<
             if told_at.elapsed() >= TICK {
                 told_at = Instant::now();
                 gather.complete(started.elapsed().saturating_sub(SECOND_AGE).as_secs());
-                (course.tick)(started.elapsed());
+                (course.tick)(started.elapsed(), gather.driven.meter.series.last());
             }
         }
         timer.close();

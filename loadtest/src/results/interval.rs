@@ -23,7 +23,7 @@ use hdrhistogram::serialization::interval_log::{
 use hdrhistogram::serialization::{Deserializer, V2DeflateSerializer};
 
 use crate::error::LoadError;
-use crate::results::folder::{part_of, unwritable};
+use crate::results::folder::{Folder, LOG_FILE, part_of, unwritable};
 use crate::results::run::{LatencyGroup, Spectrum};
 use crate::results::threshold::{Latencies, TagName, Window};
 
@@ -425,6 +425,22 @@ impl Totals {
         }
         files
     }
+}
+
+/// Writes the `.hgrm` files of a run from its interval log, if the folder has one.
+///
+/// # Errors
+///
+/// The log can't be read, or a file can't be written.
+pub fn write_percentiles(folder: &Folder) -> Result<(), LoadError> {
+    let path = folder.file(LOG_FILE);
+    if !path.is_file() {
+        return Ok(());
+    }
+    for (name, text) in Totals::read(&path)?.percentile_files() {
+        folder.write(&name, text.as_bytes())?;
+    }
+    Ok(())
 }
 
 /// Keeps what is plain in the name of a file on every system.

@@ -229,8 +229,8 @@ impl Shop {
         self.free_at = turn + each;
         if (killed.0..killed.1).contains(&done) {
             self.free_at = self.free_at.max(killed.1);
-            if sent < killed.0 {
-                self.lose(sent, killed.0);
+            if due.at < killed.0 && self.run.counts.reconnects < CONNECTIONS {
+                self.lose(sent.min(killed.0 - 1), killed.0);
                 self.push(killed.1 + work, due.user, due.step);
                 return;
             }

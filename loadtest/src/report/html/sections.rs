@@ -64,7 +64,7 @@ fn head(out: &mut String, run: &Run) {
         sentence.tone.name(),
         badge("", word),
         Escaped(&sentence.head),
-        Escaped(&sentence.more),
+        Escaped(sentence.more.replace(" %", "\u{a0}%")),
         Escaped(&run.scenario.name),
         Escaped(target),
         Escaped(&run.date),
@@ -263,7 +263,11 @@ fn fairness(out: &mut String, run: &Run) {
                 share(actor.users, users),
                 grouped(actor.orders),
                 share(actor.orders, orders),
-                time_text(actor.wait_p99_ns as f64),
+                if actor.orders == 0 {
+                    "–".to_owned()
+                } else {
+                    time_text(actor.wait_p99_ns as f64)
+                },
             );
         }
         out.push_str("</table></div>");

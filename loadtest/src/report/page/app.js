@@ -7,7 +7,7 @@
   const ink = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
   // ---- Numbers as people read them ----
-  const whole = (n) => n == null ? "–" : Math.round(n).toString().replace(/\B(?=(\d{3})+$)/g, ",");
+  const whole = (n) => n == null ? "" : Math.round(n).toString().replace(/\B(?=(\d{3})+$)/g, ",");
   const short = (n) => {
     if (n == null) return "";
     const at = Math.abs(n);
@@ -16,13 +16,13 @@
     return whole(n);
   };
   const time = (us) => {
-    if (us == null) return "–";
+    if (us == null) return "";
     if (us < 1e3) return +us.toPrecision(3) + " us";
     if (us < 1e6) return +(us / 1e3).toPrecision(3) + " ms";
     return +(us / 1e6).toPrecision(3) + " s";
   };
   const clock = (s) => {
-    if (s == null) return "–";
+    if (s == null) return "";
     const at = Math.round(s * 10) / 10;
     if (at < 60) return at + " s";
     const rest = Math.round(at % 60);
@@ -95,11 +95,18 @@
   function size(el) {
     return { width: Math.max(240, Math.floor(printing ? Math.min(el.clientWidth, 690) : el.clientWidth)), height: narrow() ? 210 : 250 };
   }
-  function axis(values, wide) {
-    return {
+  const SECONDS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200];
+  // Powers of ten only: more lines on a logarithmic axis hide the curves.
+  const decades = (u, i, min, max) => {
+    const found = [];
+    for (let e = Math.ceil(Math.log10(min) - 1e-9); e <= Math.log10(max) + 1e-9; e += 1) found.push(+("1e" + e));
+    return found;
+  };
+  function axis(values, wide, more) {
+    return Object.assign({
       stroke: ink("--soft"), grid: { stroke: ink("--grid"), width: 1 }, ticks: { stroke: ink("--grid"), width: 1, size: 4 },
       font: "11.5px system-ui, sans-serif", values: (u, splits) => splits.map((v) => v == null ? "" : values(v)), size: wide, gap: 4,
-    };
+    }, more);
   }
   function line(label, colour, value, more) {
     return Object.assign({ label, stroke: ink(colour), width: 1.75, points: { show: false }, value: (u, v) => value(v) }, more);
@@ -120,7 +127,7 @@
     draw(el, {
       cursor: { sync: { key: "time" }, drag: { x: true, y: false } },
       scales: { x: { time: false, range: [x[0] || 0, Math.max(1, x[x.length - 1])] }, y },
-      axes: [axis(clock, 30), axis(values, 58)],
+      axes: [axis(clock, 30, { incrs: SECONDS }), axis(values, 58, log ? { splits: decades, filter: (u, splits) => splits } : {})],
       series: [{ label: "time", value: (u, v) => clock(v) }, ...lines.map((l) => line(l.label, l.colour, l.value || (opts && opts.time ? time : whole), l.more))],
       bands: opts && opts.bands, plugins: run ? [marker(run)] : [],
     }, [x, ...lines.map((l) => l.data)]);
@@ -158,8 +165,8 @@
         x: { time: false, distr: 3, range: [1, far] },
         y: { distr: 3, range: [10 ** Math.floor(Math.log10(Math.max(0.1, Math.min(...ys)))), 10 ** Math.ceil(Math.log10(Math.max(10, Math.max(...ys) * 1.01)))] },
       },
-      axes: [axis((v) => (Math.abs(Math.log10(v) % 1) < 1e-6 ? percent(v) : ""), 30), axis(time, 58)],
-      series: [{ label: "quantile", value: (u, v) => v == null ? "–" : (100 * (1 - 1 / v)).toFixed(v < 100 ? 1 : v < 1e4 ? 3 : 5) + " %" },
+      axes: [axis(percent, 30, { splits: decades, filter: (u, splits) => splits }), axis(time, 58, { splits: decades, filter: (u, splits) => splits })],
+      series: [{ label: "quantile", value: (u, v) => v == null ? "" : (100 * (1 - 1 / v)).toFixed(v < 100 ? 1 : v < 1e4 ? 3 : 5) + " %" },
         ...curves.map((c) => line(c.label, c.colour, time, Object.assign({ spanGaps: true }, c.more)))],
     }, data);
   }
