@@ -94,7 +94,7 @@ fn story(
 }
 
 fn left(available: u64, committed: u64, reserved: u64) -> StockLevel {
-    StockLevel { available, committed, reserved, ..StockLevel::default() }
+    StockLevel { available, reserved, committed, ..StockLevel::default() }
 }
 
 /// Payments and deadlines are judged by the host's own times, to the millisecond.

@@ -138,9 +138,14 @@ impl Message {
     pub(crate) fn write(&self, to: &mut TcpStream) -> Option<()> {
         let mut text = format!("{}\r\n", self.first);
         for (name, value) in &self.headers {
-            text += &format!("{name}: {value}\r\n");
+            for part in [name, ": ", value, "\r\n"] {
+                text.push_str(part);
+            }
         }
-        text += &format!("content-length: {}\r\n\r\n", self.body.len());
+        let length = self.body.len().to_string();
+        for part in ["content-length: ", &length, "\r\n\r\n"] {
+            text.push_str(part);
+        }
         let bytes = [text.as_bytes(), &self.body].concat();
         to.write_all(&bytes).ok()
     }
@@ -226,7 +231,7 @@ impl Teller {
             Trick::SendAway if makes && number > 60 => return sold_out(),
             Trick::FalseSoldOut if makes && every(20) => return sold_out(),
             Trick::FalseReceipt if makes && every(20) => {
-                let order = op::order_to_text(u128::from(number) << 64 | 77);
+                let order = op::order_to_text(u128::from(number) << 64);
                 let body = json!({"order": order, "status": "placed", "seq": seq});
                 return Some(Message::answer(201, &body));
             }
