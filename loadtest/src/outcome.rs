@@ -1,7 +1,7 @@
 //! Runs a scenario from its file to its record: the run, the thresholds, the folder of results.
 
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crate::error::LoadError;
 use crate::load::{LoadOptions, LoadReport, Target};
@@ -446,7 +446,7 @@ impl Log {
             }
             None => return Ok(None),
         };
-        let log = IntervalLog::create(&path, SystemTime::now())?;
+        let log = IntervalLog::create(&path, std::time::SystemTime::now())?;
         let shared = std::sync::Arc::new(std::sync::Mutex::new(LogState {
             log: Some(log),
             stages: scenario.stages.iter().map(|stage| stage.name.clone()).collect(),

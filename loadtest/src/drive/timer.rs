@@ -91,14 +91,16 @@ impl Timer {
                 }
                 due.push(alarm);
             }
-            let next = state.heap.peek().map(|Reverse((at, _))| *at);
             if !due.is_empty() {
                 drop(state);
                 for alarm in due.drain(..) {
                     self.alarms[alarm].notify_one();
                 }
+                // An alarm may have been set while the lock was free, when nobody waited for it.
                 state = self.lock();
+                continue;
             }
+            let next = state.heap.peek().map(|Reverse((at, _))| *at);
             let now = self.started.elapsed();
             let wait = next.map_or(NAP, |at| at.saturating_sub(now).clamp(GRAIN, NAP));
             state = match self.changed.wait_timeout(state, wait) {
