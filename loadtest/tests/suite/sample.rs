@@ -217,7 +217,7 @@ impl Shop {
 
     /// Sends one request and lets the shop answer it.
     fn ask(&mut self, due: Due) {
-        let killed = (17 * SECOND, 17 * SECOND + 1_400 * MILLI);
+        let killed = (10 * SECOND, 11 * SECOND + 400 * MILLI);
         let turn = due.at.max(self.free_at);
         let each = SECOND / self.sample.capacity;
         let wait = turn - due.at;
@@ -395,7 +395,7 @@ impl Shop {
         let expressions = [
             "truth.oversold == 0",
             "http.5xx == 0",
-            "buy.intended.p99 < 2s",
+            "buy.intended.p99 < 2.5s",
             "buy.intended.p99[20s..50s] < 250ms",
             "refused.reservation_expired.share < 1%",
             "fairness.bot_share < 20%",
@@ -454,7 +454,7 @@ impl Shop {
         run.generator.host_cpu_share = Some(1.12);
         let action = "kill-host".to_owned();
         let outcome = "killed and started again; answering after 1.40 s".to_owned();
-        run.faults = vec![FaultOutcome { at_ns: 17 * SECOND, action, outcome }];
+        run.faults = vec![FaultOutcome { at_ns: 10 * SECOND, action, outcome }];
     }
 
     fn fairness(&self) -> Fairness {
@@ -549,13 +549,13 @@ impl Shop {
             let mut evidence = Vec::new();
             if violations > 0 {
                 evidence.push(
-                    "ord_01k9m3v7q2 was acknowledged at 16.98 s and is in no event".to_owned(),
+                    "ord_01k9m3v7q2 was acknowledged at 9.98 s and is in no event".to_owned(),
                 );
                 evidence.push(
-                    "ord_01k9m3v7r8 was acknowledged at 16.99 s and is in no event".to_owned(),
+                    "ord_01k9m3v7r8 was acknowledged at 9.99 s and is in no event".to_owned(),
                 );
                 evidence.push(
-                    "ord_01k9m3v7rd was acknowledged at 17.00 s and is in no event".to_owned(),
+                    "ord_01k9m3v7rd was acknowledged at 10.00 s and is in no event".to_owned(),
                 );
             }
             let verdict = match (why, violations) {
