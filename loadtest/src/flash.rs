@@ -14,6 +14,10 @@ use crate::schedule::{Form, Shape};
 pub const SKUS_MAX: u32 = 100_000;
 /// Most units of one SKU.
 pub const STOCK_MAX: u32 = 1_000_000_000;
+/// How much later than its deadline a reservation may end: a sale by flags asks for throughput,
+/// and a saturated host has other things to do.
+const EXPIRY_SKEW: Duration = Duration::from_secs(10);
+
 /// Shares of what buyers do, each from 0 to 1 and at most 1 together; the rest buys one line.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Mix {
@@ -174,6 +178,7 @@ impl FlashOptions {
             ttl: Duration::from_millis(self.ttl_ms),
             actors: self.actors(),
             truth: self.load.truth,
+            expiry_skew: EXPIRY_SKEW,
             stock: StockTerms {
                 skus: self.skus,
                 units: self.sku_stock,

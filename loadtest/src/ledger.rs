@@ -356,10 +356,8 @@ impl Ledger {
     /// Returns an error if the temporary file can't be written.
     pub(crate) fn write_tallies(&mut self) -> Result<(), LoadError> {
         // The rows are sorted later, so the order of the table plays no part.
-        for (refusal, tally) in std::mem::take(&mut self.tallies) {
-            self.sold_out.push(SoldOutRow(refusal, tally))?;
-        }
-        Ok(())
+        let mut tallies = std::mem::take(&mut self.tallies).into_iter();
+        tallies.try_for_each(|(refusal, tally)| self.sold_out.push(SoldOutRow(refusal, tally)))
     }
 
     /// Adds the ledger of another thread.

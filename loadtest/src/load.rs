@@ -275,7 +275,7 @@ impl LoadOptions {
             Target::Http(authority) => {
                 let limits = Limits { exchange: self.timeout };
                 let connection = self.connection(authority, limits, self.ack);
-                Port::Http(HttpPort::new(connection, Arc::clone(catalogue), self.batch))
+                Port::Http(Box::new(HttpPort::new(connection, Arc::clone(catalogue), self.batch)))
             }
             #[cfg(feature = "inproc")]
             Target::InProc(inside) => Port::InProc(inside.port(catalogue, self.ack)),

@@ -93,7 +93,7 @@ pub fn run(scenario: &Scenario, mut options: RunOptions) -> Result<Outcome, Load
     check_name(&name)?;
     let folder = options.out.as_deref().map(|out| Folder::create(out, &name)).transpose()?;
     #[cfg(feature = "report")]
-    let log = Log::begin(scenario, folder.as_ref(), &mut options.load)?;
+    let log = Log::begin(scenario, folder.as_ref(), !thresholds.is_empty(), &mut options.load)?;
     let trace = scenario.stages.iter().find_map(|stage| match &stage.arrivals {
         StageArrivals::Trace { file, speed, orders } => Some((file, *speed, *orders)),
         _ => None,
@@ -416,7 +416,7 @@ struct Log {
     shared: std::sync::Arc<std::sync::Mutex<LogState>>,
     path: std::path::PathBuf,
     /// Where the log stands if no folder was asked for.
-    _scratch: Option<tempfile::TempDir>,
+    scratch: Option<tempfile::TempDir>,
 }
 
 #[cfg(feature = "report")]
@@ -429,17 +429,17 @@ struct LogState {
 
 #[cfg(feature = "report")]
 impl Log {
-    /// Begins the log in the folder; without a folder there is none.
+    /// Begins the log in the folder, or beside the run if thresholds need it.
     fn begin(
         scenario: &Scenario,
         folder: Option<&Folder>,
+        needed: bool,
         load: &mut LoadOptions,
     ) -> Result<Option<Self>, LoadError> {
         use crate::results::folder::LOG_FILE;
-        let needs = !scenario.slo.is_empty();
         let (path, scratch) = match folder {
             Some(folder) => (folder.file(LOG_FILE), None),
-            None if needs => {
+            None if needed => {
                 let made = tempfile::tempdir();
                 let made = made.map_err(|e| LoadError::input(format!("no log: {e}")))?;
                 (made.path().join(LOG_FILE), Some(made))
@@ -454,7 +454,7 @@ impl Log {
             failed: None,
         }));
         load.on_second = Some(Box::new(LogWriter(std::sync::Arc::clone(&shared))));
-        Ok(Some(Self { shared, path, _scratch: scratch }))
+        Ok(Some(Self { shared, path, scratch }))
     }
 
     fn finish(self) -> Result<FinishedLog, LoadError> {
@@ -464,7 +464,7 @@ impl Log {
         }
         state.log.take().map_or(Ok(()), IntervalLog::finish)?;
         drop(state);
-        Ok(FinishedLog { file: LogFile(self.path), _scratch: self._scratch })
+        Ok(FinishedLog { file: LogFile(self.path), _scratch: self.scratch })
     }
 }
 

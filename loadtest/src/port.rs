@@ -13,7 +13,7 @@ pub const BATCH_ITEMS_MAX: usize = 1_000;
 #[derive(Debug)]
 pub(crate) enum Port {
     /// Over HTTP.
-    Http(HttpPort),
+    Http(Box<HttpPort>),
     /// To an engine inside this process.
     #[cfg(feature = "inproc")]
     InProc(crate::inproc::InProcPort),

@@ -389,7 +389,7 @@ mod tests {
             let sum = summed(&curve, length);
             assert!((sum - total).abs() < 0.01 * total.max(10.0), "seed {seed}: {sum} {total}");
             let starts = starts(curve.clone(), Shape::Uniform, seed);
-            assert_eq!(starts.len() as f64, total.ceil(), "seed {seed}");
+            assert_eq!(starts.len() as u64, total.ceil() as u64, "seed {seed}");
             assert!(starts.is_sorted(), "seed {seed}");
             for share in 1..=20_u32 {
                 let at = length * f64::from(share) / 20.0;

@@ -400,7 +400,7 @@ pub(crate) fn main() -> ExitCode {
         #[cfg(all(feature = "report", feature = "schema"))]
         Scenario::Init(args) => scenario::init(&args),
         #[cfg(all(feature = "report", feature = "schema"))]
-        Scenario::Validate(args) => scenario::validate(&args),
+        Scenario::Validate(args) => Ok(scenario::validate(&args)),
         #[cfg(all(feature = "report", feature = "schema"))]
         Scenario::Schema => Ok(scenario::schema()),
         #[cfg(all(feature = "report", feature = "schema"))]

@@ -271,6 +271,8 @@ mod tests {
 
     /// Users who come at given milliseconds; each asks twice at once, thinks, and asks once more.
     struct Guests {
+        /// Requests of the first step; after one alone a user leaves.
+        asks: usize,
         starts: Mutex<VecDeque<u64>>,
         end: Option<Duration>,
     }
@@ -285,7 +287,7 @@ mod tests {
     impl Plan for Guests {
         fn arrive(&self, _: Duration) -> Result<Option<Arrival>, LoadError> {
             let start = self.starts.lock().expect("no panic holds the lock").pop_front();
-            let step = Step { after: Duration::ZERO, asks: asks(2) };
+            let step = Step { after: Duration::ZERO, asks: asks(self.asks) };
             let arrival = |ms| Arrival {
                 start: Some(Duration::from_millis(ms)),
                 user: User::passer(ms),
@@ -305,9 +307,19 @@ mod tests {
     }
 
     fn hall(starts: &[u64], group: usize, live_max: usize, end: Option<u64>) -> Hall {
+        hall_of(starts, 2, group, live_max, end)
+    }
+
+    fn hall_of(
+        starts: &[u64],
+        asks: usize,
+        group: usize,
+        live_max: usize,
+        end: Option<u64>,
+    ) -> Hall {
         let starts = Mutex::new(starts.iter().copied().collect());
         let end = end.map(Duration::from_millis);
-        Hall::new(Arc::new(Guests { starts, end }), group, live_max)
+        Hall::new(Arc::new(Guests { asks, starts, end }), group, live_max)
     }
 
     fn take(hall: &mut Hall, ms: u64) -> Vec<Ready> {
@@ -354,6 +366,43 @@ mod tests {
             answer(&mut hall, last[0], 301);
         }
         assert!(hall.is_over() && hall.take_came() == 3);
+    }
+
+    /// In virtual time the latencies from the intended start are exactly those of the arithmetic:
+    /// one connection, 1 ms a request, a user every 10 ms, and a stall from 200 to 600 ms.
+    #[test]
+    fn the_clock_is_exact_in_virtual_time() {
+        let starts: Vec<u64> = (0..100).map(|user| user * 10).collect();
+        let serve = |sent: u64| if (200..600).contains(&sent) { 601 } else { sent + 1 };
+        let mut free = 0;
+        let arithmetic: Vec<u64> = starts
+            .iter()
+            .map(|start| {
+                free = serve(free.max(*start));
+                free - start
+            })
+            .collect();
+        let mut hall = hall_of(&starts, 1, 1, 99, None);
+        let (mut now, mut intended, mut service) = (0, Vec::new(), Vec::new());
+        while !hall.is_over() {
+            let Some(ready) = take(&mut hall, now).first().copied() else {
+                // `None` once the last user has gone.
+                now = due(&mut hall, now).unwrap_or(now);
+                continue;
+            };
+            let due = ready.due.expect("a schedule has due times").as_millis() as u64;
+            let done = serve(now);
+            intended.push(done - due);
+            service.push(done - now);
+            answer(&mut hall, ready, done);
+            now = done;
+        }
+        assert_eq!(intended, arithmetic);
+        // The user due at 200 waits 401 ms, the next ones 10 ms less each and 1 ms in line more.
+        assert_eq!(intended[20..23], [401, 392, 383]);
+        assert_eq!(intended.iter().filter(|time| **time > 1).count(), 45);
+        // Service time alone hides the stall: one request in a hundred shows it.
+        assert_eq!(service.iter().filter(|time| **time > 1).count(), 1);
     }
 
     /// A full hall lets nobody in until somebody has left; their start stays what it was.

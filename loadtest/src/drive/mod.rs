@@ -182,10 +182,13 @@ pub(crate) struct Driven {
     pub(crate) generator_cpu: Option<f64>,
 }
 
+/// What a thread leaves behind: its desk, and the share of a core that it used.
+type Ended = Result<(Desk, Option<f64>), LoadError>;
+
 /// What a thread tells while it drives, and at its end.
 enum Told {
     Second(Box<Interval>),
-    End(Result<(Desk, Option<f64>), LoadError>),
+    End(Box<Ended>),
 }
 
 /// What a drive needs beside its connections.
@@ -229,12 +232,14 @@ pub(crate) fn run(drive: Drive, ports: Vec<Port>, course: Course<'_>) -> Result<
         while gather.ended < count {
             match receiver.recv_timeout(TICK) {
                 Ok(Told::Second(interval)) => gather.take_second(*interval),
-                Ok(Told::End(Ok((desk, cpu)))) => gather.take_end(desk, cpu),
-                Ok(Told::End(Err(error))) => {
-                    gather.ended += 1;
-                    gather.failed = gather.failed.or(Some(error));
-                    course.counters.stop.store(true, Ordering::Relaxed);
-                }
+                Ok(Told::End(ended)) => match *ended {
+                    Ok((desk, cpu)) => gather.take_end(desk, cpu),
+                    Err(error) => {
+                        gather.ended += 1;
+                        gather.failed = gather.failed.or(Some(error));
+                        course.counters.stop.store(true, Ordering::Relaxed);
+                    }
+                },
                 Err(_) => (),
             }
             if told_at.elapsed() >= TICK {

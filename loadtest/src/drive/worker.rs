@@ -62,6 +62,16 @@ struct Room {
     error: Option<LoadError>,
 }
 
+/// What the dispatcher does next.
+enum Look {
+    /// Everybody has come and gone.
+    Over,
+    /// A connection was woken; it must be let run.
+    Woken,
+    /// Nothing can be done before this time, or before the bell rings.
+    Wait(Option<Duration>),
+}
+
 /// A thread's room with the bells of its connections.
 struct Shared {
     room: RefCell<Room>,
@@ -74,7 +84,7 @@ impl Worker {
         let worker = Rc::new(self);
         let result = worker.drive(ports);
         // The receiver waits for every thread, so sending can't fail.
-        drop(worker.sender.send(Told::End(result)));
+        drop(worker.sender.send(Told::End(Box::new(result))));
     }
 
     fn now(&self) -> Duration {
@@ -123,36 +133,43 @@ impl Worker {
     /// Wakes idle connections when something is due, until everybody has come and gone.
     async fn dispatch(&self, shared: &Shared) {
         loop {
-            let due = {
-                let mut room = shared.room.borrow_mut();
-                let now = self.now();
-                let due = room.hall.next_due(now);
-                let due = due.unwrap_or_else(|error| room.fail(error));
-                if room.hall.is_over() || room.error.is_some() || self.stopped() {
-                    room.closed = true;
-                    drop(room);
-                    shared.bells.iter().for_each(Notify::notify_one);
-                    return;
+            let look = self.look(&mut shared.room.borrow_mut(), shared);
+            let due = match look {
+                Look::Over => return,
+                Look::Woken => {
+                    tokio::task::yield_now().await;
+                    continue;
                 }
-                self.turn_page(&mut room.desk, now);
-                match due {
-                    Some(at) if at <= now => {
-                        // With every connection at work the next one that is free helps itself.
-                        if let Some(idle) = room.idle.pop() {
-                            shared.bells[idle].notify_one();
-                            drop(room);
-                            tokio::task::yield_now().await;
-                            continue;
-                        }
-                        None
-                    }
-                    due => due,
-                }
+                Look::Wait(due) => due,
             };
             if let Some(at) = due {
                 self.timer.set(self.thread, at);
             }
             self.timer.wait(self.thread).await;
+        }
+    }
+
+    /// Looks what is due and wakes a connection for it.
+    fn look(&self, room: &mut Room, shared: &Shared) -> Look {
+        let now = self.now();
+        let due = room.hall.next_due(now);
+        let due = due.unwrap_or_else(|error| room.fail(error));
+        if room.hall.is_over() || room.error.is_some() || self.stopped() {
+            room.closed = true;
+            shared.bells.iter().for_each(Notify::notify_one);
+            return Look::Over;
+        }
+        self.turn_page(&mut room.desk, now);
+        match due {
+            Some(at) if at <= now => match room.idle.pop() {
+                Some(idle) => {
+                    shared.bells[idle].notify_one();
+                    Look::Woken
+                }
+                // With every connection at work the next one that is free helps itself.
+                None => Look::Wait(None),
+            },
+            due => Look::Wait(due),
         }
     }
 
@@ -234,9 +251,8 @@ impl Worker {
             for ready in group {
                 let Some((_, user)) = room.hall.request(*ready) else { continue };
                 match user.connections() {
-                    Connections::KeepAlive => port.set_close(false),
                     Connections::PerUser if room.hall.is_first(*ready) => port.renew(),
-                    Connections::PerUser => port.set_close(false),
+                    Connections::KeepAlive | Connections::PerUser => port.set_close(false),
                     Connections::PerRequest => port.set_close(true),
                 }
             }

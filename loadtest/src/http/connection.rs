@@ -106,6 +106,10 @@ pub struct Connection {
     connects: u64,
     /// Connects that were asked for, not forced by a loss.
     renewals: u64,
+    /// Whether the next connect is one of them.
+    renewing: bool,
+    /// Whether the host was asked to close after the next answer.
+    closing: bool,
 }
 
 impl Connection {
@@ -131,6 +135,8 @@ impl Connection {
             unchunked: Vec::new(),
             connects: 0,
             renewals: 0,
+            renewing: false,
+            closing: false,
         }
     }
 
@@ -150,7 +156,7 @@ impl Connection {
     /// one, whose ports would be used up by connections that wait for their last packet.
     pub fn renew(&mut self) {
         if let Some(stream) = self.stream.take() {
-            self.renewals += 1;
+            self.renewing = true;
             // If it can't be set, the connection is shut down in the ordinary way.
             drop(stream.set_zero_linger());
         }
@@ -158,9 +164,7 @@ impl Connection {
 
     /// Counts on the host to close the connection after the next answer, as it was asked to.
     pub fn expect_close(&mut self) {
-        if self.stream.is_none() && self.connects > self.renewals {
-            self.renewals += 1;
-        }
+        self.closing = true;
     }
 
     /// Appends a request to those that [`Connection::flush`] sends.
@@ -209,6 +213,7 @@ impl Connection {
             stream.set_nodelay(true).map_err(|_| Loss::Unreachable)?;
             self.stream = Some(stream);
             self.connects += 1;
+            self.renewals += u64::from(std::mem::take(&mut self.renewing));
             self.input.clear();
             self.consumed = 0;
         }
@@ -234,7 +239,9 @@ impl Connection {
             Ok((head, from, to)) => {
                 if head.close {
                     self.stream = None;
+                    self.renewing = self.closing;
                 }
+                self.closing = false;
                 let body = match head.framing {
                     Framing::Chunked => self.unchunked.as_slice(),
                     Framing::Length(_) | Framing::UntilClose => &self.input[from..to],

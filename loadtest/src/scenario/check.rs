@@ -231,7 +231,12 @@ fn contradictions(file: &File, scenario: &Scenario) -> Result<Vec<String>, Wrong
             let text = format!("actor {name} asks for a quote, which needs a host");
             return Err(Wrong::new(&span(name), text));
         }
-        if flow.iter().any(|step| matches!(step, Flow::Sale | Flow::Enter)) {
+        let unserved = |step: &Flow| matches!(step, Flow::Sale | Flow::Enter);
+        if flow.iter().all(unserved) {
+            let text = format!("actor {name} has no step that Onhand serves");
+            return Err(Wrong::new(&span(name), text));
+        }
+        if flow.iter().any(unserved) {
             notes.push(format!(
                 "actor {name} waits in a line (sale, enter), but Onhand serves none yet: these \
                  steps are left out"

@@ -9,6 +9,9 @@ mod orders;
 mod rows;
 mod watch;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, HashMap};
 
 use crate::error::LoadError;

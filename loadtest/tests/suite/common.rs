@@ -71,6 +71,7 @@ struct Shop {
     events: Vec<Value>,
     asked: u64,
     batches: u64,
+    connections: u64,
 }
 
 /// A running host; it stops when dropped.
@@ -93,6 +94,7 @@ impl Host {
                     return;
                 }
                 let shop = Arc::clone(&shared);
+                shop.lock().unwrap_or_else(PoisonError::into_inner).connections += 1;
                 std::thread::spawn(move || stream.map(|stream| serve(stream, &shop)));
             }
         });
@@ -101,6 +103,11 @@ impl Host {
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.addr)
+    }
+
+    /// Returns how many connections were made.
+    pub(crate) fn connections(&self) -> u64 {
+        self.shop.lock().unwrap_or_else(PoisonError::into_inner).connections
     }
 
     /// Returns how many batches were received.
@@ -120,6 +127,8 @@ struct Request {
     method: String,
     path: String,
     key: String,
+    /// Whether the connection is closed after the answer.
+    close: bool,
     body: Vec<u8>,
 }
 
@@ -128,7 +137,7 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Request> {
     reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
     let mut words = line.split_whitespace();
     let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
-    let (mut key, mut length) = (String::new(), 0);
+    let (mut key, mut length, mut close) = (String::new(), 0, false);
     loop {
         let mut line = String::new();
         reader.read_line(&mut line).ok()?;
@@ -136,12 +145,13 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Request> {
         match name.to_ascii_lowercase().as_str() {
             "idempotency-key" => value.clone_into(&mut key),
             "content-length" => length = value.parse().ok()?,
+            "connection" => close = value == "close",
             _ => (),
         }
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    Some(Request { method, path, key, body })
+    Some(Request { method, path, key, close, body })
 }
 
 fn serve(stream: TcpStream, shop: &Mutex<Shop>) {
@@ -159,6 +169,9 @@ fn serve(stream: TcpStream, shop: &Mutex<Shop>) {
         if replayed {
             text.push_str("Idempotency-Replayed: true\r\n");
         }
+        if request.close {
+            text.push_str("Connection: close\r\n");
+        }
         text.push_str("\r\n");
         text.push_str(&body);
         match wrong {
@@ -166,7 +179,7 @@ fn serve(stream: TcpStream, shop: &Mutex<Shop>) {
             Some(Lie::HangUp) => return,
             _ => (),
         }
-        if reader.get_mut().write_all(text.as_bytes()).is_err() {
+        if reader.get_mut().write_all(text.as_bytes()).is_err() || request.close {
             return;
         }
     }
@@ -226,9 +239,13 @@ impl Shop {
         let mut due: Vec<_> =
             self.orders.iter().filter(|(_, o)| o.reserved && o.deadline <= now).collect();
         due.sort_by_key(|(_, order)| order.deadline);
-        let due: Vec<String> = due.into_iter().map(|(id, _)| id.clone()).collect();
-        for id in due {
+        let due: Vec<_> = due.into_iter().map(|(id, o)| (id.clone(), o.deadline)).collect();
+        for (id, deadline) in due {
             self.give_back(&id, "order.expired");
+            // It ended at its deadline, whenever somebody asks.
+            if let Some(event) = self.events.last_mut() {
+                event["time"] = time_text(deadline).into();
+            }
         }
     }
 
@@ -436,7 +453,12 @@ impl Shop {
             *self.held.entry((customer.clone(), sku.clone())).or_default() += quantity;
         }
         let price = |sku: &String| self.skus.get(sku).map_or(0, |sku| sku.price);
-        let amount: i64 = lines.iter().map(|(sku, _, units)| price(sku) * *units as i64).sum();
+        let stated = body["lines"].as_array().cloned().unwrap_or_default();
+        let costs = lines.iter().zip(&stated).map(|((sku, _, units), line)| {
+            let unit = line["price"]["unit"].as_i64().unwrap_or_else(|| price(sku));
+            unit * *units as i64 - line["price"]["discount"].as_i64().unwrap_or(0)
+        });
+        let amount: i64 = costs.sum();
         let total = json!({"amount": amount, "currency": "EUR"});
         let id = order_of(key);
         let status = if reserve { "reserved" } else { "placed" };

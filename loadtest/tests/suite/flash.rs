@@ -114,6 +114,25 @@ fn every_lie_is_found() {
     found(Lie::PlaceReleased, "placed_as_told");
 }
 
+/// A ledger that hardly fits in memory goes to disk, says the same truth, and finds the same lies.
+#[test]
+fn a_ledger_on_disk_tells_the_same() {
+    let small: fn(&mut FlashOptions) = |options| options.load.ledger_rows = 8;
+    let report = sale(Lie::None, small);
+    assert_eq!(violated(&report), [""; 0], "{}", flash_text(&report));
+    assert!(report.load.ledger_disk_bytes > 0 && report.load.orders > 100);
+    for (lie, name) in [
+        (Lie::Oversell, "oversold"),
+        (Lie::LoseOrder, "lost_acknowledgements"),
+        (Lie::OtherBytes, "receipts_identical"),
+        (Lie::IgnoreLimit, "customer_limit"),
+        (Lie::FalseSoldOut, "false_sold_out"),
+    ] {
+        let report = sale(lie, small);
+        assert!(violated(&report).contains(&name), "{lie:?}\n{}", flash_text(&report));
+    }
+}
+
 /// Requests that were carried out but not answered are asked again, and the truth holds.
 #[test]
 fn lost_answers_are_settled() {
