@@ -227,13 +227,16 @@ impl Shop {
         let work = self.random.around(700_000);
         let mut done = turn + work;
         self.free_at = turn + each;
+        // What was under way when the host was killed has no answer, and is asked again.
+        let under_way = due.at < killed.0 && killed.0 <= done;
+        if under_way && self.run.counts.reconnects < CONNECTIONS {
+            self.free_at = self.free_at.max(killed.1);
+            self.lose(sent.min(killed.0 - 1), killed.0);
+            self.push(killed.1 + work, due.user, due.step);
+            return;
+        }
         if (killed.0..killed.1).contains(&done) {
             self.free_at = self.free_at.max(killed.1);
-            if due.at < killed.0 && self.run.counts.reconnects < CONNECTIONS {
-                self.lose(sent.min(killed.0 - 1), killed.0);
-                self.push(killed.1 + work, due.user, due.step);
-                return;
-            }
             done = killed.1 + work;
         }
         self.answer(due, sent, done);

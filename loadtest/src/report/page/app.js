@@ -93,7 +93,7 @@
   // ---- Charts ----
   const drawn = [];
   function size(el) {
-    return { width: Math.max(240, Math.floor(printing ? Math.min(el.clientWidth, 690) : el.clientWidth)), height: narrow() ? 210 : 250 };
+    return { width: Math.max(240, Math.floor(printing ? Math.min(el.clientWidth, 690) : el.clientWidth)), height: printing ? 190 : narrow() ? 210 : 250 };
   }
   const SECONDS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200];
   // Powers of ten only: more lines on a logarithmic axis hide the curves.
@@ -272,8 +272,14 @@
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
   window.addEventListener("beforeprint", () => {
     printing = true;
+    // Styles of paper are not yet in force here, and canvases take their colours now.
+    document.documentElement.classList.add("paper");
     for (const details of document.querySelectorAll("details")) details.open = true;
     drawAll();
   });
-  window.addEventListener("afterprint", () => { printing = false; drawAll(); });
+  window.addEventListener("afterprint", () => {
+    printing = false;
+    document.documentElement.classList.remove("paper");
+    drawAll();
+  });
 })();
