@@ -1,7 +1,9 @@
 //! Runs a scenario from its file to its record: the run, the thresholds, the folder of results.
 
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
+#[cfg(feature = "report")]
+use std::time::SystemTime;
 
 use crate::error::LoadError;
 use crate::load::{LoadOptions, LoadReport, Target};

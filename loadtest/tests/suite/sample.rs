@@ -263,12 +263,13 @@ impl Shop {
             _ => ("buy", self.buy(due.user, done)),
         };
         let next = match (actor, due.step, refused) {
-            ("human", 0, _) | ("abandoner" | "slow-payer", 0, _) => Some(done + think),
+            ("human" | "abandoner" | "slow-payer", 0, _) | ("bot", 0..6, _) => Some(done + think),
             ("slow-payer", 1, None) => Some(done + TTL - 3 * SECOND + 4 * think),
             ("double-clicker", 0, _) => Some(due.at + 90 * MILLI),
-            ("bot", 0..6, _) => Some(done + think),
             // Some come back when reservations expire.
-            ("human", 1, Some("insufficient_stock")) if due.user % 5 == 0 => Some(done + TTL),
+            ("human", 1, Some("insufficient_stock")) if due.user.is_multiple_of(5) => {
+                Some(done + TTL)
+            }
             _ => None,
         };
         if let Some(next) = next {
@@ -374,7 +375,7 @@ impl Shop {
     }
 
     fn record(mut self, folder: &Folder) {
-        let started = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_172_400);
+        let started = SystemTime::UNIX_EPOCH + Duration::from_hours(498_659);
         let path = folder.file("latency.hlog");
         let mut log = IntervalLog::create(&path, started).expect("a new log");
         for ((second, tags), histogram) in &self.log {
@@ -437,7 +438,7 @@ impl Shop {
 
     fn facts(&mut self) {
         let run = &mut self.run;
-        run.date = "2026-11-20T11:00:00Z".to_owned();
+        "2026-11-20T11:00:00Z".clone_into(&mut run.date);
         run.scenario = ScenarioFacts {
             name: "flash-sale".to_owned(),
             hash: "5f1c9e0b7a3d4482a6e1c07d9b24f3868d1e5a9073bc46f2e8a0d715c93b604e".to_owned(),
@@ -447,8 +448,8 @@ impl Shop {
         let (url, ack) = ("http://127.0.0.1:8080".to_owned(), "group".to_owned());
         run.target = TargetFacts { url, ack, ..TargetFacts::default() };
         run.machine.cores = 2;
-        run.machine.cpu = "Example CPU @ 2.50GHz".to_owned();
-        run.machine.kernel = "linux 6.12.0".to_owned();
+        "Example CPU @ 2.50GHz".clone_into(&mut run.machine.cpu);
+        "linux 6.12.0".clone_into(&mut run.machine.kernel);
         run.machine.memory_bytes = 24 << 30;
         run.stages = stages();
         run.generator.threads = 1;

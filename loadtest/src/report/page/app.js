@@ -123,7 +123,7 @@
     const bounds = log ? [Math.min(...all), Math.max(...all)] : [0, Math.max(1, ...all)];
     const y = log
       ? { distr: 3, range: [10 ** Math.floor(Math.log10(Math.max(1, bounds[0]))), 10 ** Math.ceil(Math.log10(Math.max(10, bounds[1] * 1.01)))] }
-      : { range: [0, bounds[1] * 1.18] };
+      : { range: [0, bounds[1] * 1.3] };
     draw(el, {
       cursor: { sync: { key: "time" }, drag: { x: true, y: false } },
       scales: { x: { time: false, range: [x[0] || 0, Math.max(1, x[x.length - 1])] }, y },
