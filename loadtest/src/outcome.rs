@@ -2,6 +2,8 @@
 
 use std::path::Path;
 use std::time::Duration;
+#[cfg(feature = "report")]
+use std::time::SystemTime;
 
 use crate::error::LoadError;
 use crate::load::{LoadOptions, LoadReport, Target};
@@ -446,7 +448,7 @@ impl Log {
             }
             None => return Ok(None),
         };
-        let log = IntervalLog::create(&path, std::time::SystemTime::now())?;
+        let log = IntervalLog::create(&path, SystemTime::now())?;
         let shared = std::sync::Arc::new(std::sync::Mutex::new(LogState {
             log: Some(log),
             stages: scenario.stages.iter().map(|stage| stage.name.clone()).collect(),

@@ -58,6 +58,10 @@ struct Room {
     desk: Desk,
     /// Connections that wait for something to be due; the last one is the first to go.
     idle: Vec<usize>,
+    /// Connections at work.
+    busy: usize,
+    /// Since when every connection is at work without a pause.
+    full_since: Option<Duration>,
     closed: bool,
     error: Option<LoadError>,
 }
@@ -106,6 +110,8 @@ impl Worker {
             hall: Hall::new(Arc::clone(&self.plan), self.drive.group, live_max),
             desk,
             idle: Vec::with_capacity(ports.len()),
+            busy: 0,
+            full_since: None,
             closed: false,
             error: None,
         };
@@ -191,7 +197,7 @@ impl Worker {
         shared: &Shared,
     ) -> Result<(), LoadError> {
         let mut group = Vec::with_capacity(self.drive.group);
-        let mut free_since = self.now();
+        let mut working = false;
         loop {
             group.clear();
             {
@@ -201,25 +207,26 @@ impl Worker {
                 }
                 let now = self.now();
                 room.hall.take(now, &mut group)?;
-                if group.is_empty() {
+                room.note_work(now, working, !group.is_empty(), shared.bells.len());
+                working = !group.is_empty();
+                if working {
+                    self.note_starts(&mut room, &group);
+                } else {
                     room.idle.push(number);
                     // The dispatcher looks again: this may have been the last user's last answer.
                     self.timer.ring(self.thread);
-                } else {
-                    self.note_starts(&mut room, &group, free_since);
                 }
             }
-            if group.is_empty() {
+            if working {
+                self.exchange(port, &group, shared).await?;
+            } else {
                 shared.bells[number].notified().await;
-                continue;
             }
-            self.exchange(port, &group, shared).await?;
-            free_since = self.now();
         }
     }
 
     /// Notes how late the requests of a group start, and whose fault it is.
-    fn note_starts(&self, room: &mut Room, group: &[Ready], free_since: Duration) {
+    fn note_starts(&self, room: &mut Room, group: &[Ready]) {
         let now = self.now();
         let came = room.hall.take_came();
         self.counters.users.fetch_add(came, Ordering::Relaxed);
@@ -227,7 +234,7 @@ impl Worker {
         room.desk.open.counts.users += came;
         // A group starts when its last request is due.
         let Some(due) = group.iter().filter_map(|ready| ready.due).max() else { return };
-        if due < free_since {
+        if room.full_since.is_some_and(|since| since <= due) {
             room.desk.backlogged += group.len() as u64;
             return;
         }
@@ -359,6 +366,23 @@ impl Worker {
 }
 
 impl Room {
+    /// Notes that a connection goes on or off work; `all` is how many there are.
+    fn note_work(&mut self, now: Duration, was: bool, is: bool, all: usize) {
+        match (was, is) {
+            (false, true) => {
+                self.busy += 1;
+                if self.busy == all {
+                    self.full_since = Some(now);
+                }
+            }
+            (true, false) => {
+                self.busy -= 1;
+                self.full_since = None;
+            }
+            _ => (),
+        }
+    }
+
     /// Keeps the first error; returns nothing to wait for.
     fn fail(&mut self, error: LoadError) -> Option<Duration> {
         self.error = self.error.take().or(Some(error));

@@ -17,6 +17,7 @@ pub(crate) enum Tone {
 
 impl Tone {
     /// Returns the word that stands for it in pages.
+    #[cfg(feature = "report")]
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Good => "good",
@@ -173,8 +174,8 @@ pub(crate) fn time_text(nanos: f64) -> String {
 pub(crate) fn bytes_text(bytes: u64) -> String {
     match bytes {
         0 => "unknown".to_owned(),
-        ..1_048_576 => format!("{:.0} KiB", bytes as f64 / 1024.0),
-        ..1_073_741_824 => format!("{:.0} MiB", bytes as f64 / 1_048_576.0),
+        1..1_048_576 => format!("{:.0} KiB", bytes as f64 / 1024.0),
+        1_048_576..1_073_741_824 => format!("{:.0} MiB", bytes as f64 / 1_048_576.0),
         _ => format!("{:.1} GiB", bytes as f64 / 1_073_741_824.0),
     }
 }

@@ -1,7 +1,7 @@
 //! Latency second by second, `latency.hlog`: one HDR histogram for each second and group of
 //! requests, in the interval log format of `HdrHistogram` (V2, deflated, with tags).
 //!
-//! Source: `HistogramLogWriter` of HdrHistogram, log format 1.3. The standard tools read it. Every
+//! Source: `HistogramLogWriter` of `HdrHistogram`, log format 1.3. The standard tools read it. Every
 //! percentile of a record comes from this log, so the log and the record can't differ.
 //!
 //! A tag names what its requests share, as `clock=intended;op=buy;outcome=accepted`; the format
@@ -460,7 +460,7 @@ pub(crate) fn merge(sum: &mut Histogram<u64>, histogram: &Histogram<u64>) {
 
 /// Writes the percentiles of a histogram of nanoseconds as text in milliseconds.
 ///
-/// Source: `AbstractHistogram.outputPercentileDistribution` of HdrHistogram with five ticks a half
+/// Source: `AbstractHistogram.outputPercentileDistribution` of `HdrHistogram` with five ticks a half
 /// distance, as `HistogramLogProcessor` prints it; plotters of `.hgrm` files read it.
 pub fn percentile_text(histogram: &Histogram<u64>) -> String {
     use std::fmt::Write as _;
@@ -511,7 +511,7 @@ mod tests {
 
     fn written(dir: &Path) -> PathBuf {
         let path = dir.join("latency.hlog");
-        let started = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let started = SystemTime::UNIX_EPOCH + Duration::from_hours(500_000);
         let mut log = IntervalLog::create(&path, started).expect("a new log");
         let second = Duration::from_secs(1);
         for at in 0..3_u32 {

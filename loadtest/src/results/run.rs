@@ -125,7 +125,7 @@ pub enum TargetKind {
     Inproc,
     /// The shop of Lua scripts in Redis.
     Redis,
-    /// The shop of statements in PostgreSQL.
+    /// The shop of statements in `PostgreSQL`.
     Postgres,
 }
 

@@ -101,7 +101,7 @@ impl SeriesRow {
         ]
     }
 
-    fn of_values(values: [Option<u64>; SERIES_COLUMNS.len()]) -> Self {
+    fn of_values(values: &[Option<u64>; SERIES_COLUMNS.len()]) -> Self {
         let [
             second,
             users,
@@ -121,7 +121,7 @@ impl SeriesRow {
             refused_sold_out,
             refused_limit,
             refused_other,
-        ] = values;
+        ] = *values;
         Self {
             second: second.unwrap_or(0),
             users: users.unwrap_or(0),
@@ -202,7 +202,7 @@ pub fn read_series_csv(text: &str) -> Result<Vec<SeriesRow>, LoadError> {
                 *value = Some(number.map_err(|_| wrong(&format!("is `{field}`, no number")))?);
             }
         }
-        rows.push(SeriesRow::of_values(values));
+        rows.push(SeriesRow::of_values(&values));
     }
     Ok(rows)
 }
@@ -236,13 +236,11 @@ mod tests {
     #[test]
     fn columns_are_found_by_name() {
         let text = series_csv(&[row(4)]);
-        let turned: String = text
-            .lines()
-            .map(|line| {
-                let fields: Vec<&str> = line.split(',').rev().collect();
-                format!("extra,{}\n", fields.join(","))
-            })
-            .collect();
+        let turn = |line: &str| {
+            let fields: Vec<&str> = line.split(',').rev().collect();
+            format!("extra,{}", fields.join(","))
+        };
+        let turned = text.lines().map(turn).collect::<Vec<_>>().join("\n");
         assert_eq!(read_series_csv(&turned).expect("it is a series"), vec![row(4)]);
     }
 

@@ -114,13 +114,16 @@ fn figures(out: &mut String, comparison: &Comparison) {
     }
 }
 
+/// Reads a fact of a run.
+type OfRun = fn(&Run) -> String;
+
 fn facts(out: &mut String, a: &Run, b: &Run) {
     out.push_str(
         "<section><h2>What was measured, and where</h2>\n<div class=\"scroll\">\
          <table class=\"figures\"><tr><th class=\"left\"></th><th class=\"left\">A</th>\
          <th class=\"left\">B</th></tr>",
     );
-    let facts: [(&str, fn(&Run) -> String); 8] = [
+    let facts: [(&str, OfRun); 8] = [
         ("date", |run| run.date.clone()),
         ("tool", |run| format!("{} {}", run.tool.name, run.tool.version)),
         ("target", |run| format!("{} {}", run.target.kind.name(), run.target.url)),

@@ -180,7 +180,7 @@ fn latency(out: &mut String, run: &Run, series: &[SeriesRow]) {
     );
     let all = run.latency_all();
     all.into_iter().for_each(|group| latency_row(out, "all requests", group));
-    let blocks: [(&str, fn(&LatencyGroup) -> bool); 4] = [
+    let blocks: [(&str, Wanted); 4] = [
         ("by phase", only_stage),
         ("by request", |group| group.tags().all(|(name, _)| name == "op")),
         ("by kind of customer", |group| group.tags().all(|(name, _)| name == "actor")),
@@ -206,6 +206,9 @@ fn latency(out: &mut String, run: &Run, series: &[SeriesRow]) {
     }
     out.push_str("</table></div></section>\n");
 }
+
+/// Tells whether a group belongs to a block of the table.
+type Wanted = fn(&LatencyGroup) -> bool;
 
 fn only_stage(group: &LatencyGroup) -> bool {
     group.tags().map(|(name, _)| name).eq(["stage"])

@@ -93,7 +93,7 @@
   // ---- Charts ----
   const drawn = [];
   function size(el) {
-    return { width: Math.max(240, Math.floor(printing ? Math.min(el.clientWidth, 690) : el.clientWidth)), height: narrow() ? 210 : 250 };
+    return { width: Math.max(240, Math.floor(printing ? Math.min(el.clientWidth, 690) : el.clientWidth)), height: printing ? 190 : narrow() ? 210 : 250 };
   }
   const SECONDS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200];
   // Powers of ten only: more lines on a logarithmic axis hide the curves.
@@ -113,7 +113,7 @@
   }
   function draw(el, opts, data) {
     el.replaceChildren();
-    const chart = new uPlot(Object.assign({ ...size(el), padding: [8, 8, 0, 0] }, opts), data, el);
+    const chart = new uPlot(Object.assign({ ...size(el), padding: [8, 8, 0, 0], legend: { markers: { dash: (u, i) => u.series[i].dash ? "dashed" : "solid" } } }, opts), data, el);
     drawn.push(chart);
   }
   function overTime(el, run, x, lines, opts) {
@@ -123,7 +123,7 @@
     const bounds = log ? [Math.min(...all), Math.max(...all)] : [0, Math.max(1, ...all)];
     const y = log
       ? { distr: 3, range: [10 ** Math.floor(Math.log10(Math.max(1, bounds[0]))), 10 ** Math.ceil(Math.log10(Math.max(10, bounds[1] * 1.01)))] }
-      : { range: [0, bounds[1] * 1.18] };
+      : { range: [0, bounds[1] * 1.3] };
     draw(el, {
       cursor: { sync: { key: "time" }, drag: { x: true, y: false } },
       scales: { x: { time: false, range: [x[0] || 0, Math.max(1, x[x.length - 1])] }, y },
@@ -272,8 +272,14 @@
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
   window.addEventListener("beforeprint", () => {
     printing = true;
+    // Styles of paper are not yet in force here, and canvases take their colours now.
+    document.documentElement.classList.add("paper");
     for (const details of document.querySelectorAll("details")) details.open = true;
     drawAll();
   });
-  window.addEventListener("afterprint", () => { printing = false; drawAll(); });
+  window.addEventListener("afterprint", () => {
+    printing = false;
+    document.documentElement.classList.remove("paper");
+    drawAll();
+  });
 })();

@@ -267,20 +267,22 @@ pub fn compare(
     })
 }
 
+/// Reads a count of a second.
+type OfRow = fn(&SeriesRow) -> u64;
+
 fn figures(a: &Recorded, b: &Recorded, seconds: usize, effect_min: f64) -> Vec<Figure> {
     let quantiles = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)];
     let clocks = [Clock::Intended, Clock::Service];
     let count = quantiles.len() * clocks.len() + 2;
     let level = ERROR_MAX / count as f64;
     let mut figures = Vec::new();
-    let rates: [(&str, fn(&SeriesRow) -> u64); 2] = [
+    let rates: [(&str, OfRow); 2] = [
         ("accepted.rate", |row| row.accepted),
         ("answered.rate", |row| row.accepted + row.refused),
     ];
     for (name, of_row) in rates {
-        let side = |of: &Recorded| {
-            Side::of_counts(of.series.iter().take(seconds).map(|row| of_row(row)).collect())
-        };
+        let side =
+            |of: &Recorded| Side::of_counts(of.series.iter().take(seconds).map(of_row).collect());
         let paired = Paired::new(side(a), side(b), seconds);
         figures.push(figure(name, Better::Higher, &paired.rate(level), effect_min));
     }
@@ -314,10 +316,9 @@ fn figure(name: &str, better: Better, judged: &Judged, effect_min: f64) -> Figur
         Some((low, _)) if low > edge => Change::Regressed,
         Some((_, high)) if high < 1.0 / edge => Change::Improved,
         Some((low, high)) if low >= 1.0 / edge && high <= edge => Change::Same,
-        Some(_) => Change::Unclear,
         // Nothing on either side is the same on both.
         None if a == 0.0 && b == 0.0 => Change::Same,
-        None => Change::Unclear,
+        Some(_) | None => Change::Unclear,
     };
     let ratio = (a > 0.0).then(|| b / a);
     let unit = match better {
@@ -347,7 +348,7 @@ fn notes(a: &Run, b: &Run) -> Vec<Note> {
                 note(Change::Unclear, format!("{name} is violated in both runs"));
             }
             (_, Verdict::Violated) => {
-                note(Change::Regressed, format!("{name} is violated in B only"))
+                note(Change::Regressed, format!("{name} is violated in B only"));
             }
             (Some(Verdict::Violated), Verdict::Holds) => {
                 note(Change::Improved, format!("{name} is violated in A only"));

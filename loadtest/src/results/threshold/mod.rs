@@ -167,8 +167,13 @@ impl Metric {
     fn unit(&self) -> Unit {
         match self {
             Self::Latency { .. } | Self::Lag(_) | Self::WaitP99 | Self::SoldOutAt => Unit::Time,
-            Self::Truth(_) | Self::Status(_) | Self::Late | Self::Backlogged => Unit::Count,
-            Self::Sold | Self::Reserved | Self::Left => Unit::Count,
+            Self::Truth(_)
+            | Self::Status(_)
+            | Self::Late
+            | Self::Backlogged
+            | Self::Sold
+            | Self::Reserved
+            | Self::Left => Unit::Count,
             Self::Count { as_, .. } => *as_,
             Self::Cpu | Self::BotShare => Unit::Share,
             Self::KendallTau => Unit::Number,

@@ -213,16 +213,17 @@ const fn example(unit: Unit) -> &'static str {
 
 fn factor(unit: Unit, suffix: &str, zero: bool) -> Result<f64, String> {
     let factor = match (unit, suffix) {
-        (Unit::Time, "ns") => 1.0,
-        (Unit::Time, "us" | "µs") => 1e3,
+        (Unit::Time, "ns")
+        | (Unit::Rate, "" | "/s")
+        | (Unit::Count | Unit::Share | Unit::Number, "") => 1.0,
+        (Unit::Time, "us" | "µs") | (Unit::Count, "k") | (Unit::Rate, "k" | "k/s") => 1e3,
         (Unit::Time, "ms") | (Unit::Count, "M") | (Unit::Rate, "M" | "M/s") => 1e6,
         (Unit::Time, "s") => 1e9,
         (Unit::Time, "min" | "m") => 60e9,
+        (Unit::Share, "%") => 0.01,
+        // Nothing is nothing in any unit.
         (Unit::Time, "") if zero => 1.0,
         (Unit::Time, "") => return Err("a time needs its unit: ns, us, ms, s or min".to_owned()),
-        (Unit::Share, "%") => 0.01,
-        (Unit::Rate, "" | "/s") | (Unit::Count | Unit::Share | Unit::Number, "") => 1.0,
-        (Unit::Count, "k") | (Unit::Rate, "k" | "k/s") => 1e3,
         _ => {
             let allowed = match unit {
                 Unit::Time => "ns, us, ms, s or min",
@@ -342,20 +343,19 @@ fn statistic(name: &str) -> Result<Statistic, String> {
 
 /// Checks that the metric is known for what the tags say.
 fn tags_fit(metric: &Metric, tags: &[(TagName, String)]) -> Result<(), String> {
-    let actor_only = || tags.iter().all(|(name, _)| *name == TagName::Actor);
-    match metric {
-        _ if tags.is_empty() => Ok(()),
-        Metric::Latency { .. } => Ok(()),
-        Metric::WaitP99 if actor_only() => Ok(()),
-        Metric::Count { of: Counted::Users | Counted::Orders, as_ } if actor_only() => {
-            debug_assert!(*as_ != Unit::Share, "it was refused before");
-            Ok(())
-        }
-        Metric::Count { of: Counted::Answered, as_: Unit::Count } => Ok(()),
-        _ => Err("this metric is not known by tag; latencies and answered are, users, orders and \
-                  fairness.wait_p99 by {actor=…} alone"
-            .to_owned()),
-    }
+    let actor_only = tags.iter().all(|(name, _)| *name == TagName::Actor);
+    let known = tags.is_empty()
+        || match metric {
+            Metric::Latency { .. } => true,
+            Metric::Count { of: Counted::Answered, as_ } => *as_ == Unit::Count,
+            Metric::WaitP99 | Metric::Count { of: Counted::Users | Counted::Orders, .. } => {
+                actor_only
+            }
+            _ => false,
+        };
+    let wrong = "this metric is not known by tag; latencies and answered are, users, orders and \
+                 fairness.wait_p99 by {actor=…} alone";
+    if known { Ok(()) } else { Err(wrong.to_owned()) }
 }
 
 /// Checks that the metric is known by second.
@@ -364,9 +364,8 @@ fn window_fits(metric: &Metric, tags: &[(TagName, String)]) -> Result<(), String
         Metric::Latency { .. } => true,
         Metric::Late => tags.is_empty(),
         Metric::Count { of, .. } => match of {
-            Counted::Answered => true,
+            Counted::Answered | Counted::Refused(None) | Counted::Lost(None) => true,
             Counted::Users | Counted::Sent | Counted::Accepted => tags.is_empty(),
-            Counted::Refused(None) | Counted::Lost(None) => true,
             Counted::Refused(Some(code)) => code == "sold_out",
             _ => false,
         },
