@@ -95,7 +95,7 @@ fn latency(out: &mut String, run: &Run) {
     }
     let _ = writeln!(
         out,
-        "  latency      {:<24} {:>9} {:>10} {:>10} {:>10} {:>10} {:>10}",
+        "  latency      {:<28} {:>9} {:>10} {:>10} {:>10} {:>10} {:>10}",
         "", "count", "p50", "p90", "p99", "p99.9", "max"
     );
     let one_tag = |group: &&LatencyGroup| group.tags().count() <= 1;
@@ -121,7 +121,7 @@ fn spectrum_row(out: &mut String, name: &str, spectrum: &Spectrum) {
             .map(|nanos| time_text(nanos as f64));
     let _ = writeln!(
         out,
-        "               {name:<24} {:>9} {p50:>10} {p90:>10} {p99:>10} {p999:>10} {max:>10}",
+        "               {name:<28} {:>9} {p50:>10} {p90:>10} {p99:>10} {p999:>10} {max:>10}",
         spectrum.count
     );
 }

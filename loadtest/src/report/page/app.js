@@ -113,7 +113,7 @@
   }
   function draw(el, opts, data) {
     el.replaceChildren();
-    const chart = new uPlot(Object.assign({ ...size(el), padding: [8, 8, 0, 0], legend: { markers: { dash: (u, i) => u.series[i].dash ? "dashed" : "solid" } } }, opts), data, el);
+    const chart = new uPlot(Object.assign({ ...size(el), padding: [8, 22, 0, 0], legend: { markers: { dash: (u, i) => u.series[i].dash ? "dashed" : "solid" } } }, opts), data, el);
     drawn.push(chart);
   }
   function overTime(el, run, x, lines, opts) {
