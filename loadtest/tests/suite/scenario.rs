@@ -272,6 +272,38 @@ weight = 3
     assert!(text(&again.stderr).contains("choose another --seed or --run"));
 }
 
+/// A trace replays the orders of a file that stands beside its scenario, at their recorded pace.
+#[test]
+fn a_trace_is_replayed_from_its_file() {
+    let dir = tempfile::tempdir().expect("a temporary directory can be made");
+    let host = Host::start(Lie::None);
+    let mut lines = vec![
+        r#"{"type":"sku","sku":"milk","price":{"amount":119,"currency":"EUR"}}"#.to_owned(),
+        r#"{"type":"stock","sku":"milk","location":1,"quantity":50}"#.to_owned(),
+    ];
+    lines.extend((0..60).map(|order| {
+        let basket = r#"[{"sku":"milk","quantity":1,"location":1}]"#;
+        format!(r#"{{"type":"order","key":"b{order}","lines":{basket},"at_ms":{}}}"#, order * 100)
+    }));
+    std::fs::write(dir.path().join("day.ndjson"), lines.join("\n")).expect("written");
+    let toml = "schema = 1\nname = \"day\"\n[[stage]]\nshape = \"trace\"\n\
+                file = \"day.ndjson\"\nspeed = 20.0\n[slo]\n\"truth.order_whole\" = \"== 0\"\n";
+    std::fs::write(dir.path().join("day.toml"), toml).expect("written");
+    let path = dir.path().join("day.toml");
+    let path = path.to_str().expect("a temporary path is text");
+    let url = host.url();
+    let arguments = ["run", path, "--target", &url, "--out", "runs", "--seed", "1", "-q"];
+    let output = command(dir.path(), &[&arguments[..], &["--allow-generator-limit"]].concat());
+    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+    let folder = Folder::open(&dir.path().join("runs/day-1")).expect("the folder is there");
+    let run = folder.run().expect("a record");
+    assert_eq!((run.counts.users, run.counts.orders), (60, 50));
+    assert_eq!(run.refused["sold_out"], 10);
+    // The last of 60 orders was due after 5.9 s, twenty times as fast.
+    assert!(run.elapsed_ns >= 295_000_000, "{}", run.elapsed_ns);
+    assert_eq!((run.stages[0].shape.as_str(), run.stages[0].to_ns), ("trace", run.elapsed_ns));
+}
+
 /// Every request of its own connection, or every user: both work, and no reconnect is counted.
 #[test]
 fn connections_may_be_new() {
