@@ -12,6 +12,8 @@ pub enum LoadErrorKind {
     Target,
     /// A file can't be read or written, or a line of it is malformed.
     Input,
+    /// The target serves no events, so most of the truth can't be told.
+    NoFeed,
 }
 
 /// Why a run could not be carried out.
@@ -30,6 +32,11 @@ impl LoadError {
     /// Makes an error about the target.
     pub(crate) fn target(what: impl Into<String>) -> Self {
         Self { kind: LoadErrorKind::Target, what: what.into() }
+    }
+
+    /// Makes the error of a target without events.
+    pub(crate) fn no_feed(what: impl Into<String>) -> Self {
+        Self { kind: LoadErrorKind::NoFeed, what: what.into() }
     }
 
     /// Makes an error about a file.

@@ -5,11 +5,11 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use crate::error::LoadError;
-use crate::op::{Catalogue, order_from_text};
+use crate::op::{Catalogue, millis_from_text, order_from_text};
 
 /// A place that units can be in, as far as the checks tell them apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Bucket {
+pub(crate) enum Bucket {
     /// May be promised now.
     Available,
     /// Taken by a basket in flight.
@@ -32,7 +32,7 @@ pub enum Bucket {
 
 impl Bucket {
     /// Returns the bucket of a name of the contract.
-    pub fn from_name(name: &str) -> Option<Self> {
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "available" => Self::Available,
             "tentative" => Self::Tentative,
@@ -52,62 +52,76 @@ impl Bucket {
 
 /// One movement of units of a SKU of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Movement {
+pub(crate) struct Movement {
     /// SKU, as its index in the run's catalogue.
-    pub sku: u32,
+    pub(crate) sku: u32,
     /// Location.
-    pub location: u32,
+    pub(crate) location: u32,
     /// Units.
-    pub quantity: u64,
+    pub(crate) quantity: u64,
     /// Where they were.
-    pub from: Bucket,
+    pub(crate) from: Bucket,
     /// Where they are now.
-    pub to: Bucket,
+    pub(crate) to: Bucket,
 }
 
 /// What an event did to an order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EventKind {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum EventKind {
     /// An order was made by `buy`: `order.placed` with version 1, or with lines.
     Bought,
     /// An order was made by `reserve`.
     Reserved,
     /// A reservation was placed.
     Placed,
+    /// A reservation got a later deadline.
+    Extended,
+    /// A reservation's deadline has passed.
+    Expired,
+    /// A reservation ended otherwise: given up, rejected or broken.
+    Ended,
     /// Anything else.
     Other,
 }
 
 /// One event, as far as the checks look at it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FeedEvent {
+pub(crate) struct FeedEvent {
     /// Journal position.
-    pub seq: u64,
+    pub(crate) seq: u64,
     /// What it did.
-    pub kind: EventKind,
+    pub(crate) kind: EventKind,
+    /// The host's time in milliseconds since 1970; 0 where the feed tells none.
+    pub(crate) time_ms: u64,
     /// The order that it is about.
-    pub order: Option<u128>,
+    pub(crate) order: Option<u128>,
+    /// Total of an order that was made, in minor units.
+    pub(crate) total: Option<i64>,
+    /// Whether a policy decided the prices, so that list prices say nothing about the total.
+    pub(crate) priced: bool,
+    /// New deadline of a reservation in milliseconds since 1970; 0 where there is none.
+    pub(crate) deadline_ms: u64,
     /// Movements of SKUs of the run.
-    pub movements: Vec<Movement>,
+    pub(crate) movements: Vec<Movement>,
 }
 
 /// What the host says about the stock of one SKU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-pub struct StockLevel {
+pub(crate) struct StockLevel {
     /// Units that may be promised.
-    pub available: u64,
+    pub(crate) available: u64,
     /// Units of baskets in flight.
-    pub tentative: u64,
+    pub(crate) tentative: u64,
     /// Units reserved.
-    pub reserved: u64,
+    pub(crate) reserved: u64,
     /// Units committed.
-    pub committed: u64,
+    pub(crate) committed: u64,
     /// Units set aside.
-    pub unavailable: u64,
+    pub(crate) unavailable: u64,
     /// Units shipped.
-    pub shipped: u64,
+    pub(crate) shipped: u64,
     /// Position that the figures reflect.
-    pub seq: u64,
+    pub(crate) seq: u64,
 }
 
 #[derive(Deserialize)]
@@ -130,6 +144,20 @@ struct EventWire<'a> {
     movements: Vec<MovementWire<'a>>,
     #[serde(default)]
     lines: Option<serde::de::IgnoredAny>,
+    #[serde(borrow, default)]
+    time: Cow<'a, str>,
+    #[serde(default)]
+    total: Option<TotalWire>,
+    #[serde(default)]
+    pricing: Option<serde::de::IgnoredAny>,
+    #[serde(borrow, default)]
+    expires_at: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct TotalWire {
+    #[serde(default)]
+    amount: Option<i64>,
 }
 
 #[derive(Deserialize)]
@@ -149,7 +177,10 @@ struct MovementWire<'a> {
 /// # Errors
 ///
 /// Returns a target error for what is not the contract's JSON, or an unknown bucket.
-pub fn read_page(body: &[u8], catalogue: &Catalogue) -> Result<(Vec<FeedEvent>, u64), LoadError> {
+pub(crate) fn read_page(
+    body: &[u8],
+    catalogue: &Catalogue,
+) -> Result<(Vec<FeedEvent>, u64), LoadError> {
     let page: PageWire<'_> = serde_json::from_slice(body)
         .map_err(|e| LoadError::target(format!("page of events is not as documented: {e}")))?;
     let events = page.data.iter().map(|event| neutral(event, catalogue));
@@ -177,9 +208,21 @@ fn neutral(event: &EventWire<'_>, catalogue: &Catalogue) -> Result<FeedEvent, Lo
         "order.placed" if event.lines.is_some() || event.version == 1 => EventKind::Bought,
         "order.placed" => EventKind::Placed,
         "order.reserved" => EventKind::Reserved,
+        "order.extended" => EventKind::Extended,
+        "order.expired" => EventKind::Expired,
+        "order.released" | "order.rejected" | "reservation.broken" => EventKind::Ended,
         _ => EventKind::Other,
     };
-    Ok(FeedEvent { seq: event.seq, kind, order: order_from_text(&event.aggregate), movements })
+    Ok(FeedEvent {
+        seq: event.seq,
+        kind,
+        time_ms: millis_from_text(&event.time).unwrap_or(0),
+        order: order_from_text(&event.aggregate),
+        total: event.total.as_ref().and_then(|total| total.amount),
+        priced: event.pricing.is_some(),
+        deadline_ms: event.expires_at.as_deref().and_then(millis_from_text).unwrap_or(0),
+        movements,
+    })
 }
 
 #[cfg(test)]
@@ -189,14 +232,14 @@ mod tests {
 
     fn catalogue() -> Catalogue {
         let mut catalogue = Catalogue::default();
-        catalogue.add(RunSku { code: "hot".into(), limit: None, put_in: 0 });
+        catalogue.add(RunSku { code: "hot".into(), limit: None, price: 1, put_in: 0 });
         catalogue
     }
 
     /// A page as the contract shows it becomes neutral events; foreign SKUs are left out.
     #[test]
     fn a_page_is_read() {
-        let body = br#"{"data":[{"seq":7,"type":"order.placed","time":"2026-01-01T00:00:00Z",
+        let body = br#"{"data":[{"seq":7,"type":"order.placed","time":"1970-01-01T00:00:02Z",
             "aggregate":"ord_00000000000000000000000001","version":1,"movements":[
             {"sku":"hot","location":1,"lot":0,"quantity":2,"from":"available","to":"committed","line":0},
             {"sku":"else","location":1,"lot":0,"quantity":2,"from":"available","to":"committed","line":1}],
@@ -204,8 +247,16 @@ mod tests {
         let (events, next) = read_page(body, &catalogue()).expect("as documented");
         let (from, to) = (Bucket::Available, Bucket::Committed);
         let movements = vec![Movement { sku: 0, location: 1, quantity: 2, from, to }];
-        let order = Some(1);
-        let event = FeedEvent { seq: 7, kind: EventKind::Bought, order, movements };
+        let event = FeedEvent {
+            seq: 7,
+            kind: EventKind::Bought,
+            time_ms: 2_000,
+            order: Some(1),
+            total: Some(1),
+            priced: false,
+            deadline_ms: 0,
+            movements,
+        };
         assert_eq!((events, next), (vec![event], 7));
     }
 

@@ -1,24 +1,22 @@
 //! The scenario `flash`: one hot SKU with a limit for each customer, and buyers who click twice,
 //! walk away, or fill baskets that can't be had.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
-use crate::drive::{Claim, Pacer, Plan, SECONDS_MAX, runtime};
+use crate::drive::{Pace, SECONDS_MAX};
 use crate::error::LoadError;
-use crate::load::{GRACE, LoadOptions, LoadReport, Phase, Prepared, Target, execute};
-use crate::op::{AskLine, Catalogue, Op, OpKind, Planned, RunSku};
-use crate::rng::{Rng, Zipf};
-use crate::session::{Definition, IMPORT_LINES_MAX, ListPrice, Session, StockLine};
+use crate::load::{LoadOptions, LoadReport, Target};
+use crate::sale;
+use crate::scenario::{Actor, ActorKind, Flow, Scenario, StageArrivals, StageTerms, StockTerms};
+use crate::schedule::{Form, Shape};
 
 /// Most further SKUs.
 pub const SKUS_MAX: u32 = 100_000;
 /// Most units of one SKU.
 pub const STOCK_MAX: u32 = 1_000_000_000;
-/// Location that all stock is put in.
-const LOCATION: u32 = 1;
-/// Slots that a late duplicate looks back.
-const LATE_SLOTS: u64 = 50;
+/// How much later than its deadline a reservation may end: a sale by flags asks for throughput,
+/// and a saturated host has other things to do.
+const EXPIRY_SKEW: Duration = Duration::from_secs(10);
 
 /// Shares of what buyers do, each from 0 to 1 and at most 1 together; the rest buys one line.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -155,218 +153,77 @@ pub struct FlashReport {
 /// stands in the report.
 pub fn run(mut options: FlashOptions) -> Result<FlashReport, LoadError> {
     options.check()?;
-    let started = SystemTime::now();
     let name = options.run.clone().unwrap_or_else(|| format!("flash-{}", options.load.seed));
-    let (catalogue, after) = runtime()?.block_on(set_up(&mut options, &name))?;
-    let length = Duration::from_secs_f64(options.seconds);
-    let load = &options.load;
-    let pacer = Arc::new(Pacer::new(load.pace, load.seed, Some(length), GRACE));
-    let plan = FlashPlan {
-        seed: load.seed,
-        name: name.clone(),
-        mix: options.mix,
-        hot_share: if options.skus == 0 { 1.0 } else { options.hot_share },
-        zipf: Zipf::new(options.skus, options.zipf),
-        customers: options.customers,
-        ttl_ms: options.ttl_ms,
-        pacer: Arc::clone(&pacer),
-    };
-    let hot_sku = catalogue.sku(HOT).code.clone();
-    let prepared = Prepared {
-        scenario: "flash",
-        catalogue: Arc::new(catalogue),
-        plan: Arc::new(plan),
-        pacer,
-        length: Some(length),
-        after,
-        started,
-    };
-    let load = execute(&mut options.load, &prepared)?;
+    let scenario = options.scenario();
+    let load = sale::run(&scenario, &mut options.load, &name)?;
+    let hot_sku = sale::hot_code(&name);
     Ok(FlashReport { load, run: name, hot_sku, stock: options.stock, limit: options.limit })
 }
 
-/// Index of the hot SKU in the catalogue.
-const HOT: u32 = 0;
-/// Index of the SKU that never has stock.
-const GONE: u32 = 1;
-/// Index of the first further SKU.
-const FURTHER: u32 = 2;
-
-/// Defines the SKUs and puts the stock in; returns the position before the first event.
-async fn set_up(options: &mut FlashOptions, name: &str) -> Result<(Catalogue, u64), LoadError> {
-    let begun = Instant::now();
-    options.load.tell_phase(Phase::Setup, begun.elapsed());
-    let mut session = options.load.session();
-    let mut catalogue = Catalogue::default();
-    let fixed = [("hot", options.limit, options.stock), ("gone", None, 0)];
-    let further = (1..=options.skus).map(|n| (format!("{n}"), None, options.sku_stock));
-    let all = fixed.map(|(code, limit, stock)| (code.to_owned(), limit, stock));
-    for (code, limit, stock) in all.into_iter().chain(further) {
-        let code = format!("{name}-{code}");
-        catalogue.add(RunSku { code, limit, put_in: stock.into() });
-    }
-    let hot = &catalogue.sku(HOT).code;
-    if session.knows(hot).await? {
-        return Err(LoadError::usage(format!(
-            "the host has the SKU {hot} of an earlier run; choose another --seed or --run"
-        )));
-    }
-    let mut after = u64::MAX;
-    for (at, sku) in catalogue.skus().iter().enumerate() {
-        let price = ListPrice { amount: 1_999 + at as i64, currency: "EUR".to_owned() };
-        let (code, limit) = (sku.code.as_str(), sku.limit);
-        let seq = session.define(&Definition { code, price: &price, limit, placement: "" }).await?;
-        after = after.min(seq.saturating_sub(1));
-    }
-    put_stock_in(&mut session, &catalogue, name).await?;
-    Ok((catalogue, after))
-}
-
-async fn put_stock_in(
-    session: &mut Session,
-    catalogue: &Catalogue,
-    name: &str,
-) -> Result<(), LoadError> {
-    let lines: Vec<StockLine> = (0_u32..)
-        .zip(catalogue.skus())
-        .filter(|(_, sku)| sku.put_in > 0)
-        .map(|(index, sku)| StockLine {
-            sku: index,
-            location: LOCATION,
-            quantity: sku.put_in as u32,
-        })
-        .collect();
-    for (at, chunk) in lines.chunks(IMPORT_LINES_MAX).enumerate() {
-        session.import(&format!("{name}-stock-{at}"), chunk, catalogue).await?;
-    }
-    Ok(())
-}
-
-/// The buyers of a sale; each slot's request depends on the seed and the slot alone.
-#[derive(Debug)]
-struct FlashPlan {
-    seed: u64,
-    name: String,
-    mix: Mix,
-    hot_share: f64,
-    zipf: Zipf,
-    customers: u32,
-    ttl_ms: u64,
-    pacer: Arc<Pacer>,
-}
-
-impl Plan for FlashPlan {
-    fn claim(&self, now: Duration) -> Result<Option<Claim>, LoadError> {
-        Ok(self.pacer.next(now).map(|(slot, start)| Claim { start, planned: self.planned(slot) }))
-    }
-}
-
-impl FlashPlan {
-    fn planned(&self, slot: u64) -> Planned {
-        let mut rng = Rng::of_item(self.seed, slot);
-        if !self.is_duplicate(&mut rng, slot) {
-            return self.intent(slot, rng);
-        }
-        let back = if rng.chance(0.5) { 1 } else { 1 + rng.below(LATE_SLOTS) };
-        // The first sending is the nearest slot before that is none of a duplicate itself.
-        let mut first = slot.saturating_sub(back);
-        while self.is_duplicate(&mut Rng::of_item(self.seed, first), first) {
-            first -= 1;
-        }
-        let mut rng = Rng::of_item(self.seed, first);
-        let _ = self.is_duplicate(&mut rng, first);
-        Planned { then: None, ..self.intent(first, rng) }
-    }
-
-    /// Slot 0 is never a duplicate, so that every chain of duplicates ends.
-    fn is_duplicate(&self, rng: &mut Rng, slot: u64) -> bool {
-        rng.chance(self.mix.duplicate) && slot > 0
-    }
-
-    fn intent(&self, intent: u64, mut rng: Rng) -> Planned {
-        // Shares are of all requests; duplicates are taken already.
-        let rest = (1.0 - self.mix.duplicate).max(f64::MIN_POSITIVE);
-        let point = rng.unit() * rest;
-        let (reserves, aborts) = (
-            point < self.mix.reserve,
-            (self.mix.reserve..self.mix.reserve + self.mix.abort).contains(&point),
-        );
-        let sku = if rng.chance(self.hot_share) { HOT } else { FURTHER + self.zipf.draw(&mut rng) };
-        let line = |sku| AskLine { sku, quantity: 1, location: 0, price: None };
-        let mut lines = vec![line(sku)];
-        if aborts {
-            lines.push(line(GONE));
-        }
-        let then = match (reserves, rng.below(4)) {
-            (true, 0 | 1) => Some(OpKind::Place),
-            (true, 2) => Some(OpKind::Release),
-            _ => None,
+impl FlashOptions {
+    /// Returns the scenario that these options stand for.
+    fn scenario(&self) -> Scenario {
+        let length = Duration::from_secs_f64(self.seconds);
+        let (arrivals, shape) = match self.load.pace {
+            Pace::Max => (StageArrivals::Max, Shape::Uniform),
+            Pace::Open { rate, shape } => {
+                (StageArrivals::Rate(Form::Hold { rate: rate.value() }), shape)
+            }
         };
-        let op = Op {
-            kind: if reserves { OpKind::Reserve } else { OpKind::Buy },
-            key: format!("{}-{intent}", self.name),
-            customer: format!("c{}", rng.below(self.customers.into())),
-            lines,
-            ttl_ms: self.ttl_ms,
-            order: 0,
+        let stages = vec![StageTerms { name: "sale".to_owned(), arrivals, length }];
+        Scenario {
+            shape,
+            stages,
+            customers: self.customers,
+            ttl: Duration::from_millis(self.ttl_ms),
+            actors: self.actors(),
+            truth: self.load.truth,
+            expiry_skew: EXPIRY_SKEW,
+            stock: StockTerms {
+                skus: self.skus,
+                units: self.sku_stock,
+                hot_units: self.stock,
+                hot_limit: self.limit,
+                currency: "EUR".to_owned(),
+                price: 1_999,
+                zipf: self.zipf,
+                hot_share: if self.skus == 0 { 1.0 } else { self.hot_share },
+            },
+            ..Scenario::blank("flash")
+        }
+    }
+
+    /// Returns the buyers of the mix. A double-clicker sends two requests, so fewer users than
+    /// the share of their requests are some.
+    fn actors(&self) -> Vec<Actor> {
+        let Mix { duplicate, reserve, abort } = self.mix;
+        let rest = (1.0 - duplicate).max(f64::MIN_POSITIVE);
+        let of_users = |share: f64| (share / rest).clamp(0.0, 1.0);
+        let (twice, reserve, vain) = (of_users(duplicate), of_users(reserve), of_users(abort));
+        let actor = |name: &str, kind, weight, flow: &[Flow]| Actor {
+            weight,
+            flow: flow.to_vec(),
+            ..Actor::plain(name, kind)
         };
-        Planned { intent, op, then }
+        let buys = (1.0 - twice - reserve - vain).max(0.0);
+        let mut actors = vec![
+            actor("buyer", ActorKind::Human, buys, &[Flow::Buy]),
+            actor("double-clicker", ActorKind::DoubleClicker, twice, &[Flow::Buy]),
+            actor("payer", ActorKind::Human, reserve / 2.0, &[Flow::Reserve, Flow::Place]),
+            actor("releaser", ActorKind::Releaser, reserve / 4.0, &[Flow::Reserve, Flow::Release]),
+            actor("abandoner", ActorKind::Abandoner, reserve / 4.0, &[Flow::Reserve]),
+            actor("in-vain", ActorKind::Human, vain, &[Flow::Buy]),
+        ];
+        actors[1].double_click = 1.0;
+        actors[5].basket.in_vain = 1.0;
+        actors.retain(|actor| actor.weight > 0.0);
+        actors
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::drive::Pace;
-
-    fn plan(seed: u64, mix: Mix) -> FlashPlan {
-        FlashPlan {
-            seed,
-            name: "t".into(),
-            mix,
-            hot_share: 0.8,
-            zipf: Zipf::new(20, 1.1),
-            customers: 1_000,
-            ttl_ms: 100,
-            pacer: Arc::new(Pacer::new(Pace::Max, seed, None, GRACE)),
-        }
-    }
-
-    /// The same seed gives the same requests, in whatever order slots are planned; another seed
-    /// gives others.
-    #[test]
-    fn the_seed_alone_decides_the_requests() {
-        let (one, two) = (plan(7, Mix::default()), plan(7, Mix::default()));
-        let forwards: Vec<_> = (0..2_000).map(|slot| one.planned(slot)).collect();
-        let mut backwards: Vec<_> = (0..2_000).rev().map(|slot| two.planned(slot)).collect();
-        backwards.reverse();
-        assert_eq!(forwards, backwards);
-        let other = plan(8, Mix::default());
-        assert!(
-            (0..2_000)
-                .any(|slot| other.planned(slot).op.customer != forwards[slot as usize].op.customer)
-        );
-    }
-
-    /// Shares come out as asked, and each duplicate repeats its first sending byte for byte.
-    #[test]
-    fn the_mix_comes_out_as_asked() {
-        let plan = plan(3, Mix { duplicate: 0.2, reserve: 0.3, abort: 0.1 });
-        let slots = 20_000_u64;
-        let all: Vec<_> = (0..slots).map(|slot| plan.planned(slot)).collect();
-        let share = |wanted: &dyn Fn(usize, &Planned) -> bool| {
-            let hits = all.iter().enumerate().filter(|(slot, planned)| wanted(*slot, planned));
-            hits.count() as f64 / slots as f64
-        };
-        let near = |got: f64, want: f64| assert!((got - want).abs() < 0.02, "{got} for {want}");
-        near(share(&|slot, planned| planned.intent != slot as u64), 0.2);
-        near(share(&|slot, p| p.intent == slot as u64 && p.op.kind == OpKind::Reserve), 0.3);
-        near(share(&|slot, p| p.intent == slot as u64 && p.op.lines.len() == 2), 0.1);
-        near(share(&|_, p| p.op.lines[0].sku == HOT), 0.8);
-        for planned in &all {
-            assert_eq!(planned.op, all[planned.intent as usize].op);
-        }
-    }
 
     /// Options outside their ranges are refused with name, value and range.
     #[test]

@@ -19,17 +19,20 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct HttpSession {
     connection: Connection,
+    /// Status of the last request that was refused for good; 0 for none.
+    refused: u16,
 }
 
 impl HttpSession {
     pub(crate) fn new(connection: Connection) -> Self {
-        Self { connection }
+        Self { connection, refused: 0 }
     }
 
     /// Sends a request until it has an answer that is not transient; 2xx gives its body.
     async fn call(&mut self, request: Request<'_>) -> Result<Vec<u8>, LoadError> {
         let what = format!("{} {}", request.method, request.path);
         let mut last = String::new();
+        self.refused = 0;
         for attempt in 0..TRIES_MAX {
             if attempt > 0 {
                 tokio::time::sleep(PAUSE).await;
@@ -43,6 +46,7 @@ impl HttpSession {
                     let excerpt: String = body.chars().take(500).collect();
                     last = format!("status {} {excerpt}", response.status);
                     if response.status != 503 && response.status != 429 {
+                        self.refused = response.status;
                         break;
                     }
                 }
@@ -126,7 +130,12 @@ impl HttpSession {
         catalogue: &Catalogue,
     ) -> Result<(Vec<FeedEvent>, u64), LoadError> {
         let path = format!("/v1/events?after={after}&limit={PAGE_EVENTS}&wait={wait}");
-        let body = self.call(get(&path)).await?;
+        let body = self.call(get(&path)).await.map_err(|error| match self.refused {
+            401 | 403 | 404 | 405 | 501 => {
+                LoadError::no_feed(format!("the target serves no event feed: {error}"))
+            }
+            _ => error,
+        })?;
         read_page(&body, catalogue)
     }
 

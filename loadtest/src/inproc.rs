@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use onhand_core::limits::BATCH_COMMANDS_MAX;
 use onhand_core::{
-    Ack, Aggregate, Buy, Command, Currency, CustomerId, DefineSku, Engine, ErrorKind, Event, Fill,
-    ImportLine, Key, Line, LinePrice, Lines, LocationId, LotId, Money, OrderId, Place, Placement,
-    Quantity, Receipt, Release, Reply, Reserve, SkuId, SkuKind,
+    Ack, Aggregate, Buy, Cancel, Command, Currency, CustomerId, DefineSku, Engine, ErrorKind,
+    Event, Fill, ImportLine, Key, Line, LinePrice, Lines, LocationId, LotId, Money, OrderId, Place,
+    Placement, Quantity, Receipt, Release, Reply, Reserve, SkuId, SkuKind,
 };
 
 use crate::error::LoadError;
@@ -118,8 +118,19 @@ impl std::fmt::Debug for InProcPort {
 
 impl InProcPort {
     pub(crate) async fn exchange(&mut self, ops: &[&Op], out: &mut Vec<Outcome>) {
+        // Looks and changes don't share a batch, and the answers keep their order.
+        for chunk in ops.chunk_by(|a, b| a.kind.is_read() == b.kind.is_read()) {
+            if chunk.iter().any(|op| op.kind.is_read()) {
+                out.extend(chunk.iter().map(|op| Ok(self.look(op))));
+            } else {
+                self.change(chunk, out).await;
+            }
+        }
+    }
+
+    async fn change(&self, ops: &[&Op], out: &mut Vec<Outcome>) {
         for chunk in ops.chunks(BATCH_COMMANDS_MAX) {
-            let commands = chunk.iter().map(|op| self.command(op)).collect();
+            let commands = chunk.iter().filter_map(|op| self.command(op)).collect();
             let answered = match self.engine.submit_batch(commands, self.ack) {
                 Ok(ticket) => ticket.await,
                 Err(error) => {
@@ -145,11 +156,12 @@ impl InProcPort {
         }
     }
 
-    fn command(&self, op: &Op) -> Command {
+    /// Makes a command; what only looks has none.
+    fn command(&self, op: &Op) -> Option<Command> {
         let key = Key::from_text(&op.key);
         let order = OrderId::new(op.order);
         let expected_total = None;
-        match op.kind {
+        Some(match op.kind {
             OpKind::Buy => Command::Buy(Buy {
                 key,
                 customer: customer(op),
@@ -170,7 +182,32 @@ impl InProcPort {
             }),
             OpKind::Place => Command::Place(Place { key, order, expected_total }),
             OpKind::Release => Command::Release(Release { key, order, reason: 0 }),
-        }
+            OpKind::Cancel => Command::Cancel(Cancel {
+                key,
+                order,
+                lines: Vec::new(),
+                expected_version: None,
+                reason: 0,
+            }),
+            OpKind::Browse | OpKind::Quote | OpKind::Poll => return None,
+        })
+    }
+
+    /// Answers a look at stock or an order from the published state.
+    fn look(&self, op: &Op) -> Answer {
+        let found = match op.kind {
+            OpKind::Poll => self.engine.order(OrderId::new(op.order)).is_ok_and(|o| o.is_some()),
+            OpKind::Browse => {
+                // A SKU without any stock has no published level, which is an answer as well.
+                op.lines.first().is_some_and(|line| {
+                    let _ = self.engine.stock(self.skus[line.sku as usize]);
+                    true
+                })
+            }
+            _ => false,
+        };
+        let (status, code) = if found { (200, "") } else { (404, "not_found") };
+        Answer { status, code, ..turned_away("") }
     }
 
     fn lines(&self, op: &Op) -> Lines {
@@ -200,6 +237,8 @@ fn turned_away(code: &'static str) -> Answer {
         replayed: false,
         line: None,
         found: None,
+        total: None,
+        deadline_ms: 0,
         body_hash: 0,
         done: Instant::now(),
     }
@@ -214,6 +253,8 @@ fn answer(reply: &Reply, done: Instant) -> Answer {
         replayed: reply.replayed,
         line: None,
         found: None,
+        total: None,
+        deadline_ms: 0,
         body_hash: 0,
         done,
     };
@@ -221,6 +262,8 @@ fn answer(reply: &Reply, done: Instant) -> Answer {
         Ok(receipt) => {
             if let Receipt::Order(order) = receipt {
                 answer.order = Some(order.order.bits());
+                answer.total = Some(order.total.minor());
+                answer.deadline_ms = order.deadline.millis();
             }
             answer.body_hash = receipt_hash(receipt);
         }
@@ -374,13 +417,27 @@ impl InProcSession {
             onhand_core::EventKind::OrderPlaced if event.order.is_some() => EventKind::Bought,
             onhand_core::EventKind::OrderPlaced => EventKind::Placed,
             onhand_core::EventKind::OrderReserved => EventKind::Reserved,
+            onhand_core::EventKind::OrderExtended => EventKind::Extended,
+            onhand_core::EventKind::OrderExpired => EventKind::Expired,
+            onhand_core::EventKind::OrderReleased
+            | onhand_core::EventKind::OrderRejected
+            | onhand_core::EventKind::ReservationBroken => EventKind::Ended,
             _ => EventKind::Other,
         };
         let order = match event.aggregate {
             Aggregate::Order(order) => Some(order.bits()),
             _ => None,
         };
-        Ok(FeedEvent { seq: event.seq, kind, order, movements })
+        Ok(FeedEvent {
+            seq: event.seq,
+            kind,
+            time_ms: event.time.millis(),
+            order,
+            total: event.order.as_ref().map(|order| order.total.minor()),
+            priced: event.decided.as_ref().is_some_and(|decided| decided.pricing.is_some()),
+            deadline_ms: event.deadline.millis(),
+            movements,
+        })
     }
 
     pub(crate) fn stock(

@@ -6,29 +6,35 @@
 
 #![forbid(unsafe_code)]
 
-pub mod feed;
 pub mod flash;
 pub mod http;
-pub mod ledger;
 pub mod op;
 pub mod replay;
-pub mod truth;
+pub mod results;
+pub mod scenario;
+pub mod view;
 
+mod crowd;
 mod drive;
 mod error;
+mod feed;
 mod http_session;
 #[cfg(feature = "inproc")]
 mod inproc;
+mod ledger;
 mod load;
 mod machine;
 mod meter;
+mod outcome;
 mod port;
+mod rank;
 mod report;
 mod rng;
+mod sale;
 mod schedule;
 mod session;
-mod timer;
-mod watch;
+mod spill;
+mod truth;
 mod wire;
 
 pub use drive::{CONNECTIONS_MAX, LAG_P99_MAX, PIPELINE_MAX, Pace, SECONDS_MAX, THREADS_MAX};
@@ -37,13 +43,16 @@ pub use http::Authority;
 #[cfg(feature = "inproc")]
 pub use inproc::{EngineFacts, InProcess};
 pub use load::{
-    AckLevel, GRACE, KindReport, LoadOptions, LoadReport, OnProgress, Phase, Progress, TIMEOUT_MAX,
-    Target,
+    AckLevel, GRACE, KindReport, LatestSecond, LoadOptions, LoadReport, OnProgress, Phase,
+    Progress, TIMEOUT_MAX, Target,
 };
 pub use machine::Machine;
 pub use meter::Latency;
 pub use op::{Loss, OpKind};
+pub use outcome::{Outcome, RunOptions, run, write_reports};
 pub use port::BATCH_ITEMS_MAX;
-pub use report::{exit_code, flash_json, flash_text, replay_json, replay_text};
+#[cfg(feature = "report")]
+pub use report::{comparison_html, comparison_json, comparison_text, prometheus_text, run_html};
+pub use report::{exit_code, flash_json, flash_text, replay_json, replay_text, run_text};
 pub use schedule::{Rate, Shape};
-pub use truth::{Check, EVIDENCE_MAX, TruthReport, Units, Unresolved};
+pub use truth::{Check, CoursePoint, EVIDENCE_MAX, TruthReport, Units, Unresolved, Verdict};

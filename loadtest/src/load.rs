@@ -7,18 +7,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::drive::{
-    self, CONNECTIONS_MAX, Counters, Drive, Driven, LAG_P99_MAX, PIPELINE_MAX, Pace, Pacer, Plan,
-    THREADS_MAX,
+    self, CONNECTIONS_MAX, Counters, Course, Drive, Driven, LAG_P99_MAX, PIPELINE_MAX, Pace, Pacer,
+    Plan, THREADS_MAX,
 };
-use crate::error::LoadError;
+use crate::error::{LoadError, LoadErrorKind};
 use crate::http::{Authority, Connection, Limits};
 use crate::http_session::HttpSession;
 use crate::machine::{Machine, date_text};
-use crate::meter::{Latency, Meter};
+use crate::meter::{Latency, Meter, OnSecond, SeriesPoint};
 use crate::op::{Catalogue, Loss, OpKind};
 use crate::port::{BATCH_ITEMS_MAX, HttpPort, Port};
+use crate::rank;
+use crate::scenario::ActorKind;
 use crate::session::{Session, settle};
-use crate::truth::{Checker, TruthReport, Unresolved};
+use crate::truth::{Checker, Terms, TruthReport, Unresolved};
 
 /// Time after the end of the schedule in which a backlog is still sent.
 pub const GRACE: Duration = Duration::from_secs(10);
@@ -73,9 +75,10 @@ impl AckLevel {
 }
 
 /// Where a run stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Phase {
     /// SKUs are defined and stock is put in.
+    #[default]
     Setup,
     /// Load is running.
     Load,
@@ -84,7 +87,7 @@ pub enum Phase {
 }
 
 /// Progress of a run, told about twice a second.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Progress {
     /// Where the run stands.
     pub phase: Phase,
@@ -102,6 +105,56 @@ pub struct Progress {
     pub lost: u64,
     /// Requests a second since the last report.
     pub rate: f64,
+    /// Users who came.
+    pub users: u64,
+    /// The latest second that is complete.
+    pub latest: Option<LatestSecond>,
+    /// Units left and put in of the SKU that everybody wants, where somebody looked.
+    pub stock: Option<(u64, u64)>,
+    /// Violations of the truth found so far; absent while nothing was checked.
+    pub violations: Option<u64>,
+    /// Faults put in so far.
+    pub faults: u64,
+}
+
+/// The latest second of a run that is complete.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LatestSecond {
+    /// Its number, from 0.
+    pub second: u64,
+    /// Requests sent.
+    pub sent: u64,
+    /// Requests accepted.
+    pub accepted: u64,
+    /// Requests refused for want of units.
+    pub sold_out: u64,
+    /// Requests that started late by the generator's own fault.
+    pub late: u64,
+    /// Requests without an answer at its end.
+    pub in_flight: u64,
+    /// Median from the intended start; absent without answers.
+    pub intended_p50: Option<Duration>,
+    /// 99 % from the intended start.
+    pub intended_p99: Option<Duration>,
+    /// 99 % from the actual start.
+    pub service_p99: Option<Duration>,
+}
+
+impl From<&SeriesPoint> for LatestSecond {
+    fn from(point: &SeriesPoint) -> Self {
+        let any = |time: Duration| (point.intended.count > 0).then_some(time);
+        Self {
+            second: point.second,
+            sent: point.counts.sent,
+            accepted: point.counts.accepted,
+            sold_out: point.counts.sold_out,
+            late: point.counts.late,
+            in_flight: point.in_flight,
+            intended_p50: any(point.intended.p50),
+            intended_p99: any(point.intended.p99),
+            service_p99: any(point.service.p99),
+        }
+    }
 }
 
 /// Receives the progress of a run.
@@ -135,6 +188,11 @@ pub struct LoadOptions {
     pub stop: Arc<AtomicBool>,
     /// Receives progress.
     pub progress: Option<OnProgress>,
+    /// Rows of each kind that the ledger keeps in memory, at least 1; more goes to a temporary
+    /// file. Default 131,072: about 40 MB in all.
+    pub ledger_rows: usize,
+    /// Receives the times of every complete second.
+    pub(crate) on_second: Option<Box<dyn OnSecond>>,
 }
 
 impl fmt::Debug for LoadOptions {
@@ -166,6 +224,8 @@ impl LoadOptions {
             truth: true,
             stop: Arc::default(),
             progress: None,
+            ledger_rows: crate::spill::ROWS_MAX,
+            on_second: None,
         }
     }
 
@@ -215,7 +275,7 @@ impl LoadOptions {
             Target::Http(authority) => {
                 let limits = Limits { exchange: self.timeout };
                 let connection = self.connection(authority, limits, self.ack);
-                Port::Http(HttpPort::new(connection, Arc::clone(catalogue), self.batch))
+                Port::Http(Box::new(HttpPort::new(connection, Arc::clone(catalogue), self.batch)))
             }
             #[cfg(feature = "inproc")]
             Target::InProc(inside) => Port::InProc(inside.port(catalogue, self.ack)),
@@ -230,15 +290,13 @@ impl LoadOptions {
 
     /// Tells that a phase other than the load goes on.
     pub(crate) fn tell_phase(&mut self, phase: Phase, elapsed: Duration) {
-        let (of, rate) = (None, 0.0);
-        let (sent, accepted, refused, lost) = (0, 0, 0, 0);
-        self.tell(&Progress { phase, elapsed, of, sent, accepted, refused, lost, rate });
+        self.tell(&Progress { phase, elapsed, ..Progress::default() });
     }
 }
 
 /// What a scenario hands over once the stock is in.
 pub(crate) struct Prepared {
-    pub(crate) scenario: &'static str,
+    pub(crate) scenario: String,
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) plan: Arc<dyn Plan>,
     pub(crate) pacer: Arc<Pacer>,
@@ -246,8 +304,16 @@ pub(crate) struct Prepared {
     pub(crate) length: Option<Duration>,
     /// Position before the first event of the run.
     pub(crate) after: u64,
-    /// Most requests that the schedule asks for a second; `None` for the closed loop.
+    /// When the preparation began.
     pub(crate) started: SystemTime,
+    /// Whether requests start by a schedule.
+    pub(crate) open_loop: bool,
+    /// Most users who are in at once.
+    pub(crate) live_users: usize,
+    /// Kinds of users with their names, by role.
+    pub(crate) actors: Vec<(String, ActorKind)>,
+    /// What the checks are told; the start is filled in when the load begins.
+    pub(crate) terms: Terms,
 }
 
 /// How many requests of one kind were answered, and how fast.
@@ -265,7 +331,7 @@ pub struct KindReport {
 #[derive(Clone, Debug)]
 pub struct LoadReport {
     /// Name of the scenario.
-    pub scenario: &'static str,
+    pub scenario: String,
     /// Target, without any key.
     pub target: String,
     /// Start of the run in UTC.
@@ -288,6 +354,8 @@ pub struct LoadReport {
     pub pipeline: usize,
     /// Length of the load as it was.
     pub elapsed: Duration,
+    /// Users who came.
+    pub users: u64,
     /// Requests sent, follow-ups included.
     pub sent: u64,
     /// Requests of the schedule that were never sent: the target was too slow.
@@ -300,8 +368,14 @@ pub struct LoadReport {
     pub refusals: BTreeMap<&'static str, u64>,
     /// Requests without an answer, by reason.
     pub losses: BTreeMap<Loss, u64>,
-    /// Connections made anew.
+    /// Answers by HTTP status.
+    pub status: BTreeMap<u16, u64>,
+    /// Connections made anew because they had broken.
     pub reconnects: u64,
+    /// Connections made anew because a user wanted one of its own.
+    pub renewals: u64,
+    /// Whether requests started by a schedule.
+    pub open_loop: bool,
     /// Accepted requests of all kinds.
     pub accepted: KindReport,
     /// Refused requests of all kinds.
@@ -310,6 +384,8 @@ pub struct LoadReport {
     pub kinds: Vec<KindReport>,
     /// How late requests started though their connection was free.
     pub lag: Latency,
+    /// Requests that started over [`LAG_P99_MAX`] late by the generator's own fault.
+    pub late: u64,
     /// Requests that started late because every connection was waiting.
     pub backlogged: u64,
     /// Processors that the generator used; `None` where unknown.
@@ -321,12 +397,37 @@ pub struct LoadReport {
     /// Counts of the engine of a run in this process; `None` over HTTP.
     #[cfg(feature = "inproc")]
     pub engine: Option<crate::inproc::EngineFacts>,
-    /// Bytes of the ledger.
+    /// Bytes of the ledger in memory.
     pub ledger_bytes: u64,
+    /// Bytes of the ledger on disk.
+    pub ledger_disk_bytes: u64,
+    /// Code of the SKU that everybody wants, and its units; `None` where there is none.
+    pub hot: Option<(String, u64)>,
+    /// What the record of the run takes from here: seconds, groups, shares.
+    pub(crate) detail: Arc<Detail>,
     /// Time that the check of the truth took.
     pub truth_elapsed: Duration,
     /// The truth; `None` if it was not asked for.
     pub truth: Option<TruthReport>,
+}
+
+/// What a report has beyond its figures.
+#[derive(Debug, Default)]
+pub(crate) struct Detail {
+    pub(crate) meter: Meter,
+    /// Kinds of users with what they got.
+    pub(crate) actors: Vec<ActorCount>,
+    /// Rank correlation of arriving and of being served.
+    pub(crate) kendall_tau: Option<f64>,
+}
+
+/// What one kind of user got.
+#[derive(Clone, Debug)]
+pub(crate) struct ActorCount {
+    pub(crate) name: String,
+    pub(crate) kind: ActorKind,
+    pub(crate) users: u64,
+    pub(crate) orders: u64,
 }
 
 impl LoadReport {
@@ -343,7 +444,7 @@ impl LoadReport {
 
     /// Returns whether requests started by a schedule.
     pub fn is_open_loop(&self) -> bool {
-        self.lag.count + self.backlogged > 0
+        self.open_loop
     }
 
     /// Returns whether every check of the truth holds; true if none was asked for.
@@ -359,24 +460,27 @@ pub(crate) fn execute(
 ) -> Result<LoadReport, LoadError> {
     let counters = Arc::new(Counters::default());
     counters.seq.store(prepared.after, Ordering::Relaxed);
+    let load_started = SystemTime::now();
     let driven = run_load(options, prepared, &counters)?;
-    let Driven { mut ledger, meter, reconnects, elapsed, generator_cpu } = driven;
     let checking = Instant::now();
     options.tell_phase(Phase::Truth, checking.elapsed());
     let runtime = drive::runtime()?;
     let mut report = blank_report(options, prepared);
+    let Driven { mut ledger, meter, .. } = driven;
     let unresolved = if ledger.lost.is_empty() {
         let lost = ledger.lost_beyond;
         Unresolved { orders: lost, changes: lost }
     } else {
         let mut port = options.port(&prepared.catalogue);
-        runtime.block_on(settle(&mut port, &mut ledger))?
+        runtime.block_on(settle(&mut port, &mut ledger, &prepared.catalogue))?
     };
     for ((_, code), count) in &ledger.refusals {
         *report.refusals.entry(code).or_default() += count;
     }
     report.losses = std::mem::take(&mut ledger.losses);
+    report.status = std::mem::take(&mut ledger.status);
     report.replayed = ledger.replayed;
+    report.users = counters.users.load(Ordering::Relaxed);
     report.sent = counters.sent.load(Ordering::Relaxed);
     report.orders = counters.accepted.load(Ordering::Relaxed);
     report.unsent = prepared.pacer.left();
@@ -385,18 +489,40 @@ pub(crate) fn execute(
         report.engine = Some(inside.facts());
     }
     report.interrupted = options.stop.load(Ordering::Relaxed);
-    report.ledger_bytes = ledger.bytes();
-    (report.reconnects, report.elapsed, report.generator_cpu) =
-        (reconnects, elapsed, generator_cpu);
+    (report.ledger_bytes, report.ledger_disk_bytes) = ledger.bytes();
+    (report.reconnects, report.renewals) = (driven.reconnects, driven.renewals);
+    (report.elapsed, report.generator_cpu) = (driven.elapsed, driven.generator_cpu);
     fill_times(&mut report, &meter);
     report.generator_limited = generator_limit(&report, options.threads);
+    let counts = driven.came_by.iter().zip(&driven.orders_by);
+    let actors = prepared.actors.iter().zip(counts);
+    report.detail = Arc::new(Detail {
+        meter,
+        actors: actors
+            .map(|((name, kind), (users, orders))| ActorCount {
+                name: name.clone(),
+                kind: *kind,
+                users: *users,
+                orders: *orders,
+            })
+            .collect(),
+        kendall_tau: rank::kendall_tau(driven.ranks),
+    });
     if options.truth {
+        let since = load_started.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let terms = Terms { started_ms: since.as_millis() as u64, ..prepared.terms.clone() };
         let until = ledger.seq_max.max(prepared.after);
         let catalogue = &prepared.catalogue;
-        let mut checker = Checker::new(catalogue, ledger, unresolved);
+        let mut checker = Checker::new(catalogue, ledger, unresolved, terms)?;
         let mut session = options.session();
-        runtime.block_on(session.truth(prepared.after, until, &mut checker, catalogue))?;
-        report.truth = Some(checker.finish());
+        let read = session.truth(prepared.after, until, &mut checker, catalogue);
+        report.truth = Some(match runtime.block_on(read) {
+            Ok(()) => checker.finish()?,
+            Err(error) if error.kind() == LoadErrorKind::NoFeed => {
+                checker.finish_without_feed(&error.to_string())?
+            }
+            Err(error) => return Err(error),
+        });
     }
     report.truth_elapsed = checking.elapsed();
     Ok(report)
@@ -408,11 +534,16 @@ fn run_load(
     counters: &Arc<Counters>,
 ) -> Result<Driven, LoadError> {
     let ports = (0..options.connections).map(|_| options.port(&prepared.catalogue)).collect();
-    let drive = Drive { threads: options.threads, group: options.batch * options.pipeline };
+    let drive = Drive {
+        threads: options.threads,
+        group: options.batch * options.pipeline,
+        live_max: prepared.live_users,
+        ledger_rows: options.ledger_rows,
+    };
     let stop = Arc::clone(&options.stop);
+    let mut on_second = options.on_second.take();
     let mut before = (Duration::ZERO, 0);
-    let plan = Arc::clone(&prepared.plan);
-    drive::run(drive, ports, plan, Arc::clone(counters), |elapsed| {
+    let mut tick = |elapsed: Duration, latest: Option<&SeriesPoint>| {
         if stop.load(Ordering::Relaxed) {
             counters.stop.store(true, Ordering::Relaxed);
         }
@@ -430,8 +561,19 @@ fn run_load(
             refused: load(&counters.refused),
             lost: load(&counters.lost),
             rate,
+            users: load(&counters.users),
+            latest: latest.map(LatestSecond::from),
+            ..Progress::default()
         });
-    })
+    };
+    let course = Course {
+        plan: Arc::clone(&prepared.plan),
+        catalogue: Arc::clone(&prepared.catalogue),
+        counters: Arc::clone(counters),
+        tick: &mut tick,
+        on_second: on_second.as_deref_mut().map(|on_second| on_second as &mut dyn OnSecond),
+    };
+    drive::run(drive, ports, course)
 }
 
 fn blank_report(options: &LoadOptions, prepared: &Prepared) -> LoadReport {
@@ -439,7 +581,7 @@ fn blank_report(options: &LoadOptions, prepared: &Prepared) -> LoadReport {
         KindReport { kind: OpKind::Buy, intended: Latency::default(), service: Latency::default() };
     let since = prepared.started.duration_since(UNIX_EPOCH).unwrap_or_default();
     LoadReport {
-        scenario: prepared.scenario,
+        scenario: prepared.scenario.clone(),
         target: options.target.to_string(),
         date: date_text(since),
         machine: Machine::read(),
@@ -451,17 +593,22 @@ fn blank_report(options: &LoadOptions, prepared: &Prepared) -> LoadReport {
         batch: options.batch,
         pipeline: options.pipeline,
         elapsed: Duration::ZERO,
+        users: 0,
         sent: 0,
         unsent: 0,
         orders: 0,
         replayed: 0,
         refusals: BTreeMap::new(),
         losses: BTreeMap::new(),
+        status: BTreeMap::new(),
         reconnects: 0,
+        renewals: 0,
+        open_loop: prepared.open_loop,
         accepted: none,
         refused: none,
         kinds: Vec::new(),
         lag: Latency::default(),
+        late: 0,
         backlogged: 0,
         generator_cpu: None,
         generator_limited: None,
@@ -469,22 +616,27 @@ fn blank_report(options: &LoadOptions, prepared: &Prepared) -> LoadReport {
         #[cfg(feature = "inproc")]
         engine: None,
         ledger_bytes: 0,
+        ledger_disk_bytes: 0,
+        hot: prepared.terms.hot.map(|hot| {
+            let sku = prepared.catalogue.sku(hot);
+            (sku.code.clone(), sku.put_in)
+        }),
+        detail: Arc::default(),
         truth_elapsed: Duration::ZERO,
         truth: None,
     }
 }
 
 fn fill_times(report: &mut LoadReport, meter: &Meter) {
-    for (kind_report, times) in
-        [(&mut report.accepted, &meter.accepted), (&mut report.refused, &meter.refused)]
-    {
+    for (kind_report, accepted) in [(&mut report.accepted, true), (&mut report.refused, false)] {
+        let times = meter.sum(|group| group.accepted == accepted);
         kind_report.intended = times.intended.summary();
         kind_report.service = times.service.summary();
     }
     report.kinds = OpKind::ALL
         .into_iter()
         .map(|kind| {
-            let times = meter.kind(kind);
+            let times = meter.sum(|group| group.op == kind);
             KindReport {
                 kind,
                 intended: times.intended.summary(),
@@ -495,6 +647,7 @@ fn fill_times(report: &mut LoadReport, meter: &Meter) {
         .collect();
     report.lag = meter.lag.summary();
     report.backlogged = meter.backlogged;
+    report.late = meter.late;
 }
 
 /// Returns why a run by schedule says more about the generator than about the target.

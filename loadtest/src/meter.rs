@@ -1,5 +1,7 @@
 //! Latency in HDR histograms: from the intended start, and the service time beside it.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -10,6 +12,9 @@ use crate::op::OpKind;
 const NANOS_MAX: u64 = 600_000_000_000;
 /// Significant decimal digits of a latency.
 const DIGITS: u8 = 3;
+
+/// Most seconds of a series.
+const SERIES_SECONDS_MAX: usize = 90_000;
 
 /// Percentiles of one histogram; all times are exact to three digits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +58,11 @@ impl Times {
         self.0.add(&other.0).expect("both histograms have the same bounds");
     }
 
+    /// Returns the histogram, in nanoseconds.
+    pub(crate) const fn histogram(&self) -> &Histogram<u64> {
+        &self.0
+    }
+
     /// Returns the percentiles.
     pub(crate) fn summary(&self) -> Latency {
         let at = |quantile: f64| Duration::from_nanos(self.0.value_at_quantile(quantile));
@@ -71,7 +81,7 @@ impl Times {
     }
 }
 
-/// The times of one kind of request.
+/// The times of one group of requests.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct KindTimes {
     /// From the intended start to the end of the answer.
@@ -80,51 +90,146 @@ pub(crate) struct KindTimes {
     pub(crate) service: Times,
 }
 
+impl KindTimes {
+    /// Adds the values of another group.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.intended.merge(&other.intended);
+        self.service.merge(&other.service);
+    }
+}
+
+/// What the requests of a group share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Group {
+    /// Stage in which they were due.
+    pub(crate) stage: u8,
+    /// Kind of user, by its place in the cast.
+    pub(crate) actor: u8,
+    /// What was asked.
+    pub(crate) op: OpKind,
+    /// Whether it was carried out.
+    pub(crate) accepted: bool,
+}
+
+/// What one second counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SecondCounts {
+    pub(crate) users: u64,
+    pub(crate) sent: u64,
+    pub(crate) accepted: u64,
+    pub(crate) refused: u64,
+    pub(crate) sold_out: u64,
+    pub(crate) limited: u64,
+    pub(crate) lost: u64,
+    pub(crate) late: u64,
+}
+
+impl SecondCounts {
+    fn merge(&mut self, other: &Self) {
+        self.users += other.users;
+        self.sent += other.sent;
+        self.accepted += other.accepted;
+        self.refused += other.refused;
+        self.sold_out += other.sold_out;
+        self.limited += other.limited;
+        self.lost += other.lost;
+        self.late += other.late;
+    }
+}
+
+/// The times and counts of one second of the load.
+#[derive(Debug, Default)]
+pub(crate) struct Interval {
+    pub(crate) second: u64,
+    pub(crate) counts: SecondCounts,
+    pub(crate) groups: BTreeMap<Group, Box<KindTimes>>,
+}
+
+impl Interval {
+    /// Records an answer.
+    pub(crate) fn record(&mut self, group: Group, intended: Duration, service: Duration) {
+        let times = self.groups.entry(group).or_default();
+        times.intended.record(intended);
+        times.service.record(service);
+        if group.accepted {
+            self.counts.accepted += 1;
+        } else {
+            self.counts.refused += 1;
+        }
+    }
+
+    /// Adds the interval of another thread.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.counts.merge(&other.counts);
+        for (group, times) in other.groups {
+            match self.groups.entry(group) {
+                Entry::Occupied(mut mine) => mine.get_mut().merge(&times),
+                Entry::Vacant(free) => drop(free.insert(times)),
+            }
+        }
+    }
+}
+
+/// One second of the series, as the load was seen from outside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SeriesPoint {
+    pub(crate) second: u64,
+    pub(crate) counts: SecondCounts,
+    /// Requests without an answer at the end of the second.
+    pub(crate) in_flight: u64,
+    pub(crate) intended: Latency,
+    pub(crate) service: Latency,
+}
+
+/// Takes each second of the load when it is complete.
+pub(crate) trait OnSecond: Send {
+    /// Takes the groups of a second.
+    fn second(&mut self, interval: &Interval);
+}
+
 /// All times of a run.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Meter {
-    kinds: [KindTimes; OpKind::ALL.len()],
-    /// Accepted requests, all kinds.
-    pub(crate) accepted: KindTimes,
-    /// Refused requests, all kinds.
-    pub(crate) refused: KindTimes,
-    /// How late requests started although their connection was free: the generator's own fault.
+    groups: BTreeMap<Group, Box<KindTimes>>,
+    pub(crate) series: Vec<SeriesPoint>,
+    /// How late requests started although a connection was free: the generator's own fault.
     pub(crate) lag: Times,
+    /// Requests whose lag was over the limit.
+    pub(crate) late: u64,
     /// Requests that started late because every connection was waiting for an answer.
     pub(crate) backlogged: u64,
+    /// Requests without an answer so far.
+    in_flight: u64,
 }
 
 impl Meter {
-    /// Returns the times of one kind.
-    pub(crate) fn kind(&self, kind: OpKind) -> &KindTimes {
-        &self.kinds[kind as usize]
-    }
-
-    /// Records an answer.
-    pub(crate) fn record(
-        &mut self,
-        kind: OpKind,
-        accepted: bool,
-        intended: Duration,
-        service: Duration,
-    ) {
-        let by_result = if accepted { &mut self.accepted } else { &mut self.refused };
-        for times in [&mut self.kinds[kind as usize], by_result] {
-            times.intended.record(intended);
-            times.service.record(service);
+    /// Takes a complete second.
+    pub(crate) fn take(&mut self, interval: &Interval) {
+        let mut all = KindTimes::default();
+        for (group, times) in &interval.groups {
+            all.merge(times);
+            self.groups.entry(*group).or_default().merge(times);
+        }
+        let SecondCounts { sent, accepted, refused, lost, .. } = interval.counts;
+        self.in_flight = (self.in_flight + sent).saturating_sub(accepted + refused + lost);
+        if self.series.len() < SERIES_SECONDS_MAX {
+            self.series.push(SeriesPoint {
+                second: interval.second,
+                counts: interval.counts,
+                in_flight: self.in_flight,
+                intended: all.intended.summary(),
+                service: all.service.summary(),
+            });
         }
     }
 
-    /// Adds the times of another thread.
-    pub(crate) fn merge(&mut self, other: &Self) {
-        let mine = self.kinds.iter_mut().chain([&mut self.accepted, &mut self.refused]);
-        let theirs = other.kinds.iter().chain([&other.accepted, &other.refused]);
-        for (mine, theirs) in mine.zip(theirs) {
-            mine.intended.merge(&theirs.intended);
-            mine.service.merge(&theirs.service);
+    /// Returns the times of all groups that the test names, together.
+    pub(crate) fn sum(&self, test: impl Fn(&Group) -> bool) -> KindTimes {
+        let mut sum = KindTimes::default();
+        for (_, times) in self.groups.iter().filter(|(group, _)| test(group)) {
+            sum.merge(times);
         }
-        self.lag.merge(&other.lag);
-        self.backlogged += other.backlogged;
+        sum
     }
 }
 
@@ -151,6 +256,32 @@ mod tests {
         near(summary.p99, 9_900.0);
         near(summary.max, 10_000.0);
         assert_eq!(Times::default().summary(), Latency::default());
+    }
+
+    /// Seconds add up to the run, by group and together, and what is under way is carried over.
+    #[test]
+    fn seconds_add_up() {
+        let mut meter = Meter::default();
+        let group = |actor, accepted| Group { stage: 0, actor, op: OpKind::Buy, accepted };
+        for second in 0..3_u64 {
+            let mut parts = [Interval::default(), Interval::default()];
+            for (at, part) in parts.iter_mut().enumerate() {
+                part.second = second;
+                part.counts.sent = 3;
+                let (micros, accepted) = (Duration::from_micros(100), at == 0);
+                part.record(group(at as u8, accepted), micros * 2, micros);
+                part.record(group(7, accepted), micros * 2, micros);
+            }
+            let [mut whole, other] = parts;
+            whole.merge(other);
+            meter.take(&whole);
+        }
+        let flying: Vec<_> = meter.series.iter().map(|point| point.in_flight).collect();
+        assert_eq!(flying, [2, 4, 6]);
+        assert_eq!(meter.series[1].intended.count, 4);
+        assert_eq!(meter.sum(|group| group.actor == 7).intended.summary().count, 6);
+        assert_eq!(meter.sum(|group| group.accepted).service.summary().count, 6);
+        assert_eq!(meter.groups.len(), 4);
     }
 
     /// A time beyond the range is kept as the largest, never lost.

@@ -13,11 +13,38 @@ pub enum OpKind {
     Place,
     /// Gives a reservation up.
     Release,
+    /// Takes a placed order back.
+    Cancel,
+    /// Looks at the stock of a SKU.
+    Browse,
+    /// Asks what a basket would cost.
+    Quote,
+    /// Looks at an order.
+    Poll,
 }
 
 impl OpKind {
     /// Every kind, in the order of reports.
-    pub const ALL: [Self; 4] = [Self::Buy, Self::Reserve, Self::Place, Self::Release];
+    pub const ALL: [Self; 8] = [
+        Self::Buy,
+        Self::Reserve,
+        Self::Place,
+        Self::Release,
+        Self::Cancel,
+        Self::Browse,
+        Self::Quote,
+        Self::Poll,
+    ];
+
+    /// Returns whether it makes an order.
+    pub const fn makes_order(self) -> bool {
+        matches!(self, Self::Buy | Self::Reserve)
+    }
+
+    /// Returns whether it only looks; such a request needs no key and can be no item of a batch.
+    pub const fn is_read(self) -> bool {
+        matches!(self, Self::Browse | Self::Quote | Self::Poll)
+    }
 
     /// Returns the name that reports and batches use.
     pub const fn name(self) -> &'static str {
@@ -26,6 +53,10 @@ impl OpKind {
             Self::Reserve => "reserve",
             Self::Place => "place",
             Self::Release => "release",
+            Self::Cancel => "cancel",
+            Self::Browse => "browse",
+            Self::Quote => "quote",
+            Self::Poll => "poll",
         }
     }
 }
@@ -59,13 +90,13 @@ pub struct Op {
     pub kind: OpKind,
     /// Idempotency key.
     pub key: String,
-    /// Customer of `buy` and `reserve`; empty for none.
+    /// Customer of `buy`, `reserve` and `quote`; empty for none.
     pub customer: String,
-    /// Lines of `buy` and `reserve`.
+    /// Lines of `buy`, `reserve` and `quote`; the first names the SKU of `browse`.
     pub lines: Vec<AskLine>,
     /// Time to live of `reserve` in milliseconds.
     pub ttl_ms: u64,
-    /// Order that `place` and `release` are about.
+    /// Order that `place`, `release`, `cancel` and `poll` are about.
     pub order: u128,
 }
 
@@ -90,15 +121,13 @@ impl Op {
     }
 }
 
-/// What is sent in one slot of the schedule, and what follows it.
+/// A request with the intent behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Planned {
     /// Number of the buyer's intent; a duplicate carries the number of its first sending.
     pub intent: u64,
     /// The request.
     pub op: Op,
-    /// What the buyer does once a reservation was accepted.
-    pub then: Option<OpKind>,
 }
 
 /// The answer to one request.
@@ -118,6 +147,10 @@ pub struct Answer {
     pub line: Option<u32>,
     /// Units that a refusal says there are.
     pub found: Option<u64>,
+    /// Total of a receipt in minor units.
+    pub total: Option<i64>,
+    /// Deadline of a reservation in milliseconds since 1970; 0 where there is none.
+    pub deadline_ms: u64,
     /// Hash of the body's bytes.
     pub body_hash: u64,
     /// When the answer was complete.
@@ -166,6 +199,8 @@ pub struct RunSku {
     pub code: String,
     /// Most units for one customer.
     pub limit: Option<u32>,
+    /// List price of one unit in minor units.
+    pub price: i64,
     /// Units that the run put in.
     pub put_in: u64,
 }
@@ -190,6 +225,19 @@ impl Catalogue {
         self.by_code.insert(sku.code.clone(), index);
         self.skus.push(sku);
         Some(index)
+    }
+
+    /// Returns what a basket costs by list prices and the prices that it states; `None` if that
+    /// is more than 64 bits hold.
+    pub fn total(&self, lines: &[AskLine]) -> Option<i64> {
+        lines.iter().try_fold(0_i64, |sum, line| {
+            let (unit, discount) = match line.price {
+                Some(price) => (price.unit, price.discount),
+                None => (self.sku(line.sku).price, 0),
+            };
+            let amount = unit.checked_mul(i64::from(line.quantity))?.checked_sub(discount)?;
+            sum.checked_add(amount)
+        })
     }
 
     /// Returns the index of a code.
@@ -245,6 +293,48 @@ pub fn order_to_text(order: u128) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
+/// Reads a time of RFC 3339 in UTC, such as `2026-01-01T00:00:00.000Z`, as milliseconds since 1970.
+pub(crate) fn millis_from_text(text: &str) -> Option<u64> {
+    let number = |from: usize, to: usize| -> Option<u64> {
+        let digits = text.get(from..to)?;
+        digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())?
+    };
+    let mark = |at: usize, byte: u8| text.as_bytes().get(at) == Some(&byte);
+    let marks = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
+    if !marks.into_iter().all(|(at, byte)| mark(at, byte)) {
+        return None;
+    }
+    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+    let date = (1..=12).contains(&month) && (1..=31).contains(&day) && year >= 1970;
+    if !date || hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    let millis = match text.get(19..)? {
+        "Z" => 0,
+        rest => {
+            let digits = rest.strip_prefix('.')?.strip_suffix('Z')?;
+            let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+            let three = plain.then(|| digits.bytes().chain(*b"00").take(3))?;
+            three.fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'))
+        }
+    };
+    let days = days_of_civil(year, month, day);
+    Some((((days * 24 + hour) * 60 + minute) * 60 + second) * 1_000 + millis)
+}
+
+/// Returns the days from 1970 to a date.
+///
+/// Source: Howard Hinnant, "chrono-compatible low-level date algorithms", `days_from_civil`.
+const fn days_of_civil(year: u64, month: u64, day: u64) -> u64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let (era, of_era) = (year / 400, year % 400);
+    let shifted = if month > 2 { month - 3 } else { month + 9 };
+    let of_year = (153 * shifted + 2) / 5 + day - 1;
+    let days = of_era * 365 + of_era / 4 - of_era / 100 + of_year;
+    era * 146_097 + days - 719_468
+}
+
 /// Every code of the contract; an answer with another one is counted as `other`.
 const CODES: &[&str] = &[
     "invalid_request",
@@ -293,6 +383,18 @@ const CODES: &[&str] = &[
     "read_only",
     "overloaded",
     "stopped",
+    "quote_invalid",
+    "bad_cursor",
+    "fraud_denied",
+    "plugin_untrusted",
+    "quote_expired",
+    "risk_open",
+    "price_refused",
+    "plugin_refused",
+    "internal",
+    "decision_invalid",
+    "policy_unknown",
+    "plugin_failed",
 ];
 
 /// Returns the code of the contract that a text names, or `other`.
@@ -319,6 +421,30 @@ mod tests {
             "ord_0000000000000000000000000U",
         ] {
             assert_eq!(order_from_text(bad), None, "{bad}");
+        }
+    }
+
+    /// Times are read to the millisecond; what is no time is refused.
+    #[test]
+    fn times_are_read() {
+        let check = |text: &str, millis: Option<u64>| {
+            assert_eq!(millis_from_text(text), millis, "{text}");
+        };
+        check("1970-01-01T00:00:00Z", Some(0));
+        check("1970-01-01T00:00:01.5Z", Some(1_500));
+        check("2000-02-29T00:00:00.001Z", Some(951_782_400_001));
+        check("2024-12-31T23:59:59.123456Z", Some(1_735_689_599_123));
+        for bad in [
+            "",
+            "1970-01-01",
+            "1969-01-01T00:00:00Z",
+            "1970-13-01T00:00:00Z",
+            "1970-01-01T24:00:00Z",
+            "1970-01-01T00:00:00.Z",
+            "1970-01-01T00:00:00+01:00",
+            "1970-01-01T00:00:0xZ",
+        ] {
+            check(bad, None);
         }
     }
 

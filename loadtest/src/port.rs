@@ -13,7 +13,7 @@ pub const BATCH_ITEMS_MAX: usize = 1_000;
 #[derive(Debug)]
 pub(crate) enum Port {
     /// Over HTTP.
-    Http(HttpPort),
+    Http(Box<HttpPort>),
     /// To an engine inside this process.
     #[cfg(feature = "inproc")]
     InProc(crate::inproc::InProcPort),
@@ -29,7 +29,37 @@ impl Port {
         }
     }
 
-    /// Returns how often the connection was made anew.
+    /// Makes the next requests travel on a connection of their own each, or no longer.
+    pub(crate) fn set_close(&mut self, close: bool) {
+        match self {
+            Self::Http(port) => port.close = close,
+            #[cfg(feature = "inproc")]
+            Self::InProc(_) => (),
+        }
+    }
+
+    /// Gives the connection up, so that the next request makes it anew.
+    pub(crate) fn renew(&mut self) {
+        match self {
+            Self::Http(port) => {
+                port.close = false;
+                port.connection.renew();
+            }
+            #[cfg(feature = "inproc")]
+            Self::InProc(_) => (),
+        }
+    }
+
+    /// Returns how often the connection was made anew on purpose.
+    pub(crate) fn renewals(&self) -> u64 {
+        match self {
+            Self::Http(port) => port.connection.renewals(),
+            #[cfg(feature = "inproc")]
+            Self::InProc(_) => 0,
+        }
+    }
+
+    /// Returns how often the connection was made anew because it had broken.
     pub(crate) fn reconnects(&self) -> u64 {
         match self {
             Self::Http(port) => port.connection.reconnects(),
@@ -47,15 +77,20 @@ pub(crate) struct HttpPort {
     /// Items of one batch; 1 sends each request alone.
     batch: usize,
     body: String,
+    /// Whether each request asks the host to close the connection after its answer.
+    close: bool,
 }
 
 impl HttpPort {
     pub(crate) fn new(connection: Connection, catalogue: Arc<Catalogue>, batch: usize) -> Self {
-        Self { connection, catalogue, batch, body: String::new() }
+        Self { connection, catalogue, batch, body: String::new(), close: false }
     }
 
     async fn exchange(&mut self, ops: &[&Op], out: &mut Vec<Outcome>) {
         let batch = self.batch.clamp(1, BATCH_ITEMS_MAX);
+        if self.close {
+            self.connection.expect_close();
+        }
         for chunk in ops.chunks(batch) {
             self.push(chunk, batch > 1);
         }
@@ -106,10 +141,10 @@ impl HttpPort {
         for op in ops {
             wire::write_body(&mut self.body, op, &self.catalogue);
             self.connection.push(Request {
-                method: "POST",
-                path: &wire::path(op),
-                key: &op.key,
-                headers: "",
+                method: wire::method(op.kind),
+                path: &wire::path(op, &self.catalogue),
+                key: if op.kind.is_read() { "" } else { &op.key },
+                headers: if self.close { "Connection: close\r\n" } else { "" },
                 body: self.body.as_bytes(),
             });
             self.body.clear();

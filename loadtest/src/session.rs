@@ -9,7 +9,7 @@ use crate::http_session::HttpSession;
 #[cfg(feature = "inproc")]
 use crate::inproc::InProcSession;
 use crate::ledger::{Ledger, Lost};
-use crate::op::{Catalogue, Op, OpKind, Outcome, Planned};
+use crate::op::{Catalogue, Outcome, Planned};
 use crate::port::Port;
 use crate::truth::{Checker, Unresolved};
 
@@ -138,7 +138,7 @@ impl Session {
             let wait = u32::from(after < until);
             let (events, next) = self.page(after, wait, catalogue).await?;
             for event in &events {
-                checker.observe(event);
+                checker.observe(event)?;
             }
             if next > after {
                 after = next;
@@ -180,7 +180,7 @@ impl Session {
                 levels = self.stock(chunk, next, catalogue).await?;
             }
             for (sku, level) in chunk.iter().zip(&levels) {
-                checker.stock(*sku, level);
+                checker.stock(*sku, level)?;
             }
         }
         Ok(())
@@ -188,19 +188,23 @@ impl Session {
 }
 
 /// Asks again, with the same keys, what stayed unanswered; returns what stays unknown.
-pub(crate) async fn settle(port: &mut Port, ledger: &mut Ledger) -> Result<Unresolved, LoadError> {
+pub(crate) async fn settle(
+    port: &mut Port,
+    ledger: &mut Ledger,
+    catalogue: &Catalogue,
+) -> Result<Unresolved, LoadError> {
     let lost = std::mem::take(&mut ledger.lost);
     let mut unresolved = Unresolved { orders: ledger.lost_beyond, changes: ledger.lost_beyond };
     let started = Instant::now();
     for Lost { intent, op } in lost {
-        let planned = Planned { intent, op, then: None };
+        let planned = Planned { intent, op };
         let mut answered = false;
         while started.elapsed() < SETTLE_MAX && !answered {
             let mut outcomes = Vec::with_capacity(1);
             port.exchange(&[&planned.op], &mut outcomes).await;
             for outcome in outcomes.iter().filter(|outcome| is_final(outcome)) {
                 // Nothing is known about the position at the first sending.
-                ledger.enter(&planned, outcome, 0)?;
+                ledger.enter(&planned, outcome, 0, catalogue)?;
                 answered = true;
             }
             if !answered {
@@ -208,7 +212,7 @@ pub(crate) async fn settle(port: &mut Port, ledger: &mut Ledger) -> Result<Unres
             }
         }
         let unknown = u64::from(!answered);
-        if makes_order(&planned.op) {
+        if planned.op.kind.makes_order() {
             unresolved.orders += unknown;
         } else {
             unresolved.changes += unknown;
@@ -224,8 +228,4 @@ fn is_final(outcome: &Outcome) -> bool {
     outcome
         .as_ref()
         .is_ok_and(|answer| answer.code != "idempotency_in_flight" && answer.status != 503)
-}
-
-fn makes_order(op: &Op) -> bool {
-    matches!(op.kind, OpKind::Buy | OpKind::Reserve)
 }

@@ -8,10 +8,13 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::ledger::bytes_hash;
-use crate::op::{Answer, Catalogue, Loss, Op, OpKind, known_code, order_from_text, order_to_text};
+use crate::op::{
+    Answer, Catalogue, Loss, Op, OpKind, known_code, millis_from_text, order_from_text,
+    order_to_text,
+};
 
 /// Returns the path of a request that is sent alone.
-pub(crate) fn path(op: &Op) -> Cow<'static, str> {
+pub(crate) fn path(op: &Op, catalogue: &Catalogue) -> Cow<'static, str> {
     match op.kind {
         OpKind::Buy => Cow::Borrowed("/v1/orders:buy"),
         OpKind::Reserve => Cow::Borrowed("/v1/reservations"),
@@ -19,6 +22,21 @@ pub(crate) fn path(op: &Op) -> Cow<'static, str> {
         OpKind::Release => {
             Cow::Owned(format!("/v1/reservations/{}/release", order_to_text(op.order)))
         }
+        OpKind::Cancel => Cow::Owned(format!("/v1/orders/{}/cancel", order_to_text(op.order))),
+        OpKind::Browse => {
+            let sku = op.lines.first().map_or(0, |line| line.sku);
+            Cow::Owned(format!("/v1/stock/{}", catalogue.sku(sku).code))
+        }
+        OpKind::Quote => Cow::Borrowed("/v1/quotes"),
+        OpKind::Poll => Cow::Owned(format!("/v1/orders/{}", order_to_text(op.order))),
+    }
+}
+
+/// Returns the method of a request that is sent alone.
+pub(crate) const fn method(kind: OpKind) -> &'static str {
+    match kind {
+        OpKind::Browse | OpKind::Poll => "GET",
+        _ => "POST",
     }
 }
 
@@ -26,7 +44,7 @@ pub(crate) fn path(op: &Op) -> Cow<'static, str> {
 pub(crate) fn write_body(out: &mut String, op: &Op, catalogue: &Catalogue) {
     // Writing to a string can't fail, here and below.
     match op.kind {
-        OpKind::Buy | OpKind::Reserve => {
+        OpKind::Buy | OpKind::Reserve | OpKind::Quote => {
             out.push('{');
             if !op.customer.is_empty() {
                 out.push_str("\"customer\":");
@@ -56,7 +74,8 @@ pub(crate) fn write_body(out: &mut String, op: &Op, catalogue: &Catalogue) {
         OpKind::Place => {
             let _ = write!(out, "{{\"reservation\":\"{}\"}}", order_to_text(op.order));
         }
-        OpKind::Release => out.push_str("{}"),
+        OpKind::Release | OpKind::Cancel => out.push_str("{}"),
+        OpKind::Browse | OpKind::Poll => (),
     }
 }
 
@@ -65,7 +84,7 @@ pub(crate) fn write_item(out: &mut String, op: &Op, catalogue: &Catalogue) {
     let _ = write!(out, "{{\"op\":\"{}\",\"key\":", op.kind.name());
     write_text(out, &op.key);
     out.push_str(",\"body\":");
-    if op.kind == OpKind::Release {
+    if matches!(op.kind, OpKind::Release | OpKind::Cancel) {
         // An item has no path, so its order stands in the body.
         let _ = write!(out, "{{\"order\":\"{}\"}}", order_to_text(op.order));
     } else {
@@ -97,6 +116,16 @@ struct BodyWire<'a> {
     line: Option<u32>,
     #[serde(default)]
     found: Option<i64>,
+    #[serde(default)]
+    total: Option<TotalWire>,
+    #[serde(borrow, default)]
+    expires_at: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct TotalWire {
+    #[serde(default)]
+    amount: Option<i64>,
 }
 
 /// Facts of an answer that stand outside its body.
@@ -129,6 +158,8 @@ pub(crate) fn read_answer(envelope: Envelope, body: &[u8]) -> Result<Answer, Los
         replayed: envelope.replayed,
         line: wire.line,
         found: wire.found.and_then(|found| u64::try_from(found).ok()),
+        total: wire.total.and_then(|total| total.amount),
+        deadline_ms: wire.expires_at.as_deref().and_then(millis_from_text).unwrap_or(0),
         body_hash: bytes_hash(body),
         done: Instant::now(),
     })
@@ -183,7 +214,7 @@ mod tests {
     fn basket() -> (Op, Catalogue) {
         let mut catalogue = Catalogue::default();
         for code in ["a", "b"] {
-            catalogue.add(RunSku { code: code.into(), limit: None, put_in: 0 });
+            catalogue.add(RunSku { code: code.into(), limit: None, price: 100, put_in: 0 });
         }
         let mut op = Op::follow_up(OpKind::Buy, "k\"1".into(), 1);
         op.customer = "c1".into();
@@ -218,7 +249,11 @@ mod tests {
         let order = "ord_00000000000000000000000001";
         assert_eq!(text(&op, write_body), format!("{{\"reservation\":\"{order}\"}}"));
         op.kind = OpKind::Release;
-        assert_eq!(path(&op), format!("/v1/reservations/{order}/release"));
+        assert_eq!(path(&op, &catalogue), format!("/v1/reservations/{order}/release"));
+        op.kind = OpKind::Cancel;
+        assert_eq!(path(&op, &catalogue), format!("/v1/orders/{order}/cancel"));
+        op.kind = OpKind::Browse;
+        assert_eq!((path(&op, &catalogue).as_ref(), method(op.kind)), ("/v1/stock/b", "GET"));
     }
 
     /// Receipts and problems are read with their facts; anything else is malformed.
@@ -227,9 +262,16 @@ mod tests {
         let read = |status, body: &str| {
             read_answer(Envelope { status, seq: Some(5), replayed: false }, body.as_bytes())
         };
-        let receipt =
-            read(201, r#"{"order":"ord_00000000000000000000000003","status":"placed","seq":9}"#);
-        assert!(receipt.is_ok_and(|a| a.order == Some(3) && a.seq == 9 && a.is_success()));
+        let receipt = read(
+            201,
+            r#"{"order":"ord_00000000000000000000000003","status":"reserved","seq":9,
+                "total":{"amount":1299,"currency":"EUR"},
+                "expires_at":"1970-01-01T00:00:02.000Z"}"#,
+        );
+        assert!(receipt.is_ok_and(|a| {
+            let facts = (a.order, a.total, a.deadline_ms, a.seq);
+            facts == (Some(3), Some(1_299), 2_000, 9) && a.is_success()
+        }));
         let problem = read(409, r#"{"code":"sold_out","status":409,"line":1,"asked":2,"found":0}"#);
         assert!(problem.is_ok_and(|a| {
             a.code == "sold_out" && a.line == Some(1) && a.found == Some(0) && a.seq == 5

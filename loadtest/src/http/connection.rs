@@ -104,6 +104,12 @@ pub struct Connection {
     /// Body of the last chunked response.
     unchunked: Vec<u8>,
     connects: u64,
+    /// Connects that were asked for, not forced by a loss.
+    renewals: u64,
+    /// Whether the next connect is one of them.
+    renewing: bool,
+    /// Whether the host was asked to close after the next answer.
+    closing: bool,
 }
 
 impl Connection {
@@ -128,12 +134,37 @@ impl Connection {
             consumed: 0,
             unchunked: Vec::new(),
             connects: 0,
+            renewals: 0,
+            renewing: false,
+            closing: false,
         }
     }
 
-    /// Returns how often this connection was made anew after the first time.
+    /// Returns how often this connection was made anew because it had broken.
     pub fn reconnects(&self) -> u64 {
-        self.connects.saturating_sub(1)
+        self.connects.saturating_sub(1 + self.renewals)
+    }
+
+    /// Returns how often this connection was made anew on purpose.
+    pub const fn renewals(&self) -> u64 {
+        self.renewals
+    }
+
+    /// Gives an open connection up, so that the next request makes it anew.
+    ///
+    /// It is reset, not shut down: a shop's visitors come from many machines, but a load tester has
+    /// one, whose ports would be used up by connections that wait for their last packet.
+    pub fn renew(&mut self) {
+        if let Some(stream) = self.stream.take() {
+            self.renewing = true;
+            // If it can't be set, the connection is shut down in the ordinary way.
+            drop(stream.set_zero_linger());
+        }
+    }
+
+    /// Counts on the host to close the connection after the next answer, as it was asked to.
+    pub fn expect_close(&mut self) {
+        self.closing = true;
     }
 
     /// Appends a request to those that [`Connection::flush`] sends.
@@ -182,6 +213,7 @@ impl Connection {
             stream.set_nodelay(true).map_err(|_| Loss::Unreachable)?;
             self.stream = Some(stream);
             self.connects += 1;
+            self.renewals += u64::from(std::mem::take(&mut self.renewing));
             self.input.clear();
             self.consumed = 0;
         }
@@ -207,7 +239,9 @@ impl Connection {
             Ok((head, from, to)) => {
                 if head.close {
                     self.stream = None;
+                    self.renewing = self.closing;
                 }
+                self.closing = false;
                 let body = match head.framing {
                     Framing::Chunked => self.unchunked.as_slice(),
                     Framing::Length(_) | Framing::UntilClose => &self.input[from..to],

@@ -291,7 +291,7 @@ mod tests {
 
     fn catalogue() -> Catalogue {
         let mut catalogue = Catalogue::default();
-        catalogue.add(RunSku { code: "a".into(), limit: None, put_in: 0 });
+        catalogue.add(RunSku { code: "a".into(), limit: None, price: 1, put_in: 0 });
         catalogue
     }
 

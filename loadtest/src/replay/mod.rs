@@ -9,11 +9,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::drive::{Claim, Pace, Pacer, Plan, runtime};
+use crate::crowd::{Heard, User};
+use crate::drive::{Arrival, LIVE_USERS_MAX, Pace, Pacer, Plan, Step, runtime};
 use crate::error::LoadError;
 use crate::load::{GRACE, LoadOptions, LoadReport, Phase, Prepared, Target, execute};
 use crate::op::{Catalogue, Planned, RunSku};
+use crate::scenario::ActorKind;
 use crate::session::{Definition, IMPORT_LINES_MAX, ListPrice, Session, StockLine};
+use crate::truth::Terms;
 use file::{Entry, Lines, RawLine};
 
 pub use file::{BASKET_LINES_MAX, LINE_BYTES_MAX, QUANTITY_MAX};
@@ -163,13 +166,17 @@ pub fn run(mut options: ReplayOptions) -> Result<ReplayReport, LoadError> {
     }
     let plan = Arc::new(plan);
     let prepared = Prepared {
-        scenario: "replay",
+        scenario: "replay".to_owned(),
         catalogue: Arc::clone(&catalogue),
         plan: Arc::clone(&plan) as Arc<dyn Plan>,
         pacer,
         length: None,
         after: ready.after,
         started,
+        open_loop: options.speed.is_some() || options.load.pace != Pace::Max,
+        live_users: LIVE_USERS_MAX,
+        actors: vec![("recorded".to_owned(), ActorKind::Human)],
+        terms: Terms::default(),
     };
     let load = execute(&mut options.load, &prepared)?;
     Ok(ReplayReport {
@@ -217,7 +224,7 @@ async fn set_up(options: &mut ReplayOptions, mut lines: Lines) -> Result<Ready, 
                         "the host has the SKU {code} already; replay into a fresh data directory"
                     )));
                 }
-                let sku = RunSku { code: code.clone(), limit, put_in: 0 };
+                let sku = RunSku { code: code.clone(), limit, price: amount, put_in: 0 };
                 catalogue.add(sku).ok_or_else(|| wrong(&format!("sku {code:?} is there twice")))?;
                 skus.push((code, ListPrice { amount, currency }, limit));
                 if skus.len() >= DEFINE_CHUNK {
@@ -405,7 +412,7 @@ impl ReplayPlan {
     fn planned(&self, intent: u64, line: &RawLine) -> Result<(Planned, u64), LoadError> {
         let wrong = |what: &str| file::wrong(&self.path, line.number, what);
         match file::parse(&line.bytes, &self.catalogue).map_err(|what| wrong(&what))? {
-            Entry::Order { op, at_ms } => Ok((Planned { intent, op, then: None }, at_ms)),
+            Entry::Order { op, at_ms } => Ok((Planned { intent, op }, at_ms)),
             Entry::Sku { .. } | Entry::Stock { .. } => {
                 Err(wrong("SKUs and stock stand before the first order"))
             }
@@ -414,7 +421,7 @@ impl ReplayPlan {
 }
 
 impl Plan for ReplayPlan {
-    fn claim(&self, now: Duration) -> Result<Option<Claim>, LoadError> {
+    fn arrive(&self, now: Duration) -> Result<Option<Arrival>, LoadError> {
         // Only the order of lines and slots is kept under the lock; parsing is not.
         let (raw, ready, slot) = {
             let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
@@ -436,6 +443,12 @@ impl Plan for ReplayPlan {
             Some(speed) => Some(Duration::from_secs_f64(at_ms as f64 / 1e3 / speed)),
             None => slot.and_then(|(_, start)| start),
         };
-        Ok(Some(Claim { start, planned }))
+        let user = User::passer(planned.intent);
+        let step = Step { after: Duration::ZERO, asks: vec![planned] };
+        Ok(Some(Arrival { start, user, step }))
+    }
+
+    fn next(&self, _: &mut User, _: &[Rc<Planned>], _: &[Heard]) -> Option<Step> {
+        None
     }
 }

@@ -43,7 +43,7 @@ fn a_violated_truth_exits_with_5() {
     let output = command(&["flash", "--target", &host.url(), "--seconds", "0.3", "--quiet"]);
     assert_eq!(code(&output), Some(5), "{}", text(&output.stderr));
     let report = text(&output.stdout);
-    assert!(report.contains("VIOLATED one_order_per_request"), "{report}");
+    assert!(report.contains("VIOLATED lost_acknowledgements"), "{report}");
     assert!(report.contains("was accepted and made by 0 events"), "{report}");
     assert_eq!(text(&output.stderr), "");
 }

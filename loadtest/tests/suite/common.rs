@@ -6,7 +6,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -45,6 +45,7 @@ pub(crate) enum Lie {
 #[derive(Default)]
 struct Sku {
     limit: Option<u64>,
+    price: i64,
     committed: i64,
     reserved: i64,
 }
@@ -53,7 +54,9 @@ struct Order {
     customer: String,
     lines: Vec<(String, u64, u64)>,
     reserved: bool,
-    deadline: Instant,
+    cancelled: bool,
+    /// In milliseconds since 1970.
+    deadline: u64,
     version: u64,
 }
 
@@ -68,6 +71,7 @@ struct Shop {
     events: Vec<Value>,
     asked: u64,
     batches: u64,
+    connections: u64,
 }
 
 /// A running host; it stops when dropped.
@@ -90,6 +94,7 @@ impl Host {
                     return;
                 }
                 let shop = Arc::clone(&shared);
+                shop.lock().unwrap_or_else(PoisonError::into_inner).connections += 1;
                 std::thread::spawn(move || stream.map(|stream| serve(stream, &shop)));
             }
         });
@@ -98,6 +103,11 @@ impl Host {
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.addr)
+    }
+
+    /// Returns how many connections were made.
+    pub(crate) fn connections(&self) -> u64 {
+        self.shop.lock().unwrap_or_else(PoisonError::into_inner).connections
     }
 
     /// Returns how many batches were received.
@@ -117,6 +127,8 @@ struct Request {
     method: String,
     path: String,
     key: String,
+    /// Whether the connection is closed after the answer.
+    close: bool,
     body: Vec<u8>,
 }
 
@@ -125,7 +137,7 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Request> {
     reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
     let mut words = line.split_whitespace();
     let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
-    let (mut key, mut length) = (String::new(), 0);
+    let (mut key, mut length, mut close) = (String::new(), 0, false);
     loop {
         let mut line = String::new();
         reader.read_line(&mut line).ok()?;
@@ -133,12 +145,13 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Request> {
         match name.to_ascii_lowercase().as_str() {
             "idempotency-key" => value.clone_into(&mut key),
             "content-length" => length = value.parse().ok()?,
+            "connection" => close = value == "close",
             _ => (),
         }
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    Some(Request { method, path, key, body })
+    Some(Request { method, path, key, close, body })
 }
 
 fn serve(stream: TcpStream, shop: &Mutex<Shop>) {
@@ -156,6 +169,9 @@ fn serve(stream: TcpStream, shop: &Mutex<Shop>) {
         if replayed {
             text.push_str("Idempotency-Replayed: true\r\n");
         }
+        if request.close {
+            text.push_str("Connection: close\r\n");
+        }
         text.push_str("\r\n");
         text.push_str(&body);
         match wrong {
@@ -163,7 +179,7 @@ fn serve(stream: TcpStream, shop: &Mutex<Shop>) {
             Some(Lie::HangUp) => return,
             _ => (),
         }
-        if reader.get_mut().write_all(text.as_bytes()).is_err() {
+        if reader.get_mut().write_all(text.as_bytes()).is_err() || request.close {
             return;
         }
     }
@@ -190,7 +206,7 @@ impl Shop {
     fn emit(&mut self, mut event: Value) -> u64 {
         let seq = self.seq() + 1;
         event["seq"] = seq.into();
-        event["time"] = "2026-01-01T00:00:00Z".into();
+        event["time"] = time_text(now_ms()).into();
         self.events.push(event);
         seq
     }
@@ -219,13 +235,17 @@ impl Shop {
     }
 
     fn expire(&mut self) {
-        let now = Instant::now();
+        let now = now_ms();
         let mut due: Vec<_> =
             self.orders.iter().filter(|(_, o)| o.reserved && o.deadline <= now).collect();
         due.sort_by_key(|(_, order)| order.deadline);
-        let due: Vec<String> = due.into_iter().map(|(id, _)| id.clone()).collect();
-        for id in due {
+        let due: Vec<_> = due.into_iter().map(|(id, o)| (id.clone(), o.deadline)).collect();
+        for (id, deadline) in due {
             self.give_back(&id, "order.expired");
+            // It ended at its deadline, whenever somebody asks.
+            if let Some(event) = self.events.last_mut() {
+                event["time"] = time_text(deadline).into();
+            }
         }
     }
 
@@ -251,7 +271,8 @@ impl Shop {
             ("PUT", path) if path.starts_with("/v1/skus/") => {
                 let code = path["/v1/skus/".len()..].to_owned();
                 let limit = body["limit"].as_u64();
-                self.skus.entry(code.clone()).or_default().limit = limit;
+                let sku = self.skus.entry(code.clone()).or_default();
+                (sku.limit, sku.price) = (limit, body["price"]["amount"].as_i64().unwrap_or(0));
                 let seq = self.emit(json!({"type": "sku.defined", "movements": [],
                                            "aggregate": format!("sku:{code}"), "version": 1}));
                 (200, false, json!({"sku": code, "version": 1, "seq": seq}).to_string())
@@ -264,6 +285,19 @@ impl Shop {
                 }
             }
             ("GET", "/v1/stock") => self.stock(query),
+            ("GET", path) if path.starts_with("/v1/stock/") => {
+                let (status, _, body) = self.stock(&format!("sku={}", &path["/v1/stock/".len()..]));
+                let rows: Value = serde_json::from_str(&body).unwrap_or(Value::Null);
+                (status, false, rows["data"][0].to_string())
+            }
+            ("GET", path) if path.starts_with("/v1/orders/") => {
+                let order = &path["/v1/orders/".len()..];
+                if self.orders.contains_key(order) {
+                    (200, false, json!({"order": order, "seq": self.seq()}).to_string())
+                } else {
+                    problem(404, "not_found", self.seq())
+                }
+            }
             ("GET", "/v1/events") => self.page(query),
             ("POST", "/v1/batch") => {
                 self.batches += 1;
@@ -321,6 +355,10 @@ impl Shop {
             "/v1/orders:buy" => self.take(key, body, false),
             "/v1/reservations" => self.take(key, body, true),
             "/v1/orders" => self.place(body["reservation"].as_str().unwrap_or_default()),
+            path if path.ends_with("/cancel") => {
+                let order = path.strip_prefix("/v1/orders/").unwrap_or_default();
+                self.cancel(order.strip_suffix("/cancel").unwrap_or_default())
+            }
             path => {
                 let order = path.strip_prefix("/v1/reservations/").unwrap_or_default();
                 let order = order.strip_suffix("/release").unwrap_or_default().to_owned();
@@ -361,6 +399,26 @@ impl Shop {
         (201, false, body.to_string())
     }
 
+    fn cancel(&mut self, id: &str) -> (u16, bool, String) {
+        let seq = self.seq();
+        let Some(order) = self.orders.get_mut(id) else { return problem(404, "not_found", seq) };
+        if order.reserved || order.cancelled {
+            return problem(409, "state_conflict", seq);
+        }
+        order.cancelled = true;
+        order.version += 1;
+        let (lines, customer) = (order.lines.clone(), order.customer.clone());
+        let version = order.version;
+        for (sku, _, quantity) in &lines {
+            *self.held.entry((customer.clone(), sku.clone())).or_default() -= quantity;
+        }
+        let movements = self.shift_all(&lines, "committed", "available");
+        let seq = self.emit(json!({"type": "order.cancelled", "aggregate": id,
+                                   "version": version, "movements": movements}));
+        let body = json!({"order": id, "status": "cancelled", "version": version, "seq": seq});
+        (200, false, body.to_string())
+    }
+
     fn refusal(&self, code: &str, line: usize, asked: u64, found: u64) -> (u16, bool, String) {
         let body = json!({"status": 409, "code": code, "line": line, "asked": asked,
                           "found": found, "seq": self.seq()});
@@ -394,11 +452,19 @@ impl Shop {
         for (sku, _, quantity) in &lines {
             *self.held.entry((customer.clone(), sku.clone())).or_default() += quantity;
         }
+        let price = |sku: &String| self.skus.get(sku).map_or(0, |sku| sku.price);
+        let stated = body["lines"].as_array().cloned().unwrap_or_default();
+        let costs = lines.iter().zip(&stated).map(|((sku, _, units), line)| {
+            let unit = line["price"]["unit"].as_i64().unwrap_or_else(|| price(sku));
+            unit * *units as i64 - line["price"]["discount"].as_i64().unwrap_or(0)
+        });
+        let amount: i64 = costs.sum();
+        let total = json!({"amount": amount, "currency": "EUR"});
         let id = order_of(key);
         let status = if reserve { "reserved" } else { "placed" };
         let odd = self.asked.is_multiple_of(50) && !reserve;
         if self.lie == Lie::LoseOrder && odd {
-            let body = json!({"order": id, "status": status, "total": {}, "seq": self.seq()});
+            let body = json!({"order": id, "status": status, "total": total, "seq": self.seq()});
             return (201, false, body.to_string());
         }
         if self.lie == Lie::ShortOrder && odd {
@@ -406,8 +472,12 @@ impl Shop {
         }
         let to = if reserve { "reserved" } else { "committed" };
         let movements = self.shift_all(&lines, "available", to);
-        let event = json!({"type": format!("order.{status}"), "aggregate": id, "version": 1,
-                           "movements": movements, "lines": [], "total": {}});
+        let mut event = json!({"type": format!("order.{status}"), "aggregate": id, "version": 1,
+                               "movements": movements, "lines": [], "total": total});
+        let deadline = now_ms() + body["ttl_ms"].as_u64().unwrap_or(0);
+        if reserve {
+            event["expires_at"] = time_text(deadline).into();
+        }
         let seq = self.emit(event.clone());
         if self.lie == Lie::DoubleOrder && odd {
             self.shift_all(&lines, "available", to);
@@ -419,12 +489,14 @@ impl Shop {
             ghost["aggregate"] = order_of(&format!("{key}-ghost")).into();
             self.emit(ghost);
         }
-        let ttl = Duration::from_millis(body["ttl_ms"].as_u64().unwrap_or(0));
-        let deadline = Instant::now() + ttl;
-        let order = Order { customer, lines, reserved: reserve, deadline, version: 1 };
+        let (reserved, cancelled) = (reserve, false);
+        let order = Order { customer, lines, reserved, cancelled, deadline, version: 1 };
         self.orders.insert(id.clone(), order);
-        let body = json!({"order": id, "status": status, "seq": seq, "ack": "group",
-                          "total": {"amount": 1, "currency": "EUR"}});
+        let mut body = json!({"order": id, "status": status, "seq": seq, "ack": "group",
+                              "total": total});
+        if reserve {
+            body["expires_at"] = time_text(deadline).into();
+        }
         (201, false, body.to_string())
     }
 
@@ -453,6 +525,34 @@ impl Shop {
         let body = json!({"data": self.events[after..end], "next": end});
         (200, false, body.to_string())
     }
+}
+
+/// Returns the time in milliseconds since 1970.
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as u64)
+}
+
+/// Writes milliseconds since 1970 as RFC 3339.
+pub(crate) fn time_text(ms: u64) -> String {
+    let (seconds, days) = (ms / 1_000, ms / 86_400_000);
+    let (mut year, mut left) = (1970, days);
+    let leap = |year: u64| {
+        u64::from(year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
+    while left >= 365 + leap(year) {
+        left -= 365 + leap(year);
+        year += 1;
+    }
+    let lengths = [31, 28 + leap(year), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let mut month = 0;
+    while left >= lengths[month] {
+        left -= lengths[month];
+        month += 1;
+    }
+    let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
+    let (month, day, milli) = (month + 1, left + 1, ms % 1_000);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
 }
 
 /// Reads lines as (SKU, location, units); a line without location is taken from location 1.

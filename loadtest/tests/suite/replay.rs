@@ -105,9 +105,9 @@ fn the_first_orders_can_be_taken() {
 #[test]
 fn lies_are_found() {
     for (lie, name) in [
-        (Lie::FalseSoldOut, "no_false_sold_out"),
-        (Lie::LoseOrder, "one_order_per_request"),
-        (Lie::GhostOrder, "no_unasked_order"),
+        (Lie::FalseSoldOut, "false_sold_out"),
+        (Lie::LoseOrder, "lost_acknowledgements"),
+        (Lie::GhostOrder, "ghost_orders"),
         (Lie::ShortOrder, "order_whole"),
     ] {
         let report = replay(&shop(), lie, |_| ()).expect("the file can be replayed");

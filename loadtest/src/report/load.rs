@@ -10,6 +10,7 @@ use crate::flash::FlashReport;
 use crate::load::{KindReport, LoadReport};
 use crate::meter::Latency;
 use crate::replay::ReplayReport;
+use crate::report::time_text;
 use crate::schedule::Shape;
 use crate::truth::TruthReport;
 
@@ -89,13 +90,7 @@ pub fn replay_json(report: &ReplayReport, exit_code: u8) -> Value {
 
 /// Writes a duration with a unit that fits it.
 fn time(time: Duration) -> String {
-    let nanos = time.as_nanos();
-    match nanos {
-        0..1_000 => format!("{nanos} ns"),
-        1_000..1_000_000 => format!("{:.1} us", nanos as f64 / 1e3),
-        1_000_000..1_000_000_000 => format!("{:.2} ms", nanos as f64 / 1e6),
-        _ => format!("{:.2} s", nanos as f64 / 1e9),
-    }
+    time_text(time.as_nanos() as f64)
 }
 
 fn pace_text(pace: Pace) -> String {

@@ -1,6 +1,9 @@
 //! Arguments, progress and exit codes of the command.
 
-use std::io::{IsTerminal as _, Write as _};
+#[cfg(all(feature = "report", feature = "schema"))]
+mod scenario;
+
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -11,8 +14,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use onhand_loadtest::flash::{self, FlashOptions, Mix};
 use onhand_loadtest::replay::{self, Placement, ReplayOptions};
 use onhand_loadtest::{
-    AckLevel, Authority, LoadError, LoadErrorKind, LoadOptions, Pace, Phase, Progress, Rate, Shape,
-    Target, exit_code, flash_json, flash_text, replay_json, replay_text,
+    AckLevel, Authority, LoadError, LoadErrorKind, LoadOptions, Pace, Rate, Shape, Target,
+    exit_code, flash_json, flash_text, replay_json, replay_text, view,
 };
 use serde_json::Value;
 
@@ -27,13 +30,17 @@ request, the same bytes for the same request, nobody told \"sold out\" while uni
 const EXAMPLES: &str = "\
 Examples:
   onhand serve --dev --data shop &                      a host to test
+  onhand-loadtest run flash-sale --out runs             a ready scenario, with results
+  onhand-loadtest init ticket-drop                      a scenario file to change
+  onhand-loadtest validate ticket-drop.toml             errors with line and column
   onhand-loadtest flash --max --seconds 10              a sale as fast as the host can
   onhand-loadtest flash --rate 5k/s --poisson           by schedule, with honest latency
   onhand-loadtest flash --max --batch 100 --json r.json batches of 100; report for machines
   onhand-loadtest replay orders.ndjson --batch 100      recorded baskets, as fast as possible
 
 Exit codes:
-  0 pass   1 error   2 usage   4 limited by the generator   5 truth violated   130 interrupted";
+  0 pass   1 error   2 usage   3 threshold failed   4 limited by the generator
+  5 truth violated   6 regression   130 interrupted";
 
 #[derive(Debug, Parser)]
 #[command(name = "onhand-loadtest", version, about = ABOUT, after_help = EXAMPLES)]
@@ -44,6 +51,27 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Scenario {
+    /// Run a scenario: let the crowd in, then check the truth
+    #[cfg(all(feature = "report", feature = "schema"))]
+    Run(Box<scenario::RunArgs>),
+    /// Write a ready scenario to start from; without a name, list them
+    #[cfg(all(feature = "report", feature = "schema"))]
+    Init(scenario::InitArgs),
+    /// Check scenario files; errors name file, line and column
+    #[cfg(all(feature = "report", feature = "schema"))]
+    Validate(scenario::ValidateArgs),
+    /// Print the JSON schema of scenario files
+    #[cfg(all(feature = "report", feature = "schema"))]
+    Schema,
+    /// List the kinds of users with their habits
+    #[cfg(all(feature = "report", feature = "schema"))]
+    ListActors,
+    /// Write the reports of a run anew from its folder
+    #[cfg(all(feature = "report", feature = "schema"))]
+    Report(scenario::ReportArgs),
+    /// Compare two runs
+    #[cfg(all(feature = "report", feature = "schema"))]
+    Compare(scenario::CompareArgs),
     /// A flash sale: one hot SKU with a limit, duplicates, walk-aways and baskets in vain
     Flash(Box<FlashArgs>),
     /// Orders from an NDJSON file: opening stock, then baskets in their order
@@ -211,19 +239,13 @@ impl LoadArgs {
         };
         options.stop = stop_on_interrupt();
         if !self.quiet {
-            options.progress = Some(Box::new(show_progress));
+            options.progress = Some(view::live("load test"));
         }
         Ok(options)
     }
 
     fn target(&self, scratch: &mut Scratch) -> Result<Target, String> {
-        if self.target == "inproc" {
-            return scratch.open(self.data.as_deref(), self.shards.unwrap_or(1));
-        }
-        if self.data.is_some() || self.shards.is_some() {
-            return Err(format!("{USAGE_MARK}--data and --shards go with --target inproc"));
-        }
-        Ok(Target::Http(Authority::parse(&self.target).map_err(text_of)?))
+        scratch.target(&self.target, self.data.as_deref(), self.shards)
     }
 
     /// Writes the reports and returns the exit code.
@@ -249,6 +271,22 @@ struct Scratch {
 }
 
 impl Scratch {
+    /// Opens the target of a URL.
+    fn target(
+        &mut self,
+        url: &str,
+        data: Option<&std::path::Path>,
+        shards: Option<u16>,
+    ) -> Result<Target, String> {
+        if url == "inproc" {
+            return self.open(data, shards.unwrap_or(1));
+        }
+        if data.is_some() || shards.is_some() {
+            return Err(format!("{USAGE_MARK}--data and --shards go with --target inproc"));
+        }
+        Ok(Target::Http(Authority::parse(url).map_err(text_of)?))
+    }
+
     #[cfg(feature = "inproc")]
     fn open(&mut self, data: Option<&std::path::Path>, shards: u16) -> Result<Target, String> {
         let inside = if let Some(dir) = data {
@@ -289,43 +327,15 @@ fn stop_on_interrupt() -> Arc<AtomicBool> {
         runtime.block_on(async {
             while tokio::signal::ctrl_c().await.is_ok() {
                 if seen.swap(true, Ordering::Relaxed) {
+                    view::restore();
                     std::process::exit(130);
                 }
+                view::restore();
                 eprintln!("\ninterrupted: finishing the report; interrupt again to end at once");
             }
         });
     });
     stop
-}
-
-/// Shows one live line on a terminal, plain lines elsewhere.
-fn show_progress(progress: &Progress) {
-    let line = match progress.phase {
-        Phase::Setup => "defining SKUs and putting stock in".to_owned(),
-        Phase::Truth => "reading the events and checking the truth".to_owned(),
-        Phase::Load => {
-            let of = progress.of.map(|of| format!("/{:.0}", of.as_secs_f64())).unwrap_or_default();
-            format!(
-                "{:.1}{of} s  {} sent ({:.0}/s)  {} orders  {} refused  {} without answer",
-                progress.elapsed.as_secs_f64(),
-                progress.sent,
-                progress.rate,
-                progress.accepted,
-                progress.refused,
-                progress.lost
-            )
-        }
-    };
-    let mut err = std::io::stderr().lock();
-    let shown = if err.is_terminal() {
-        let end = if progress.phase == Phase::Load { "" } else { "\n" };
-        let begin = if progress.phase == Phase::Setup { "" } else { "\r\x1b[K" };
-        write!(err, "{begin}{line}{end}").and_then(|()| err.flush())
-    } else {
-        writeln!(err, "{line}")
-    };
-    // Progress that can't be shown is no reason to stop.
-    drop(shown);
 }
 
 fn run_flash(args: &FlashArgs) -> Result<ExitCode, String> {
@@ -367,6 +377,13 @@ fn run_replay(args: &ReplayArgs) -> Result<ExitCode, String> {
     args.load.finish(&replay_text(&report), &replay_json(&report, code), code)
 }
 
+/// Prints to standard output; a reader that has gone away does not change the verdict.
+#[cfg(all(feature = "report", feature = "schema"))]
+fn out(text: &str) {
+    let mut out = std::io::stdout().lock();
+    drop(out.write_all(text.as_bytes()));
+}
+
 /// Usage errors are marked, so that they get their own exit code.
 fn text_of(error: LoadError) -> String {
     let mark = if error.kind() == LoadErrorKind::Usage { USAGE_MARK } else { "" };
@@ -378,6 +395,20 @@ const USAGE_MARK: &str = "usage: ";
 /// Runs the command.
 pub(crate) fn main() -> ExitCode {
     let result = match Cli::parse().scenario {
+        #[cfg(all(feature = "report", feature = "schema"))]
+        Scenario::Run(args) => scenario::run_scenario(&args),
+        #[cfg(all(feature = "report", feature = "schema"))]
+        Scenario::Init(args) => scenario::init(&args),
+        #[cfg(all(feature = "report", feature = "schema"))]
+        Scenario::Validate(args) => Ok(scenario::validate(&args)),
+        #[cfg(all(feature = "report", feature = "schema"))]
+        Scenario::Schema => Ok(scenario::schema()),
+        #[cfg(all(feature = "report", feature = "schema"))]
+        Scenario::ListActors => Ok(scenario::list_actors()),
+        #[cfg(all(feature = "report", feature = "schema"))]
+        Scenario::Report(args) => scenario::report(&args),
+        #[cfg(all(feature = "report", feature = "schema"))]
+        Scenario::Compare(args) => scenario::compare_runs(&args),
         Scenario::Flash(args) => run_flash(&args),
         Scenario::Replay(args) => run_replay(&args),
     };

@@ -1,4 +1,4 @@
-//! Wakes buyers at their start times, more exactly than a runtime's timer of whole milliseconds.
+//! Wakes threads at their times, more exactly than a runtime's timer of whole milliseconds.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -14,14 +14,16 @@ const NAP: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Due time since the start, and the buyer.
+    /// Due time since the start, and the alarm.
     heap: BinaryHeap<Reverse<(Duration, usize)>>,
+    /// Earliest time that each alarm is set to.
+    earliest: Vec<Option<Duration>>,
     closed: bool,
 }
 
-/// One alarm for each buyer, served by one thread.
+/// One alarm for each thread, served by one thread more.
 #[derive(Debug)]
-pub(crate) struct Timer {
+pub(super) struct Timer {
     started: Instant,
     state: Mutex<State>,
     changed: Condvar,
@@ -29,10 +31,11 @@ pub(crate) struct Timer {
 }
 
 impl Timer {
-    /// Prepares alarms for this many buyers; times count from `started`.
-    pub(crate) fn new(buyers: usize, started: Instant) -> Self {
-        let alarms = (0..buyers).map(|_| Notify::new()).collect();
-        Self { started, state: Mutex::default(), changed: Condvar::new(), alarms }
+    /// Prepares this many alarms; times count from `started`.
+    pub(super) fn new(alarms: usize, started: Instant) -> Self {
+        let state = State { earliest: vec![None; alarms], ..State::default() };
+        let alarms = (0..alarms).map(|_| Notify::new()).collect();
+        Self { started, state: Mutex::new(state), changed: Condvar::new(), alarms }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -40,50 +43,64 @@ impl Timer {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until a time, or until the timer is closed.
-    pub(crate) async fn until(&self, buyer: usize, at: Duration) {
-        {
-            let mut state = self.lock();
-            if state.closed {
-                return;
-            }
-            let earliest = state.heap.peek().is_none_or(|Reverse((first, _))| at < *first);
-            state.heap.push(Reverse((at, buyer)));
-            if earliest {
-                self.changed.notify_one();
-            }
+    /// Sets an alarm to a time, unless it is set to an earlier one.
+    pub(super) fn set(&self, alarm: usize, at: Duration) {
+        let mut state = self.lock();
+        if state.earliest[alarm].is_some_and(|earliest| earliest <= at) {
+            return;
         }
-        self.alarms[buyer].notified().await;
+        state.earliest[alarm] = Some(at);
+        let first = state.heap.peek().is_none_or(|Reverse((first, _))| at < *first);
+        state.heap.push(Reverse((at, alarm)));
+        if first {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Rings an alarm at once.
+    pub(super) fn ring(&self, alarm: usize) {
+        self.alarms[alarm].notify_one();
+    }
+
+    /// Waits until an alarm rings; it may ring early, so look whether it was what was waited for.
+    pub(super) async fn wait(&self, alarm: usize) {
+        self.alarms[alarm].notified().await;
     }
 
     /// Serves the alarms until the timer is closed; `stop` is asked often and closes it.
-    pub(crate) fn serve(&self, stop: impl Fn() -> bool) {
+    pub(super) fn serve(&self, stop: impl Fn() -> bool) {
         let mut due = Vec::new();
         let mut state = self.lock();
         loop {
             if stop() {
                 state.closed = true;
             }
+            if state.closed {
+                drop(state);
+                self.alarms.iter().for_each(Notify::notify_one);
+                return;
+            }
             let now = self.started.elapsed();
-            let closed = state.closed;
-            while let Some(Reverse((at, buyer))) = state.heap.peek().copied() {
-                if at > now && !closed {
+            while let Some(Reverse((at, alarm))) = state.heap.peek().copied() {
+                if at > now {
                     break;
                 }
                 state.heap.pop();
-                due.push(buyer);
+                if state.earliest[alarm].is_some_and(|earliest| earliest <= now) {
+                    state.earliest[alarm] = None;
+                }
+                due.push(alarm);
             }
-            let next = state.heap.peek().map(|Reverse((at, _))| *at);
             if !due.is_empty() {
                 drop(state);
-                for buyer in due.drain(..) {
-                    self.alarms[buyer].notify_one();
+                for alarm in due.drain(..) {
+                    self.alarms[alarm].notify_one();
                 }
+                // An alarm may have been set while the lock was free, when nobody waited for it.
                 state = self.lock();
+                continue;
             }
-            if closed {
-                return;
-            }
+            let next = state.heap.peek().map(|Reverse((at, _))| *at);
             let now = self.started.elapsed();
             let wait = next.map_or(NAP, |at| at.saturating_sub(now).clamp(GRAIN, NAP));
             state = match self.changed.wait_timeout(state, wait) {
@@ -93,8 +110,8 @@ impl Timer {
         }
     }
 
-    /// Wakes everybody and ends the service.
-    pub(crate) fn close(&self) {
+    /// Rings everything and ends the service.
+    pub(super) fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_one();
     }
@@ -114,10 +131,12 @@ mod tests {
         let rung = Mutex::new(Vec::new());
         std::thread::scope(|scope| {
             scope.spawn(|| timer.serve(|| false));
-            let ring = async |buyer: usize, at: Duration| {
-                timer.until(buyer, at).await;
-                rung.lock().expect("no panic holds the lock").push((buyer, started.elapsed()));
-                if buyer == 0 {
+            let ring = async |alarm: usize, at: Duration| {
+                timer.set(alarm, Duration::from_hours(2));
+                timer.set(alarm, at);
+                timer.wait(alarm).await;
+                rung.lock().expect("no panic holds the lock").push((alarm, started.elapsed()));
+                if alarm == 0 {
                     timer.close();
                 }
             };
@@ -131,7 +150,7 @@ mod tests {
             });
         });
         let rung = rung.into_inner().expect("no panic held the lock");
-        assert_eq!(rung.iter().map(|(buyer, _)| *buyer).collect::<Vec<_>>(), [1, 0, 2]);
+        assert_eq!(rung.iter().map(|(alarm, _)| *alarm).collect::<Vec<_>>(), [1, 0, 2]);
         assert!(rung[0].1 >= Duration::from_millis(2) && rung[1].1 >= Duration::from_millis(6));
     }
 }

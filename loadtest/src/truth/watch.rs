@@ -4,9 +4,11 @@
 //! (`after`) and the one that it names (`seq`). It is false if enough units could be promised at
 //! every position of that window. The window is narrow, and no true refusal fails the test.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use crate::ledger::{SoldOut, SoldOutTally};
+use crate::error::LoadError;
+use crate::ledger::{SoldOut, SoldOutRow, SoldOutTally};
+use crate::spill::Sorted;
 
 /// A stretch of positions with one level.
 #[derive(Clone, Copy, Debug)]
@@ -45,46 +47,58 @@ impl History {
     }
 }
 
+/// The last refusal of a SKU: the one with the latest position known before it was asked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LastRefusal {
+    pub(super) after: u64,
+    pub(super) seq: u64,
+    pub(super) asked: u64,
+}
+
 /// The refusals of a run, waiting for the events up to their position.
-#[derive(Debug, Default)]
-pub(crate) struct Watch {
-    /// In descending order of position: the next one to settle is the last.
-    refusals: Vec<(SoldOut, SoldOutTally)>,
+#[derive(Debug)]
+pub(super) struct Watch {
+    refusals: Sorted<SoldOutRow>,
     cells: HashMap<(u32, u32), History>,
+    last: HashMap<u32, LastRefusal>,
     settled: u64,
     exact: u64,
 }
 
 impl Watch {
-    pub(crate) fn new(refusals: HashMap<SoldOut, SoldOutTally>) -> Self {
-        let mut refusals: Vec<_> = refusals.into_iter().collect();
-        refusals.sort_unstable_by_key(|(refusal, _)| std::cmp::Reverse(*refusal));
-        let mut cells = HashMap::new();
-        for (refusal, _) in &refusals {
-            cells.entry((refusal.sku, refusal.location)).or_insert_with(History::new);
-        }
-        Self { refusals, cells, settled: 0, exact: 0 }
+    /// Takes the refusals by position, and the cells that they are about.
+    pub(super) fn new(refusals: Sorted<SoldOutRow>, watched: &BTreeSet<(u32, u32)>) -> Self {
+        let cells = watched.iter().map(|cell| (*cell, History::new())).collect();
+        Self { refusals, cells, last: HashMap::new(), settled: 0, exact: 0 }
     }
 
     /// Notes the level of a cell after the event at `seq`; location 0 stands for the whole SKU.
-    pub(crate) fn level(&mut self, sku: u32, location: u32, seq: u64, level: i64) {
+    pub(super) fn level(&mut self, sku: u32, location: u32, seq: u64, level: i64) {
         if let Some(history) = self.cells.get_mut(&(sku, location)) {
             history.push(level, seq);
         }
     }
 
     /// Judges every refusal at a position below `seq`; reports the false ones.
-    pub(crate) fn settle_before(
+    pub(super) fn settle_before(
         &mut self,
         seq: u64,
         mut report: impl FnMut(SoldOut, SoldOutTally),
-    ) {
-        while let Some((refusal, tally)) = self.refusals.last().copied() {
-            if refusal.seq >= seq && seq != u64::MAX {
-                break;
+    ) -> Result<(), LoadError> {
+        let due = |row: &SoldOutRow| row.0.seq < seq || seq == u64::MAX;
+        while let Some(SoldOutRow(refusal, mut tally)) = self.refusals.next_if(due)? {
+            // Threads and spilled parts of the ledger have rows of their own for one refusal.
+            while let Some(SoldOutRow(_, more)) = self.refusals.next_if(|row| row.0 == refusal)? {
+                tally.after = tally.after.max(more.after);
+                tally.count += more.count;
             }
-            self.refusals.pop();
             self.settled += tally.count;
+            let SoldOut { seq, asked, .. } = refusal;
+            let last = LastRefusal { after: tally.after, seq, asked };
+            let entry = self.last.entry(refusal.sku).or_insert(last);
+            if last.after > entry.after || last.after == entry.after && last.asked < entry.asked {
+                *entry = last;
+            }
             let history = self.cells.get(&(refusal.sku, refusal.location));
             match history.and_then(|history| history.last_short(refusal.asked)) {
                 Some(u64::MAX) => self.exact += tally.count,
@@ -92,15 +106,21 @@ impl Watch {
                 Some(_) | None => report(refusal, tally),
             }
         }
+        Ok(())
+    }
+
+    /// Returns the last refusal of a SKU among those that were judged.
+    pub(super) fn last_refusal(&self, sku: u32) -> Option<LastRefusal> {
+        self.last.get(&sku).copied()
     }
 
     /// Returns how many refusals were judged.
-    pub(crate) const fn settled(&self) -> u64 {
+    pub(super) const fn settled(&self) -> u64 {
         self.settled
     }
 
     /// Returns how many of them hold at their own position.
-    pub(crate) const fn exact(&self) -> u64 {
+    pub(super) const fn exact(&self) -> u64 {
         self.exact
     }
 }

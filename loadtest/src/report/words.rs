@@ -1,0 +1,246 @@
+//! The words and numbers that every view of a run shares, so that they are the same in all.
+
+use std::fmt::Write as _;
+
+use crate::results::run::{EXIT_PASS, Run, Verdict};
+
+/// How a run is to be taken, from the best to the worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Tone {
+    /// All that was checked is well.
+    Good,
+    /// Nothing is known to be wrong, and not all is known.
+    Doubtful,
+    /// Something is wrong.
+    Bad,
+}
+
+impl Tone {
+    /// Returns the word that stands for it in pages.
+    #[cfg(feature = "report")]
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Doubtful => "doubtful",
+            Self::Bad => "bad",
+        }
+    }
+}
+
+/// What a run means, for a reader in a hurry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sentence {
+    pub(crate) tone: Tone,
+    /// One sentence.
+    pub(crate) head: String,
+    /// One or two more.
+    pub(crate) more: String,
+}
+
+/// Says what a run means.
+pub(crate) fn verdict(run: &Run) -> Sentence {
+    let count = |verdict| run.truth.iter().filter(|check| check.verdict == verdict).count();
+    let (held, open) = (count(Verdict::Holds), count(Verdict::NotChecked));
+    let wrong: Vec<String> = run
+        .violated()
+        .map(|check| format!("{} ({})", plain_name(&check.name), grouped(check.violations)))
+        .collect();
+    let failed = run.thresholds.iter().filter(|threshold| !threshold.holds).count();
+    let targets = plural(run.thresholds.len() as u64, "target", "targets");
+    let (tone, head) = if !wrong.is_empty() {
+        (Tone::Bad, format!("The shop did not keep its word: {}.", listed(&wrong)))
+    } else if run.interrupted {
+        let first = time_text(run.elapsed_ns as f64);
+        (Tone::Doubtful, format!("The run was interrupted: this is about its first {first}."))
+    } else if run.generator.limited.is_some() {
+        let text = "The load generator was the limit: these figures say little about the shop.";
+        (Tone::Doubtful, text.to_owned())
+    } else if failed > 0 {
+        let head = if held > 0 { "The shop kept its word, but" } else { "The shop" };
+        (Tone::Bad, format!("{head} missed {failed} of {targets}."))
+    } else if held == 0 {
+        (Tone::Doubtful, "Nobody checked whether the shop kept its word.".to_owned())
+    } else if run.thresholds.is_empty() {
+        (Tone::Good, "The shop kept its word to every customer.".to_owned())
+    } else {
+        (
+            Tone::Good,
+            format!("The shop kept its word to every customer and met {}.", {
+                if run.thresholds.len() == 1 {
+                    "its target".to_owned()
+                } else {
+                    format!("all {targets}")
+                }
+            }),
+        )
+    };
+    let mut more = what_happened(run);
+    if held + wrong.len() + open > 0 {
+        let all = held + wrong.len();
+        let _ = write!(more, " {held} of {all} checks hold");
+        if open > 0 {
+            let _ = write!(more, "; {open} could not be checked");
+        }
+        more.push('.');
+    }
+    Sentence { tone, head, more }
+}
+
+fn what_happened(run: &Run) -> String {
+    let mut text = format!(
+        "{} placed {}",
+        plural(run.counts.users, "customer", "customers"),
+        plural(run.counts.orders, "order", "orders"),
+    );
+    let hot = run.stock.as_ref().and_then(|stock| stock.sku_hot.as_ref());
+    if let Some(hot) = hot {
+        let _ = match hot.sold_out_at_ns {
+            Some(at) => write!(
+                text,
+                "; the {} of {} were gone after {}",
+                plural(hot.put_in, "unit", "units"),
+                hot.code,
+                time_text(at as f64)
+            ),
+            None => write!(text, "; {} did not sell out", hot.code),
+        };
+    }
+    if let Some(all) = run.latency_all().filter(|all| all.intended.count > 0) {
+        let p99 = time_text(all.intended.p99_ns as f64);
+        let _ = write!(text, "; 99 % of answers came within {p99}");
+    }
+    text.push('.');
+    text
+}
+
+/// Says how a command ended.
+pub(crate) fn exit_text(run: &Run) -> String {
+    let code = run.exit.code;
+    if code == EXIT_PASS { "0, pass".to_owned() } else { code.to_string() }
+}
+
+/// Writes the name of a check without its underscores.
+pub(crate) fn plain_name(name: &str) -> String {
+    name.replace('_', " ")
+}
+
+/// Writes a number with commas between its thousands.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// Writes a number and its noun.
+pub(crate) fn plural(number: u64, one: &str, many: &str) -> String {
+    format!("{} {}", grouped(number), if number == 1 { one } else { many })
+}
+
+/// Writes a share of 0 to 1 in percent.
+pub(crate) fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
+/// Writes a part of a whole in percent; nothing of nothing is 0.
+pub(crate) fn part(part: u64, whole: u64) -> String {
+    percent(if whole == 0 { 0.0 } else { part as f64 / whole as f64 })
+}
+
+fn listed(items: &[String]) -> String {
+    match items {
+        [] => String::new(),
+        [one] => one.clone(),
+        [most @ .., last] => format!("{} and {last}", most.join(", ")),
+    }
+}
+
+/// Writes a time in nanoseconds with a unit that fits it.
+pub(crate) fn time_text(nanos: f64) -> String {
+    match nanos.abs() {
+        abs if abs < 1e3 => format!("{nanos:.0} ns"),
+        abs if abs < 1e6 => format!("{:.1} us", nanos / 1e3),
+        abs if abs < 1e9 => format!("{:.2} ms", nanos / 1e6),
+        _ => format!("{:.2} s", nanos / 1e9),
+    }
+}
+
+/// Writes bytes with a unit that fits them.
+pub(crate) fn bytes_text(bytes: u64) -> String {
+    match bytes {
+        0 => "unknown".to_owned(),
+        1..1_048_576 => format!("{:.0} KiB", bytes as f64 / 1024.0),
+        1_048_576..1_073_741_824 => format!("{:.0} MiB", bytes as f64 / 1_048_576.0),
+        _ => format!("{:.1} GiB", bytes as f64 / 1_073_741_824.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::run::{HotSku, Stock, ThresholdOutcome, TruthCheck};
+
+    /// Thousands have commas, one thing is singular.
+    #[test]
+    fn numbers_are_written_for_people() {
+        let numbers = [0, 7, 999, 1_000, 45_678, 1_234_567].map(grouped);
+        assert_eq!(numbers, ["0", "7", "999", "1,000", "45,678", "1,234,567"]);
+        assert_eq!(plural(1, "unit", "units"), "1 unit");
+        assert_eq!((part(1, 8), part(1, 0)), ("12.5 %".to_owned(), "0.0 %".to_owned()));
+        assert_eq!(listed(&["a".into(), "b".into(), "c".into()]), "a, b and c");
+        let times = [1.0, 2_500.0, 3e6, 4.25e9].map(time_text);
+        assert_eq!(times, ["1 ns", "2.5 us", "3.00 ms", "4.25 s"]);
+        assert_eq!(bytes_text(25_769_803_776), "24.0 GiB");
+    }
+
+    /// The sentence says the worst that is known.
+    #[test]
+    fn a_verdict_says_the_worst_that_is_known() {
+        let mut run = Run::default();
+        let check = |run: &Run, tone, head: &str| {
+            let sentence = verdict(run);
+            assert_eq!((sentence.tone, sentence.head.as_str()), (tone, head));
+        };
+        check(&run, Tone::Doubtful, "Nobody checked whether the shop kept its word.");
+        let mut truth = TruthCheck { name: "oversold".into(), ..TruthCheck::default() };
+        run.truth.push(truth.clone());
+        check(&run, Tone::Doubtful, "Nobody checked whether the shop kept its word.");
+        truth.verdict = Verdict::Holds;
+        run.truth.push(truth.clone());
+        check(&run, Tone::Good, "The shop kept its word to every customer.");
+        assert!(verdict(&run).more.ends_with(" 1 of 1 checks hold; 1 could not be checked."));
+        run.thresholds.push(ThresholdOutcome { holds: true, ..Default::default() });
+        check(&run, Tone::Good, "The shop kept its word to every customer and met its target.");
+        run.thresholds.push(ThresholdOutcome::default());
+        check(&run, Tone::Bad, "The shop kept its word, but missed 1 of 2 targets.");
+        run.generator.limited = Some("lag".into());
+        assert_eq!(verdict(&run).tone, Tone::Doubtful);
+        run.interrupted = true;
+        run.elapsed_ns = 2_000_000_000;
+        check(&run, Tone::Doubtful, "The run was interrupted: this is about its first 2.00 s.");
+        truth.name = "lost_acknowledgements".into();
+        (truth.verdict, truth.violations) = (Verdict::Violated, 3);
+        run.truth.push(truth);
+        check(&run, Tone::Bad, "The shop did not keep its word: lost acknowledgements (3).");
+    }
+
+    /// What happened is told with the stock, where there is any.
+    #[test]
+    fn what_happened_is_told() {
+        let mut run = Run::default();
+        run.counts.users = 1_200;
+        run.counts.orders = 1;
+        assert_eq!(verdict(&run).more, "1,200 customers placed 1 order.");
+        let mut hot = HotSku { code: "HOT".into(), put_in: 10, sold_out_at_ns: None };
+        run.stock = Some(Stock { sku_hot: Some(hot.clone()), ..Stock::default() });
+        assert!(verdict(&run).more.contains("; HOT did not sell out."));
+        hot.sold_out_at_ns = Some(1_500_000_000);
+        run.stock = Some(Stock { sku_hot: Some(hot), ..Stock::default() });
+        assert!(verdict(&run).more.contains("; the 10 units of HOT were gone after 1.50 s."));
+    }
+}

@@ -1,0 +1,224 @@
+//! Thresholds on any figure of a run: `buy.intended.p99 < 50ms`, `truth.oversold == 0`,
+//! `all.p99{actor=bot}[10s..20s] < 1s`, `refused.sold_out.share < 20%`.
+//!
+//! An expression is a metric, perhaps tags and a window of whole seconds, a comparison and a value
+//! with its unit. A figure that a run does not have makes its threshold fail and says why: what was
+//! not measured was not met.
+
+mod evaluate;
+mod parse;
+
+pub use evaluate::{Evidence, Latencies, NoLatencies};
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::error::LoadError;
+
+/// Most thresholds of one run.
+pub const THRESHOLDS_MAX: usize = 256;
+/// Longest expression, in bytes.
+pub const EXPRESSION_BYTES_MAX: usize = 512;
+
+/// One threshold.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Threshold {
+    text: String,
+    metric: Metric,
+    tags: Vec<(TagName, String)>,
+    window: Option<Window>,
+    comparison: Comparison,
+    bound: f64,
+}
+
+/// Seconds of a run: the first included, the last not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// First second.
+    pub from: u64,
+    /// The second after the last.
+    pub to: u64,
+}
+
+impl Window {
+    /// Returns whether an interval lies within.
+    pub fn covers(self, from: Duration, length: Duration) -> bool {
+        Duration::from_secs(self.from) <= from && from + length <= Duration::from_secs(self.to)
+    }
+}
+
+/// What requests may share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TagName {
+    /// What was asked.
+    Op,
+    /// `accepted` or `refused`.
+    Outcome,
+    /// Stage of the arrivals.
+    Stage,
+    /// Kind of user.
+    Actor,
+}
+
+impl TagName {
+    const ALL: [Self; 4] = [Self::Op, Self::Outcome, Self::Stage, Self::Actor];
+
+    /// Returns the name that expressions and logs use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Op => "op",
+            Self::Outcome => "outcome",
+            Self::Stage => "stage",
+            Self::Actor => "actor",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Metric {
+    Latency { service: bool, statistic: Statistic },
+    Truth(String),
+    Status(String),
+    Count { of: Counted, as_: Unit },
+    Lag(Statistic),
+    Late,
+    Backlogged,
+    Cpu,
+    KendallTau,
+    BotShare,
+    WaitP99,
+    Sold,
+    Reserved,
+    Left,
+    SoldOutAt,
+}
+
+/// What is counted.
+#[derive(Clone, Debug, PartialEq)]
+enum Counted {
+    Users,
+    Sent,
+    Answered,
+    Accepted,
+    Orders,
+    Replayed,
+    Unsent,
+    Reconnects,
+    Refused(Option<String>),
+    Lost(Option<String>),
+}
+
+/// One number of a histogram.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Statistic {
+    Quantile(f64),
+    Mean,
+}
+
+/// What a value is measured in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unit {
+    /// A time, in nanoseconds.
+    Time,
+    /// A whole number.
+    Count,
+    /// A number a second.
+    Rate,
+    /// A share from 0 to 1.
+    Share,
+    /// A plain number.
+    Number,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Comparison {
+    Less,
+    AtMost,
+    Greater,
+    AtLeast,
+    Equal,
+    NotEqual,
+}
+
+impl Comparison {
+    const ALL: [(&'static str, Self); 6] = [
+        ("<=", Self::AtMost),
+        (">=", Self::AtLeast),
+        ("==", Self::Equal),
+        ("!=", Self::NotEqual),
+        ("<", Self::Less),
+        (">", Self::Greater),
+    ];
+
+    #[expect(clippy::float_cmp, reason = "counts are whole and exact below 2^53")]
+    fn holds(self, value: f64, bound: f64) -> bool {
+        match self {
+            Self::Less => value < bound,
+            Self::AtMost => value <= bound,
+            Self::Greater => value > bound,
+            Self::AtLeast => value >= bound,
+            Self::Equal => value == bound,
+            Self::NotEqual => value != bound,
+        }
+    }
+}
+
+impl Metric {
+    fn unit(&self) -> Unit {
+        match self {
+            Self::Latency { .. } | Self::Lag(_) | Self::WaitP99 | Self::SoldOutAt => Unit::Time,
+            Self::Truth(_)
+            | Self::Status(_)
+            | Self::Late
+            | Self::Backlogged
+            | Self::Sold
+            | Self::Reserved
+            | Self::Left => Unit::Count,
+            Self::Count { as_, .. } => *as_,
+            Self::Cpu | Self::BotShare => Unit::Share,
+            Self::KendallTau => Unit::Number,
+        }
+    }
+}
+
+impl Threshold {
+    /// Reads an expression.
+    ///
+    /// # Errors
+    ///
+    /// The expression is malformed; the error names the column and what may stand there.
+    pub fn parse(text: &str) -> Result<Self, LoadError> {
+        parse::threshold(text).map_err(|error| {
+            LoadError::usage(format!("threshold `{text}`: column {}: {}", error.column, error.what))
+        })
+    }
+
+    /// Returns the expression as it was written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Returns the value with the unit of the metric, as reports show it.
+    pub fn shown(&self, value: f64) -> String {
+        show(self.metric.unit(), value)
+    }
+}
+
+impl fmt::Display for Threshold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+fn show(unit: Unit, value: f64) -> String {
+    match unit {
+        Unit::Time => crate::report::time_text(value),
+        Unit::Count => format!("{value:.0}"),
+        Unit::Rate => format!("{value:.1}/s"),
+        Unit::Share => format!("{:.2} %", value * 100.0),
+        Unit::Number => format!("{value:.3}"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,295 @@
+//! Rows that are sorted once all are there, in bounded memory: what does not fit goes to a
+//! temporary file as sorted runs, which are merged when they are read.
+//!
+//! Source: external merge sort, Knuth, "The Art of Computer Programming" volume 3, section 5.4.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+
+use crate::error::LoadError;
+
+/// Rows that one [`Sorter`] keeps in memory by default.
+pub(crate) const ROWS_MAX: usize = 1 << 17;
+/// Bytes that are read of a run at once.
+const READ_BYTES: usize = 1 << 15;
+/// Most bytes of one row.
+const ROW_BYTES_MAX: usize = 128;
+
+/// A row of fixed size that can be written and read back.
+pub(crate) trait Row: Copy + Ord {
+    /// Bytes of a row, at most 128.
+    const BYTES: usize;
+
+    /// Writes the row.
+    fn write(&self, out: &mut RowWriter<'_>);
+
+    /// Reads a row that [`Row::write`] wrote.
+    fn read(from: &mut RowReader<'_>) -> Self;
+}
+
+/// Writes the fields of a row one after the other.
+pub(crate) struct RowWriter<'a>(&'a mut Vec<u8>);
+
+/// Reads the fields of a row one after the other.
+pub(crate) struct RowReader<'a>(&'a [u8]);
+
+macro_rules! numbers {
+    ($($number:ident),*) => {
+        impl RowWriter<'_> {
+            $(pub(crate) fn $number(&mut self, value: $number) {
+                self.0.extend_from_slice(&value.to_le_bytes());
+            })*
+        }
+        impl RowReader<'_> {
+            $(pub(crate) fn $number(&mut self) -> $number {
+                let mut bytes = [0; size_of::<$number>()];
+                let (field, rest) = self.0.split_at(bytes.len());
+                bytes.copy_from_slice(field);
+                self.0 = rest;
+                $number::from_le_bytes(bytes)
+            })*
+        }
+    };
+}
+
+numbers!(u8, u32, u64, u128, i64);
+
+/// One temporary file with the sorted runs in it, each by where it begins and its rows.
+#[derive(Debug)]
+struct Spilled {
+    file: File,
+    runs: Vec<(u64, u64)>,
+    bytes: u64,
+}
+
+/// Collects rows; at most a fixed number of them stay in memory.
+#[derive(Debug)]
+pub(crate) struct Sorter<T> {
+    rows: Vec<T>,
+    rows_max: usize,
+    files: Vec<Spilled>,
+    count: u64,
+}
+
+impl<T: Row> Sorter<T> {
+    /// Makes a sorter that keeps this many rows in memory.
+    pub(crate) fn new(rows_max: usize) -> Self {
+        Self { rows: Vec::new(), rows_max: rows_max.max(1), files: Vec::new(), count: 0 }
+    }
+
+    /// Takes a row.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the temporary file can't be written.
+    pub(crate) fn push(&mut self, row: T) -> Result<(), LoadError> {
+        self.rows.push(row);
+        self.count += 1;
+        if self.rows.len() >= self.rows_max { self.spill() } else { Ok(()) }
+    }
+
+    /// Takes all rows of another sorter.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the temporary file can't be written.
+    pub(crate) fn append(&mut self, other: Self) -> Result<(), LoadError> {
+        self.count += other.count - other.rows.len() as u64;
+        self.files.extend(other.files);
+        other.rows.into_iter().try_for_each(|row| self.push(row))
+    }
+
+    /// Returns the rows taken so far.
+    #[cfg(test)]
+    pub(crate) const fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Returns the bytes of its memory.
+    pub(crate) const fn memory_bytes(&self) -> u64 {
+        (self.rows.capacity() * size_of::<T>()) as u64
+    }
+
+    /// Returns the bytes on disk.
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.bytes).sum()
+    }
+
+    fn spill(&mut self) -> Result<(), LoadError> {
+        self.rows.sort_unstable();
+        let mut bytes = Vec::with_capacity(self.rows.len() * T::BYTES);
+        for row in &self.rows {
+            row.write(&mut RowWriter(&mut bytes));
+        }
+        assert!(T::BYTES <= ROW_BYTES_MAX && bytes.len() == self.rows.len() * T::BYTES);
+        if self.files.is_empty() {
+            // Nameless: it is gone with the process, whatever ends it.
+            let file = tempfile::tempfile().map_err(|e| failed(&e))?;
+            self.files.push(Spilled { file, runs: Vec::new(), bytes: 0 });
+        }
+        let Some(spilled) = self.files.first_mut() else { return Ok(()) };
+        spilled.file.seek(SeekFrom::Start(spilled.bytes)).map_err(|e| failed(&e))?;
+        spilled.file.write_all(&bytes).map_err(|e| failed(&e))?;
+        spilled.runs.push((spilled.bytes, self.rows.len() as u64));
+        spilled.bytes += bytes.len() as u64;
+        self.rows.clear();
+        Ok(())
+    }
+
+    /// Ends the collection and begins to read, in ascending order.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the temporary file can't be read.
+    pub(crate) fn sorted(mut self) -> Result<Sorted<T>, LoadError> {
+        self.rows.sort_unstable();
+        let mut sorted = Sorted {
+            memory: self.rows.into_iter(),
+            files: Vec::new(),
+            runs: Vec::new(),
+            heap: BinaryHeap::new(),
+        };
+        for spilled in self.files {
+            for (at, rows) in spilled.runs {
+                let file = sorted.files.len();
+                sorted.runs.push(Run { file, at, rows, buffer: Vec::new(), read: 0 });
+            }
+            sorted.files.push(spilled.file);
+        }
+        // The last source is the memory.
+        for source in 0..=sorted.runs.len() {
+            sorted.refill(source)?;
+        }
+        Ok(sorted)
+    }
+}
+
+fn failed(error: &std::io::Error) -> LoadError {
+    LoadError::input(format!(
+        "what the buyers were told does not fit in memory, and the temporary file for it can't be \
+         used: {error}; set TMPDIR to a directory with space"
+    ))
+}
+
+#[derive(Debug)]
+struct Run {
+    file: usize,
+    at: u64,
+    rows: u64,
+    buffer: Vec<u8>,
+    read: usize,
+}
+
+/// Rows in ascending order.
+#[derive(Debug)]
+pub(crate) struct Sorted<T> {
+    memory: std::vec::IntoIter<T>,
+    files: Vec<File>,
+    runs: Vec<Run>,
+    heap: BinaryHeap<Reverse<(T, usize)>>,
+}
+
+impl<T: Row> Sorted<T> {
+    /// Returns the next row without taking it.
+    pub(crate) fn peek(&self) -> Option<&T> {
+        self.heap.peek().map(|Reverse((row, _))| row)
+    }
+
+    /// Takes the next row.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the temporary file can't be read.
+    pub(crate) fn next(&mut self) -> Result<Option<T>, LoadError> {
+        let Some(Reverse((row, source))) = self.heap.pop() else { return Ok(None) };
+        self.refill(source)?;
+        Ok(Some(row))
+    }
+
+    /// Takes the next row if the test says so.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the temporary file can't be read.
+    pub(crate) fn next_if(&mut self, test: impl Fn(&T) -> bool) -> Result<Option<T>, LoadError> {
+        if self.peek().is_some_and(test) { self.next() } else { Ok(None) }
+    }
+
+    /// Puts the next row of a source into the heap.
+    fn refill(&mut self, source: usize) -> Result<(), LoadError> {
+        let Some(run) = self.runs.get_mut(source) else {
+            self.heap.extend(self.memory.next().map(|row| Reverse((row, source))));
+            return Ok(());
+        };
+        if run.read == run.buffer.len() {
+            if run.rows == 0 {
+                return Ok(());
+            }
+            let rows = run.rows.min((READ_BYTES / T::BYTES) as u64);
+            run.buffer.resize(rows as usize * T::BYTES, 0);
+            let file = &mut self.files[run.file];
+            file.seek(SeekFrom::Start(run.at)).map_err(|e| failed(&e))?;
+            file.read_exact(&mut run.buffer).map_err(|e| failed(&e))?;
+            run.at += run.buffer.len() as u64;
+            run.rows -= rows;
+            run.read = 0;
+        }
+        let row = T::read(&mut RowReader(&run.buffer[run.read..run.read + T::BYTES]));
+        run.read += T::BYTES;
+        self.heap.push(Reverse((row, source)));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    struct Pair(u64, u128);
+
+    impl Row for Pair {
+        const BYTES: usize = 24;
+
+        fn write(&self, out: &mut RowWriter<'_>) {
+            out.u64(self.0);
+            out.u128(self.1);
+        }
+
+        fn read(from: &mut RowReader<'_>) -> Self {
+            Self(from.u64(), from.u128())
+        }
+    }
+
+    fn drain(sorter: Sorter<Pair>) -> Vec<Pair> {
+        let mut sorted = sorter.sorted().expect("the temporary file can be read");
+        std::iter::from_fn(|| sorted.next().expect("the temporary file can be read")).collect()
+    }
+
+    /// However little fits in memory, and from however many sorters, rows come out in order and
+    /// none is lost.
+    #[test]
+    fn rows_come_out_in_order() {
+        for (rows_max, count) in [(1, 50), (7, 1_000), (64, 64), (1_000, 10), (3_000, 20_000)] {
+            let mut rng = Rng::of_item(count, 3);
+            let mut rows = Vec::new();
+            let mut sorters = [Sorter::new(rows_max), Sorter::new(rows_max), Sorter::new(rows_max)];
+            for at in 0..count {
+                let row = Pair(rng.below(40), u128::from(rng.bits()) << 32);
+                sorters[at as usize % 3].push(row).expect("a temporary file can be written");
+                rows.push(row);
+            }
+            let [mut all, second, third] = sorters;
+            all.append(second).and_then(|()| all.append(third)).expect("can be written");
+            assert_eq!(all.count(), count);
+            let bound = (2 * rows_max * size_of::<Pair>()).max(4 * size_of::<Pair>()) as u64;
+            assert!(all.memory_bytes() <= bound, "{} over {bound}", all.memory_bytes());
+            assert_eq!(all.disk_bytes() > 0, count >= rows_max as u64, "{rows_max} {count}");
+            rows.sort_unstable();
+            assert_eq!(drain(all), rows);
+        }
+    }
+}
