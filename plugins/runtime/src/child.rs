@@ -216,8 +216,8 @@ fn confine(seconds: u64) -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     // Where memory or processors are short it is this process that goes and waits, not the shop.
     // Neither is a condition: a container may forbid them.
-    drop(std::fs::write("/proc/self/oom_score_adj", "1000"));
-    drop(rustix::process::setpriority_process(None, LEAST_PRIORITY));
+    std::fs::write("/proc/self/oom_score_adj", "1000").ok();
+    rustix::process::setpriority_process(None, LEAST_PRIORITY).ok();
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     rustix::thread::set_no_new_privs(true)?;
     for (resource, most) in limits {
