@@ -228,36 +228,42 @@ fn sliced<T>(list: &[T], first: u32, count: u32) -> &[T] {
     list.get(first..first + count as usize).unwrap_or_default()
 }
 
-/// Facts on their way into a hash, handed over by the block: a hash of a field at a time takes
-/// several times as long.
+/// Facts on their way into a hash: those of a common order are hashed at once, for a hash of a
+/// field at a time takes several times as long.
 struct Absorb {
-    hasher: blake3::Hasher,
+    /// What did not fit into the block.
+    before: Option<blake3::Hasher>,
     block: [u8; BLOCK],
     filled: usize,
 }
 
-/// Bytes of one block of BLAKE3.
-const BLOCK: usize = 64;
+/// Bytes of facts that are hashed together: those of 14 lines.
+const BLOCK: usize = 512;
 
 impl Absorb {
-    fn new() -> Self {
-        Self { hasher: blake3::Hasher::new(), block: [0; BLOCK], filled: 0 }
+    const fn new() -> Self {
+        Self { before: None, block: [0; BLOCK], filled: 0 }
     }
 
     /// Takes the bytes of one field.
     fn field<const N: usize>(&mut self, bytes: [u8; N]) {
         if self.filled + N > BLOCK {
-            self.hasher.update(&self.block[..self.filled]);
+            let before = self.before.get_or_insert_with(blake3::Hasher::new);
+            before.update(&self.block[..self.filled]);
             self.filled = 0;
         }
         self.block[self.filled..self.filled + N].copy_from_slice(&bytes);
         self.filled += N;
     }
 
-    fn first_8_bytes(mut self) -> u64 {
-        self.hasher.update(&self.block[..self.filled]);
+    fn first_8_bytes(&mut self) -> u64 {
+        let last = &self.block[..self.filled];
+        let hash = match &mut self.before {
+            None => blake3::hash(last),
+            Some(before) => before.update(last).finalize(),
+        };
         let mut first = [0; 8];
-        first.copy_from_slice(&self.hasher.finalize().as_bytes()[..8]);
+        first.copy_from_slice(&hash.as_bytes()[..8]);
         u64::from_be_bytes(first)
     }
 }

@@ -72,7 +72,8 @@ struct Place {
 /// Windows move by buckets: the hour is the current 5 minutes and the 11 times 5 before, the day
 /// the current hour of the clock and the 23 before. Time never goes back: a sighting or a question
 /// with an earlier time than the latest sighting counts as of that. When there are more subjects
-/// than the limit, those seen longest ago are forgotten first, the smaller key among equals.
+/// than the limit, those seen longest ago are forgotten first, by the hour; of one hour, those that
+/// came first.
 ///
 /// # Example
 ///
@@ -167,20 +168,22 @@ impl Velocity {
         let now = self.now.max(facts.now);
         let (hour, day) = (now / HOUR_BUCKET_MS, now / DAY_BUCKET_MS);
         let count = |sum: i64| u32::try_from(sum).unwrap_or(u32::MAX);
-        let customer = self.customers.get(facts.customer);
+        // Nobody is counted without a name, and most orders bring neither address nor device.
+        let named = |key: u64| (key != 0).then_some(key);
+        let customer = named(facts.customer).and_then(|key| self.customers.get(key));
         facts.customer_orders_hour = customer.map_or(0, |seen| count(seen.hour.sum(hour)));
         facts.customer_orders_day = customer.map_or(0, |seen| count(seen.day.sum(day)));
         let currency = u16::try_from(facts.currency).unwrap_or(0);
-        let amount = self.amounts.get((facts.customer, currency));
+        let amount = named(facts.customer).and_then(|key| self.amounts.get((key, currency)));
         facts.customer_amount_day = amount.map_or(0, |ring| ring.sum(day));
         let place = |place: Option<&Place>| {
             place.map_or((0, 0), |place| {
                 (count(place.hour.sum(hour)), place.customers.count(day, DAY_BUCKETS as u64))
             })
         };
-        let address = place(self.addresses.get(facts.address));
+        let address = place(named(facts.address).and_then(|key| self.addresses.get(key)));
         (facts.address_orders_hour, facts.address_customers_day) = address;
-        let device = place(self.devices.get(facts.device));
+        let device = place(named(facts.device).and_then(|key| self.devices.get(key)));
         (facts.device_orders_hour, facts.device_customers_day) = device;
     }
 

@@ -1,6 +1,6 @@
 //! How often something was seen lately: rings of buckets in tables of bounded size.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::hash::Hash;
 
 /// Sums of the last `N` buckets of one length; an older bucket's slot is used anew.
@@ -33,6 +33,10 @@ impl<const N: usize> Ring<N> {
     /// Returns the sum of the `N` buckets up to one that is not older than the newest.
     pub(super) fn sum(&self, bucket: u64) -> i64 {
         let gone = bucket.saturating_sub(self.newest);
+        if gone == 0 {
+            // The slots of buckets before 1970 are empty.
+            return self.sums.iter().fold(0, |sum, slot| sum.saturating_add(*slot));
+        }
         let kept = (N as u64).saturating_sub(gone).min(self.newest + 1);
         (0..kept).fold(0, |sum, age| {
             let slot = self.sums[((self.newest - age) % N as u64) as usize];
@@ -76,55 +80,122 @@ impl<const N: usize> Customers<N> {
 }
 
 /// Subjects by key; when there are too many, those that were seen longest ago go.
+///
+/// Each stands in a list by the bucket in which it was seen last, so that a sighting costs one
+/// look-up, however many subjects there are.
 #[derive(Clone, Debug)]
 pub(super) struct Table<K, V> {
     max: usize,
     /// Look-ups only, so that the order of a hash never shows.
-    entries: HashMap<K, (u64, V)>,
-    /// Bucket in which it was seen last, then key: the first goes first.
-    ages: BTreeSet<(u64, K)>,
+    places: HashMap<K, u32>,
+    slots: Vec<Slot<K, V>>,
+    /// Slots that nobody has.
+    free: Vec<u32>,
+    ends: Ends,
 }
 
-impl<K: Copy + Ord + Hash, V: Default> Table<K, V> {
+/// The first and the last of the list; `NONE` if it is empty.
+#[derive(Clone, Copy, Debug)]
+struct Ends {
+    oldest: u32,
+    newest: u32,
+}
+
+/// No slot.
+const NONE: u32 = u32::MAX;
+
+#[derive(Clone, Debug)]
+struct Slot<K, V> {
+    key: K,
+    /// Bucket in which it was seen last.
+    seen: u64,
+    before: u32,
+    after: u32,
+    value: V,
+}
+
+impl<K: Copy + Eq + Hash, V: Default> Table<K, V> {
     pub(super) fn new(max: usize) -> Self {
-        Self { max, entries: HashMap::new(), ages: BTreeSet::new() }
+        let ends = Ends { oldest: NONE, newest: NONE };
+        Self { max, places: HashMap::new(), slots: Vec::new(), free: Vec::new(), ends }
     }
 
     pub(super) fn get(&self, key: K) -> Option<&V> {
-        self.entries.get(&key).map(|(_, value)| value)
+        self.places.get(&key).map(|place| &self.slots[*place as usize].value)
     }
 
     pub(super) fn len(&self) -> usize {
-        self.entries.len()
+        self.places.len()
     }
 
     /// Returns the subject of a key, made if needed; those not seen for `kept` buckets make room.
     pub(super) fn touch(&mut self, key: K, bucket: u64, kept: u64) -> &mut V {
-        if !self.entries.contains_key(&key) {
-            self.make_room(bucket, kept);
-        }
-        let ages = &mut self.ages;
-        let (seen, value) = self.entries.entry(key).or_insert_with(|| {
-            ages.insert((bucket, key));
-            (bucket, V::default())
-        });
-        if *seen != bucket {
-            ages.remove(&(*seen, key));
-            ages.insert((bucket, key));
-            *seen = bucket;
-        }
-        value
+        let place = match self.places.get(&key) {
+            Some(place) => {
+                let place = *place;
+                if self.slots[place as usize].seen != bucket {
+                    self.unlink(place);
+                    self.link(place, bucket);
+                }
+                place
+            }
+            None => self.add(key, bucket, kept),
+        };
+        &mut self.slots[place as usize].value
+    }
+
+    fn add(&mut self, key: K, bucket: u64, kept: u64) -> u32 {
+        self.make_room(bucket, kept);
+        let (value, before, after) = (V::default(), NONE, NONE);
+        let slot = Slot { key, seen: bucket, before, after, value };
+        let place = if let Some(place) = self.free.pop() {
+            self.slots[place as usize] = slot;
+            place
+        } else {
+            self.slots.push(slot);
+            self.slots.len() as u32 - 1
+        };
+        self.places.insert(key, place);
+        self.link(place, bucket);
+        place
     }
 
     /// Forgets up to two subjects that no window sees any more, and the oldest one if it is full.
     fn make_room(&mut self, bucket: u64, kept: u64) {
         for _ in 0..2 {
-            let full = self.entries.len() >= self.max;
-            let goes = |seen: u64| full || seen + kept <= bucket;
-            let goes = self.ages.first().filter(|(seen, _)| goes(*seen)).copied();
-            let Some(oldest) = goes else { return };
-            self.ages.remove(&oldest);
-            self.entries.remove(&oldest.1);
+            let place = self.ends.oldest;
+            let Some(oldest) = self.slots.get(place as usize) else { return };
+            let full = self.places.len() >= self.max;
+            if !full && oldest.seen + kept > bucket {
+                return;
+            }
+            let key = oldest.key;
+            self.unlink(place);
+            self.places.remove(&key);
+            self.free.push(place);
+        }
+    }
+
+    /// Puts a slot at the end of the list: buckets never go back.
+    fn link(&mut self, place: u32, bucket: u64) {
+        let before = std::mem::replace(&mut self.ends.newest, place);
+        let slot = &mut self.slots[place as usize];
+        (slot.seen, slot.before, slot.after) = (bucket, before, NONE);
+        match self.slots.get_mut(before as usize) {
+            Some(before) => before.after = place,
+            None => self.ends.oldest = place,
+        }
+    }
+
+    fn unlink(&mut self, place: u32) {
+        let Slot { before, after, .. } = self.slots[place as usize];
+        match self.slots.get_mut(before as usize) {
+            Some(slot) => slot.after = after,
+            None => self.ends.oldest = after,
+        }
+        match self.slots.get_mut(after as usize) {
+            Some(slot) => slot.before = before,
+            None => self.ends.newest = before,
         }
     }
 }
