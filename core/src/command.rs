@@ -375,7 +375,8 @@ impl From<Vec<Line>> for Lines {
     }
 }
 
-/// How much of a basket must be had for it to be taken.
+/// How much of a basket must be had for it to be taken. Uses of coupons beside goods are not counted
+/// as filling a part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fill {
     /// Every line whole, or nothing.

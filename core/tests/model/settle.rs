@@ -94,8 +94,7 @@ impl Model {
     /// Once an order holds no goods, its uses of coupons go: out if any goods have left, else back.
     /// Those in a cell that is being counted stay.
     pub(super) fn let_follow(&mut self, order: &mut Order, counted: Option<CellKey>) {
-        let uses: Vec<bool> =
-            (0..order.lines.len()).map(|at| self.is_use_of(order, at)).collect();
+        let uses: Vec<bool> = (0..order.lines.len()).map(|at| self.is_use_of(order, at)).collect();
         let goods = |p: &Part| !uses[p.line] && p.reserved + p.committed > 0;
         if order.parts.iter().any(goods) {
             return;

@@ -251,11 +251,8 @@ impl State {
             let movement = movement?;
             let is_use = uses.get(movement.line as usize) == Some(&true);
             let lost = record.kind == BREAK && movement.to == Bucket::Adjust;
-            let is_legal = if is_use && !lost {
-                movement.to == fate
-            } else {
-                legal.contains(&movement.to)
-            };
+            let is_legal =
+                if is_use && !lost { movement.to == fate } else { legal.contains(&movement.to) };
             demand!(
                 movement.from == held && is_legal,
                 "V1",
