@@ -113,7 +113,8 @@ pub enum Placement {
     Group(u64),
 }
 
-/// What kind of scarce thing a SKU is; the engine treats all but kits alike.
+/// What kind of scarce thing a SKU is. The engine treats them alike but for kits, which stand for
+/// their components, and coupons, whose uses follow the goods of their order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum SkuKind {
@@ -374,7 +375,8 @@ impl From<Vec<Line>> for Lines {
     }
 }
 
-/// How much of a basket must be had for it to be taken.
+/// How much of a basket must be had for it to be taken. Uses of coupons beside goods are not counted
+/// as filling a part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fill {
     /// Every line whole, or nothing.

@@ -111,13 +111,13 @@ fn broken(event: &Event) -> String {
     let (lost, back) = (sum(Bucket::Adjust), sum(Bucket::Available));
     let held = if event.kind == EventKind::ReservationBroken { "reserved" } else { "committed" };
     let count = event.count.map_or_else(String::new, |key| format!(" {:032x}", key.bits()));
-    let kits = if back > 0 {
-        format!("; {back} units that its broken kits held beside them are back")
+    let beside = if back > 0 {
+        format!("; {back} units of broken kits or uses of coupons beside them are back")
     } else {
         String::new()
     };
     format!(
         "count{count} did not find {lost} {held} units, and what is available and the newer \
-         promises did not make up for them: they are short{kits}"
+         promises did not make up for them: they are short{beside}"
     )
 }

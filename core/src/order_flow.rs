@@ -6,11 +6,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::apply::basket::{Want, total};
+use crate::apply::basket::{Want, counted_lines, filled, total};
 use crate::apply::cross::{Part, Vote, take, undo};
 use crate::apply::order::{Basket, Checked, CrossFacts, accept_cross, check};
 use crate::apply::{Applied, Context, refuse};
-use crate::command::{Command, Fill, Line};
+use crate::command::{Command, Line};
 use crate::domain::bucket::{Bucket, Movement};
 use crate::domain::order::Part as OrderPart;
 use crate::id::LocationId;
@@ -397,11 +397,7 @@ fn part_of<T>(home: u16, flight: &Flight<T>, order: u128, shard: u16) -> Part {
 fn facts<T>(state: &State, flight: &Flight<T>) -> Result<CrossFacts, Refusal> {
     let basket = basket_of(&flight.command);
     let granted = granted(flight, &basket);
-    let sum: u64 = granted.iter().map(|g| u64::from(*g)).sum();
-    let least = match basket.fill {
-        Fill::All | Fill::Partial => 1,
-        Fill::Min(units) => u64::from(units),
-    };
+    let (sum, least) = filled(&counted_lines(state, basket.lines), &granted, basket.fill);
     if sum < least {
         let reject = if sum == 0 { Reject::SoldOut } else { Reject::PartialOnly };
         return Err(refuse(reject, 0, least, sum));

@@ -21,7 +21,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 
 const START: u64 = 1_700_000_000_000;
-const CODES: [&str; 8] = ["A", "B", "C", "D", "E", "F", "K1", "K2"];
+const CODES: [&str; 9] = ["A", "B", "C", "D", "E", "F", "K1", "K2", "U"];
 
 /// Where the engine of a run lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +58,7 @@ fn definition(code: &str, key: Key) -> DefineSku {
         "C" => define.limit = Some(units(5)),
         "D" => define.placement = Placement::ByLocation,
         "E" => define.placement = Placement::Group(5),
+        "U" => define.kind = SkuKind::Coupon,
         "F" => define.price = Money::new(70, Currency::USD).expect("in range"),
         "K1" => {
             define.kind = SkuKind::Kit;
@@ -121,7 +122,7 @@ impl Run {
             broken_elsewhere: 0,
         };
         run.open();
-        for code in ["A", "B", "C", "D", "E", "K1"] {
+        for code in ["A", "B", "C", "D", "E", "K1", "U"] {
             let define = definition(code, run.key());
             run.step(Command::DefineSku(Box::new(define)));
         }
@@ -174,7 +175,7 @@ impl Run {
     /// and published.
     fn touch_all(&mut self) {
         let mut commands = Vec::new();
-        for code in ["A", "B", "C", "D", "E"] {
+        for code in ["A", "B", "C", "D", "E", "U"] {
             if !self.model.skus.contains_key(&sku(code)) {
                 continue;
             }
@@ -394,7 +395,7 @@ impl Run {
     }
 
     fn sku(&self, dice: &mut Dice<'_>) -> SkuId {
-        let known = [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 0, 1, 2, 3, 4, 6, 6, 7, 5];
+        let known = [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 0, 1, 2, 3, 4, 6, 6, 7, 5, 8, 8];
         match dice.below(known.len() as u32 + 1) as usize {
             at if at < known.len() => sku(CODES[known[at]]),
             _ => sku("unknown"),
@@ -459,7 +460,12 @@ impl Run {
             }
             line
         };
-        (0..count).map(|_| line(dice)).collect()
+        let mut lines: Vec<Line> = (0..count).map(|_| line(dice)).collect();
+        // Goods and a use of a coupon, of which there mostly is one.
+        if count == 2 && dice.one_in(2) {
+            lines[1] = Line { sku: sku("U"), ..lines[1] };
+        }
+        lines
     }
 
     fn reserve(&mut self, dice: &mut Dice<'_>, key: Key) -> Command {
@@ -477,7 +483,7 @@ impl Run {
     }
 
     fn define(&mut self, dice: &mut Dice<'_>, key: Key) -> DefineSku {
-        let mut define = definition(CODES[dice.below(8) as usize], key);
+        let mut define = definition(CODES[dice.below(9) as usize], key);
         match dice.below(12) {
             0 => define.price = euro(-5),
             1 => define.code = String::new(),
@@ -617,7 +623,9 @@ fn simplify(command: Command) -> Command {
     let plain = |lines: &[Line], fill: Fill| -> Option<Vec<Line>> {
         let line = lines.first().filter(|_| fill != Fill::All)?;
         let kit = line.sku == sku("K1") || line.sku == sku("K2");
-        Some(vec![if kit { Line { sku: sku("A"), ..*line } } else { *line }])
+        let first = if kit { Line { sku: sku("A"), ..*line } } else { *line };
+        let is_other_use = |line: &&Line| line.sku == sku("U") && first.sku != sku("U");
+        Some([first].into_iter().chain(lines.iter().find(is_other_use).copied()).collect())
     };
     match command {
         Command::Buy(mut buy) => {
@@ -644,6 +652,8 @@ struct Reached {
     broken: (u64, u64, u64),
     /// Broken promises of orders at home in another shard than the cell.
     broken_elsewhere: u64,
+    /// Uses of coupons that left with goods, were given back, and followed broken goods.
+    followed: (u64, u64, u64),
 }
 
 impl Reached {
@@ -656,6 +666,10 @@ impl Reached {
         self.broken.1 += commitments;
         self.broken.2 += kits;
         self.broken_elsewhere += run.broken_elsewhere;
+        let (left, back, broken) = run.model.followed;
+        self.followed.0 += left;
+        self.followed.1 += back;
+        self.followed.2 += broken;
     }
 }
 
@@ -707,7 +721,7 @@ fn the_engine_agrees_with_the_model() {
     let got: BTreeSet<Reject> = reached.rejects.keys().copied().collect();
     assert_eq!(got, wanted, "{reached:?}");
     let (reservations, commitments, kits) = reached.broken;
-    let all = [reservations, commitments, kits, reached.broken_elsewhere];
+    let all = [reservations, commitments, kits, reached.broken_elsewhere, reached.followed.0];
     assert!(all.iter().all(|count| *count > 0), "{reached:?}");
 }
 

@@ -1,7 +1,7 @@
 //! A basket: its lines resolved to SKUs, priced, and planned onto cells.
 
 use crate::apply::{Scratch, precedence, refuse, sku_index};
-use crate::command::{Fill, Line, Placement};
+use crate::command::{Fill, Line, Placement, SkuKind};
 use crate::domain::bucket::{Bucket, CellNo, Movement};
 use crate::id::LocationId;
 use crate::limits::{LINES_MAX, MOVEMENTS_MAX};
@@ -270,7 +270,7 @@ pub(crate) fn plan(
     scratch.granted.extend(lines.iter().map(|l| l.quantity.units()));
     let outcome = match fill {
         Fill::All => plan_all(state, scratch),
-        Fill::Min(_) | Fill::Partial => plan_some(state, scratch, fill),
+        Fill::Min(_) | Fill::Partial => plan_some(state, scratch, lines, fill),
     };
     if outcome.is_err() {
         forget_plan(state, scratch);
@@ -296,7 +296,12 @@ fn plan_all(state: &mut State, scratch: &mut Scratch) -> Result<(), Shortage> {
     Ok(())
 }
 
-fn plan_some(state: &mut State, scratch: &mut Scratch, fill: Fill) -> Result<(), Shortage> {
+fn plan_some(
+    state: &mut State,
+    scratch: &mut Scratch,
+    lines: &[Line],
+    fill: Fill,
+) -> Result<(), Shortage> {
     let mut first = 0;
     let wants = std::mem::take(&mut scratch.wants);
     for located in [true, false] {
@@ -320,30 +325,58 @@ fn plan_some(state: &mut State, scratch: &mut Scratch, fill: Fill) -> Result<(),
         }
     }
     debug_assert_eq!(first, wants.len());
-    let outcome = check_fill(state, &wants, &scratch.granted, fill);
+    let outcome = check_fill(state, &wants, lines, &scratch.granted, fill);
     scratch.wants = wants;
     if scratch.plan.len() > MOVEMENTS_MAX { Err(Shortage::TooMany) } else { outcome }
 }
 
-fn check_fill(state: &State, wants: &[Want], granted: &[u32], fill: Fill) -> Result<(), Shortage> {
-    let least = match fill {
-        Fill::All | Fill::Partial => 1,
-        Fill::Min(units) => u64::from(units),
-    };
-    let sum: u64 = granted.iter().map(|g| u64::from(*g)).sum();
+fn check_fill(
+    state: &State,
+    wants: &[Want],
+    lines: &[Line],
+    granted: &[u32],
+    fill: Fill,
+) -> Result<(), Shortage> {
+    let counted = counted_lines(state, lines);
+    let (sum, least) = filled(&counted, granted, fill);
     if sum >= least {
         return Ok(());
     }
-    let tentative: u64 = wants.iter().map(|w| usable(state, w).1).sum();
+    let mut of_goods = wants.iter().filter(|w| counted[usize::from(w.line)]);
+    let tentative: u64 = of_goods.clone().map(|w| usable(state, w).1).sum();
     if tentative > 0 {
         return Err(Shortage::Contended { line: 0, asked: least, available: sum });
     }
     if sum > 0 {
         return Err(Shortage::PartialOnly { asked: least, found: sum });
     }
-    // Nothing at all: the first want that has no unit to give says so.
-    let empty = wants.iter().find(|w| usable(state, w).0 < u64::from(w.per)).unwrap_or(&wants[0]);
+    // Nothing at all: the first want that has no unit to give says so; else the first whose units
+    // a use of the basket's own has taken.
+    let empty = of_goods.clone().find(|w| usable(state, w).0 < u64::from(w.per));
+    let sold_out = |w: &&Want| matches!(shortage(state, wants, w), Shortage::SoldOut { .. });
+    let empty = empty.or_else(|| of_goods.find(sold_out)).unwrap_or(&wants[0]);
     Err(shortage(state, wants, empty))
+}
+
+/// Returns which lines a fill policy counts: all but uses of coupons, which go with goods; all if
+/// there are no goods.
+pub(crate) fn counted_lines(state: &State, lines: &[Line]) -> Vec<bool> {
+    let is_use = |line: &Line| {
+        let index = state.catalogue.index_of(line.sku);
+        index.is_some_and(|index| state.catalogue.get(index).kind == SkuKind::Coupon)
+    };
+    let goods = !lines.iter().all(is_use);
+    lines.iter().map(|line| !goods || !is_use(line)).collect()
+}
+
+/// Returns the units granted of the lines that count, and the fewest that the policy accepts.
+pub(crate) fn filled(counted: &[bool], granted: &[u32], fill: Fill) -> (u64, u64) {
+    let least = match fill {
+        Fill::All | Fill::Partial => 1,
+        Fill::Min(units) => u64::from(units),
+    };
+    let counted = granted.iter().zip(counted).filter(|(_, counted)| **counted);
+    (counted.map(|(granted, _)| u64::from(*granted)).sum(), least)
 }
 
 pub(super) fn shortage(state: &State, wants: &[Want], want: &Want) -> Shortage {

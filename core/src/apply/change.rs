@@ -2,15 +2,15 @@
 //! what was found about its risk; what a count breaks of it stands in `promise`.
 //!
 //! A use of a coupon follows the goods of its order: nobody ships, cancels or misses it by itself.
-//! When nothing of the goods is committed any more, the same record settles it, as shipped if any
-//! of them were, else it is given back.
+//! The record that takes the last goods, be it a cancel, ship, short or break, settles the uses
+//! too: as shipped if any of the goods were, else they are given back.
 
 use crate::apply::{Applied, Context, fingerprint, refuse, repeated};
 use crate::codec::{FLAG_TOTAL, FLAG_VERSION, Kind, Put, begin, end};
 use crate::command::{Cancel, Extend, LineQuantity, Place, Release, Ship, Short, SkuKind};
 use crate::decided::{RecordRisk, Risk};
 use crate::domain::answered::Answered;
-use crate::domain::bucket::{Bucket, Movement};
+use crate::domain::bucket::{Bucket, CellNo, Movement};
 use crate::domain::order::{Detail, OrderLine, Part};
 use crate::id::{Key, OrderId};
 use crate::limits::{LINES_MAX, MOVEMENTS_MAX, ORDER_VERSION_MAX, TTL_MS_MAX};
@@ -292,7 +292,7 @@ fn settle_units(state: &mut State, ctx: &mut Context<'_>, wish: &Wish<'_>) -> Ou
     if moves.len() > MOVEMENTS_MAX {
         return Err(refuse(Reject::CapacityReached, 0, moves.len() as u64, MOVEMENTS_MAX as u64));
     }
-    let shipped = wish.to == Bucket::Shipped || any_shipped(state, slot);
+    let shipped = moves.iter().any(|m| m.to == Bucket::Shipped) || any_shipped(state, slot);
     let status = match (settled, shipped) {
         (false, _) => OrderStatus::Placed,
         (true, true) => OrderStatus::Completed,
@@ -368,46 +368,56 @@ fn all_committed(state: &State, slot: u32, to: Bucket) -> Vec<Movement> {
     let mut moves = all_of(state, slot, Bucket::Committed, to);
     if let Some(detail) = state.orders.get(slot).detail() {
         let detail = state.detail(detail);
-        let fate = fate_of_uses(state, detail, to);
-        for movement in &mut moves {
-            if follows(state, detail, movement.line.into()) {
-                movement.to = fate;
-            }
+        if let Some(uses) = uses_of(state, detail) {
+            let fate = fate_of_uses(detail, &uses, &moves);
+            moves.iter_mut().filter(|m| uses[usize::from(m.line)]).for_each(|m| m.to = fate);
         }
     }
     moves
 }
 
-/// Returns whether a line is a use of a coupon that goes with goods of the same order.
-fn follows(state: &State, detail: &Detail, line: usize) -> bool {
+/// Returns which lines are uses of coupons that go with goods of the same order; `None` if there
+/// are no such lines.
+fn uses_of(state: &State, detail: &Detail) -> Option<Vec<bool>> {
     let is_use = |line: &OrderLine| state.catalogue.get(line.sku).kind == SkuKind::Coupon;
-    detail.lines.get(line).is_some_and(is_use) && !detail.lines.iter().all(is_use)
+    let mixed = detail.lines.iter().any(is_use) && !detail.lines.iter().all(is_use);
+    mixed.then(|| detail.lines.iter().map(is_use).collect())
 }
 
 /// Returns where uses of coupons go when the last goods move on: they were used if any goods have
-/// left, else somebody else may use them.
-fn fate_of_uses(state: &State, detail: &Detail, to: Bucket) -> Bucket {
-    let mut goods = (0..detail.lines.len()).filter(|line| !follows(state, detail, *line));
-    let shipped = to == Bucket::Shipped || goods.any(|line| detail.lines[line].shipped > 0);
-    if shipped { Bucket::Shipped } else { Bucket::Available }
+/// left, before or by these movements, else somebody else may use them.
+fn fate_of_uses(detail: &Detail, uses: &[bool], moves: &[Movement]) -> Bucket {
+    let goods_leave = |m: &Movement| m.to == Bucket::Shipped && !uses[usize::from(m.line)];
+    let have_left = |(line, is_use): (&OrderLine, &bool)| line.shipped > 0 && !is_use;
+    let left = moves.iter().any(goods_leave) || detail.lines.iter().zip(uses).any(have_left);
+    if left { Bucket::Shipped } else { Bucket::Available }
 }
 
-/// Adds the movements of uses of coupons once no goods are committed any more.
-fn let_follow(state: &State, detail: &mut Detail, to: Bucket, moves: &mut Vec<Movement>) {
-    let uses: Vec<bool> =
-        detail.parts.iter().map(|part| follows(state, detail, part.line.into())).collect();
-    let goods_left = detail.parts.iter().zip(&uses).any(|(p, is_use)| !is_use && p.committed > 0);
-    if goods_left || !uses.contains(&true) {
+/// Adds the movements of uses of coupons if `moves` take the last goods of an order, which is
+/// passed as it was before them.
+///
+/// Uses in the cell that a count looks at stay: the count tells of each of them itself, and has
+/// not told of those in the lines before the broken one. A kit that holds the same coupon can
+/// leave them so.
+pub(super) fn let_follow(
+    state: &State,
+    detail: &Detail,
+    from: Bucket,
+    counted: Option<CellNo>,
+    moves: &mut Vec<Movement>,
+) {
+    let Some(uses) = uses_of(state, detail) else { return };
+    let held = |p: &Part| if from == Bucket::Reserved { p.reserved } else { p.committed };
+    let is_use = |line: u16| uses[usize::from(line)];
+    let goods = detail.parts.iter().filter(|p| !is_use(p.line)).map(|p| u64::from(held(p)));
+    let gone = moves.iter().filter(|m| !is_use(m.line)).map(|m| u64::from(m.quantity));
+    if gone.sum::<u64>() < goods.sum() {
         return;
     }
-    let to = fate_of_uses(state, detail, to);
-    for (part, _) in detail.parts.iter_mut().zip(uses).filter(|(_, is_use)| *is_use) {
-        let quantity = std::mem::take(&mut part.committed);
-        if quantity > 0 {
-            let (cell, from, line) = (part.cell, Bucket::Committed, part.line);
-            moves.push(Movement { cell, quantity, from, to, line });
-        }
-    }
+    let to = fate_of_uses(detail, &uses, moves);
+    let following = |p: &&Part| is_use(p.line) && held(p) > 0 && Some(p.cell) != counted;
+    let movement = |p: &Part| Movement { cell: p.cell, quantity: held(p), from, to, line: p.line };
+    moves.extend(detail.parts.iter().filter(following).map(movement));
 }
 
 /// Returns the movements of some units by line, and whether nothing stays committed.
@@ -422,11 +432,14 @@ fn units_of(
         Some(detail) => state.detail(detail).clone(),
         None => detail_of_simple(state, slot),
     };
+    let uses = uses_of(state, &detail);
+    let names_use = |at: usize| uses.as_ref().is_some_and(|uses| uses[at]);
+    let held: u64 = detail.parts.iter().map(|p| u64::from(p.committed)).sum();
     let mut moves = Vec::new();
     for wish in lines {
         let at = usize::from(wish.line);
         let units = wish.quantity.units();
-        let line = detail.lines.get(at).copied().filter(|_| !follows(state, &detail, at));
+        let line = detail.lines.get(at).copied().filter(|_| !names_use(at));
         let committed = line.map_or(0, |l| committed_of(state, &detail.parts, at, &l));
         if units > committed {
             return Err(refuse(Reject::OverCommitted, at, units.into(), committed.into()));
@@ -446,8 +459,11 @@ fn units_of(
             }
         });
     }
-    let_follow(state, &mut detail, to, &mut moves);
-    Ok((moves, detail.is_settled()))
+    if let Some(before) = order.detail() {
+        let_follow(state, state.detail(before), Bucket::Committed, None, &mut moves);
+    }
+    let moved: u64 = moves.iter().map(|m| u64::from(m.quantity)).sum();
+    Ok((moves, held == moved))
 }
 
 /// Calls with each SKU with stock of a line, and its units for one unit of the line.
@@ -647,11 +663,13 @@ fn update_detail(state: &State, detail: &mut Detail, change: &Change<'_>) {
             part.committed += movement.quantity;
         }
     }
-    let uses: Vec<bool> =
-        (0..detail.lines.len()).map(|line| follows(state, detail, line)).collect();
-    let used = change.moves.iter().any(|m| m.to == Bucket::Shipped && uses[usize::from(m.line)]);
+    let uses = uses_of(state, detail).unwrap_or_default();
     let parts = &detail.parts;
     for (at, line) in detail.lines.iter_mut().enumerate() {
+        if uses.get(at) == Some(&true) {
+            update_use(line, change.moves.iter().filter(|m| usize::from(m.line) == at));
+            continue;
+        }
         let held = units_in(state, parts, at, line, |p| p.reserved + p.committed);
         let gone = line.granted
             - held
@@ -659,11 +677,21 @@ fn update_detail(state: &State, detail: &mut Detail, change: &Change<'_>) {
             - line.short
             - (line.cancelled - (line.asked - line.granted));
         match change.kind {
-            _ if uses[at] && used => line.shipped += gone,
-            Kind::Short if uses[at] => line.cancelled += gone,
             Kind::Ship => line.shipped += gone,
             Kind::Short | Kind::Break => line.short += gone,
             _ => line.cancelled += gone,
+        }
+    }
+}
+
+/// What became of a use of a coupon stands in its own movements.
+fn update_use<'a>(line: &mut OrderLine, moves: impl Iterator<Item = &'a Movement>) {
+    for movement in moves {
+        match movement.to {
+            Bucket::Committed => (),
+            Bucket::Shipped => line.shipped += movement.quantity,
+            Bucket::Adjust => line.short += movement.quantity,
+            _ => line.cancelled += movement.quantity,
         }
     }
 }

@@ -125,7 +125,7 @@ fn is_breakable(state: &State, order: &Order) -> bool {
 }
 
 /// Breaks a promise of an order that is at home here: what was not found is short, and what else
-/// the broken kits held is available again.
+/// the broken kits held is available again. Uses of coupons follow the last goods.
 ///
 /// # Errors
 ///
@@ -156,7 +156,8 @@ pub(crate) fn break_one(
         simple = detail_of_simple(state, slot);
         &simple
     };
-    let (units, moves) = moves(state, &detail.parts, &detail.lines, broken, from)?;
+    let (units, mut moves) = moves(state, &detail.parts, &detail.lines, broken, from)?;
+    change::let_follow(state, detail, from, Some(broken.cell), &mut moves);
     let held: u64 = detail.parts.iter().map(|p| u64::from(p.reserved + p.committed)).sum();
     let moved: u64 = moves.iter().map(|m| u64::from(m.quantity)).sum();
     let status = match (held == moved, detail.lines.iter().any(|l| l.shipped > 0)) {

@@ -313,11 +313,6 @@ pub(crate) struct Detail {
 }
 
 impl Detail {
-    /// Returns whether no unit is reserved or committed.
-    pub(crate) fn is_settled(&self) -> bool {
-        self.parts.iter().all(|p| p.reserved == 0 && p.committed == 0)
-    }
-
     pub(crate) fn memory_bytes(&self) -> usize {
         // Lengths, not capacities: a copy must count the same.
         size_of::<Self>()

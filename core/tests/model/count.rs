@@ -75,6 +75,7 @@ impl Model {
             }
         }
         order.lines[line].short += kits;
+        self.let_follow(&mut order, Some(key));
         order.version += 1;
         if order.parts.iter().all(|p| p.reserved + p.committed == 0) {
             let shipped = order.lines.iter().any(|l| l.shipped > 0);

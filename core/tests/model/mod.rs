@@ -169,6 +169,8 @@ pub struct Model {
     pub brought_in: BTreeMap<SkuId, i128>,
     /// Broken reservations, commitments, and those of them that were kits.
     pub broken: (u64, u64, u64),
+    /// Uses of coupons that left with goods, were given back, and followed broken goods.
+    pub followed: (u64, u64, u64),
 }
 
 impl Model {
@@ -271,6 +273,12 @@ impl Model {
 
     fn is_kit(&self, sku: SkuId) -> bool {
         self.skus.get(&sku).is_some_and(|(define, _)| define.kind == SkuKind::Kit)
+    }
+
+    /// Whether a line is a use of a coupon that goes with goods, given the SKUs of all lines.
+    fn is_use(&self, skus: &[SkuId], at: usize) -> bool {
+        let coupon = |sku: &SkuId| self.skus[sku].0.kind == SkuKind::Coupon;
+        coupon(&skus[at]) && !skus.iter().all(coupon)
     }
 
     /// Checks that SKUs have stock and locations are named.
@@ -453,8 +461,8 @@ impl Model {
         }
         let granted = match basket.fill {
             Fill::All => self.fill_all(&wants).map(|()| asked)?,
-            Fill::Min(units) => self.fill_some(&asked, &wants, units.into())?,
-            Fill::Partial => self.fill_some(&asked, &wants, 1)?,
+            Fill::Min(units) => self.fill_some(basket, &asked, &wants, units.into())?,
+            Fill::Partial => self.fill_some(basket, &asked, &wants, 1)?,
         };
         let total = self.total(basket.lines, &granted) as i64;
         Ok(Accepted { granted, total: Money::new(total, currency).expect("checked") })
@@ -558,8 +566,15 @@ impl Model {
         Ok(())
     }
 
-    /// Lines with a location take first, each as much as it can.
-    fn fill_some(&self, asked: &[u32], wants: &[Want], least: u64) -> Checked<Vec<u32>> {
+    /// Lines with a location take first, each as much as it can. Uses of coupons that go with goods
+    /// fill nothing.
+    fn fill_some(
+        &self,
+        basket: &Basket<'_>,
+        asked: &[u32],
+        wants: &[Want],
+        least: u64,
+    ) -> Checked<Vec<u32>> {
         let mut granted = vec![0; asked.len()];
         let mut taken: Vec<(SkuId, u32, u64)> = Vec::new();
         for located in [true, false] {
@@ -581,7 +596,9 @@ impl Model {
                 taken.extend(of_line.iter().map(|w| (w.sku, w.location, units(w))));
             }
         }
-        let sum: u64 = granted.iter().map(|g| u64::from(*g)).sum();
+        let skus: Vec<SkuId> = basket.lines.iter().map(|line| line.sku).collect();
+        let goods = (0..granted.len()).filter(|at| !self.is_use(&skus, *at));
+        let sum: u64 = goods.map(|at| u64::from(granted[at])).sum();
         if sum >= least {
             return Ok(granted);
         }

@@ -36,13 +36,15 @@ impl Model {
         let mut after = order.clone();
         let mut moved: Vec<(CellKey, u32)> = Vec::new();
         let all = (0..order.lines.len()).map(|at| (at, self.committed(order, at)));
+        let all = all.filter(|(at, _)| !self.is_use_of(order, *at));
         let wishes: Vec<(usize, u32)> = if lines.is_empty() {
             all.collect()
         } else {
             lines.iter().map(|l| (l.line.into(), l.quantity.units())).collect()
         };
         for (at, units) in wishes {
-            if at >= after.lines.len() || units > self.committed(&after, at) {
+            let known = at < after.lines.len() && !self.is_use_of(&after, at);
+            if !known || units > self.committed(&after, at) {
                 return reject(Reject::OverCommitted);
             }
             for (sku, per) in self.components(after.lines[at].sku) {
@@ -73,6 +75,7 @@ impl Model {
                 }
             }
         }
+        self.let_follow(&mut after, None);
         after.version += 1;
         if after.parts.iter().all(|p| p.committed == 0) {
             let shipped = after.lines.iter().any(|l| l.shipped > 0);
@@ -81,5 +84,38 @@ impl Model {
         let (status, version) = (after.status, after.version);
         self.orders.insert(id, after);
         Ok(Expected::Change { status, version, deadline: 0 })
+    }
+
+    pub(super) fn is_use_of(&self, order: &Order, line: usize) -> bool {
+        let skus: Vec<SkuId> = order.lines.iter().map(|line| line.sku).collect();
+        self.is_use(&skus, line)
+    }
+
+    /// Once an order holds no goods, its uses of coupons go: out if any goods have left, else back.
+    /// Those in a cell that is being counted stay.
+    pub(super) fn let_follow(&mut self, order: &mut Order, counted: Option<CellKey>) {
+        let uses: Vec<bool> = (0..order.lines.len()).map(|at| self.is_use_of(order, at)).collect();
+        let goods = |p: &Part| !uses[p.line] && p.reserved + p.committed > 0;
+        if order.parts.iter().any(goods) {
+            return;
+        }
+        let left = order.lines.iter().zip(&uses).any(|(line, is_use)| line.shipped > 0 && !is_use);
+        for part in order.parts.iter_mut().filter(|p| uses[p.line] && Some(p.cell) != counted) {
+            let cell = self.cells.get_mut(&part.cell).expect("a part is in a cell");
+            let line = &mut order.lines[part.line];
+            let units = part.reserved + part.committed;
+            cell.reserved -= u64::from(std::mem::take(&mut part.reserved));
+            cell.committed -= u64::from(std::mem::take(&mut part.committed));
+            if left {
+                line.shipped += units;
+                cell.shipped += u64::from(units);
+                self.followed.0 += u64::from(units);
+            } else {
+                line.cancelled += units;
+                cell.available += u64::from(units);
+                self.followed.1 += u64::from(units);
+            }
+            self.followed.2 += if counted.is_some() { u64::from(units) } else { 0 };
+        }
     }
 }

@@ -79,7 +79,7 @@ fn every_truncation_is_a_torn_tail_or_damage() {
 }
 
 fn several_segments(dir: &Path) -> Vec<PathBuf> {
-    let paths = random_shop(5, 2, 120).close(1 << 15).write(dir);
+    let paths = random_shop(5, 2, 130).close(1 << 15).write(dir);
     assert!(paths.len() >= 4, "{} segments", paths.len());
     paths
 }

@@ -5,7 +5,7 @@ mod support;
 
 use onhand_verify::{Options, verify};
 use support::shop::{Shop, line};
-use support::{A, Body, Decided, Journal, MISSING, SHIPPED};
+use support::{A, Body, C, Decided, FollowUp, Journal, MISSING, Mv, SHIPPED};
 
 fn found(journal: &Journal) -> Option<(&'static str, String)> {
     let dir = tempfile::tempdir().unwrap();
@@ -392,4 +392,110 @@ fn uses_of_coupons_follow_their_goods() {
         "names line 1, a use of a coupon",
     );
     check(&with_coupon(COUPON, &[(0, 1)], A), "V1", "SHIP moves 1 units C to A");
+}
+
+/// An order of a unit of goods and a use; `deeds` follow, and `altered` changes their records.
+fn with_use(deeds: &dyn Fn(&mut Shop, u128, u32), altered: impl FnMut(&mut FollowUp)) -> Journal {
+    let mut shop = Shop::open(2);
+    let goods = shop.define("GOODS", 250, 0, &[]);
+    let coupon = shop.coupon("USE");
+    let cell = shop.receive(0, goods, 10, 2);
+    shop.receive(1, coupon, 10, 5);
+    let lines = [line(goods, 2), line(coupon, 1)];
+    let order = shop.basket(0, 7, &lines, (0, 0), None).unwrap();
+    deeds(&mut shop, order, cell);
+    let mut altered = altered;
+    change(shop.close(1 << 15), |body| {
+        if let Body::FollowUp(record) = body {
+            altered(record);
+        }
+    })
+}
+
+/// Goal: uses of coupons follow goods that a count breaks, in the same record, and go where the
+/// goods went; a reservation is no different.
+#[test]
+fn uses_of_coupons_follow_broken_goods() {
+    let all = |shop: &mut Shop, order: u128, cell: u32| {
+        shop.count(cell, 2);
+        assert!(!shop.orders.contains_key(&order));
+    };
+    let one_left = |shop: &mut Shop, order: u128, cell: u32| {
+        shop.part(order, 10, 1);
+        shop.count(cell, 1);
+        assert!(!shop.orders.contains_key(&order));
+    };
+    assert_eq!(found(&with_use(&all, |_| ())), None);
+    assert_eq!(found(&with_use(&one_left, |_| ())), None);
+    let stays = with_use(&all, |record| record.instructions.clear());
+    check(&stays, "V7", "moves 0 units of line 1, a use of a coupon, of which 1 are to follow");
+    let used = with_use(&all, |record| record.instructions[0].to = SHIPPED);
+    check(&used, "V1", "BREAK moves 1 units C to SHIPPED");
+    let given_back = with_use(&one_left, |record| {
+        if record.kind == 17 {
+            record.instructions[0].to = A;
+        }
+    });
+    check(&given_back, "V1", "BREAK moves 1 units C to A");
+    let some = |shop: &mut Shop, order: u128, cell: u32| {
+        shop.count(cell, 1);
+        shop.part(order, 9, 1);
+    };
+    assert_eq!(found(&with_use(&some, |_| ())), None);
+    let early = with_use(&some, |record| {
+        if record.kind == 17 {
+            let follows = Mv { cell: 1 << 24, quantity: 1, from: C, to: A, line: 1 };
+            record.instructions.push(follows);
+        }
+    });
+    check(&early, "V7", "moves 1 units of line 1, a use of a coupon, of which 0 are to follow");
+    let mut shop = Shop::open(1);
+    let (goods, coupon) = (shop.define("GOODS", 250, 0, &[]), shop.coupon("USE"));
+    let cell = shop.receive(0, goods, 10, 1);
+    shop.receive(0, coupon, 10, 5);
+    let lines = [line(goods, 1), line(coupon, 1)];
+    let cart = shop.basket(0, 7, &lines, (0, 0), Some((9_000, 9_000))).unwrap();
+    shop.count(cell, 1);
+    assert!(!shop.orders.contains_key(&cart));
+    assert_eq!(found(&shop.close(1 << 15)), None);
+}
+
+/// Goal: a ship uses a coupon only where goods leave; here a record of nothing but the use says so
+/// of an order whose goods are broken, of which an older engine left the use.
+#[test]
+fn a_ship_without_goods_uses_no_coupon() {
+    let wrong = with_use(&|shop, order, _| shop.part(order, 9, 2), |record| {
+        record.kind = 10;
+        record.movements.clear();
+        record.lines = vec![(0, 2)];
+        record.instructions[0].to = SHIPPED;
+    });
+    check(&wrong, "V1", "SHIP moves 1 units C to SHIPPED");
+}
+
+/// Goal: uses of coupons fill no part of a basket of goods, but a basket of their own.
+#[test]
+fn uses_of_coupons_fill_nothing() {
+    let basket = |goods_left: u32, fill| {
+        let mut shop = Shop::open(1);
+        let (goods, coupon) = (shop.define("GOODS", 250, 0, &[]), shop.coupon("USE"));
+        shop.receive(0, goods, 10, 9);
+        shop.receive(0, coupon, 10, 5);
+        shop.basket(0, 7, &[line(goods, 3), line(coupon, 1)], (0, 0), None).unwrap();
+        shop.basket(0, 7, &[line(coupon, 1)], (2, 0), None).unwrap();
+        change(shop.close(1 << 15), |body| {
+            if let Body::Basket(record) = body
+                && record.lines.len() == 2
+            {
+                (record.fill, record.fill_min) = fill;
+                record.movements[0].quantity = goods_left;
+                record.total = i64::from(goods_left) * 250;
+                record.movements.retain(|m| m.quantity > 0);
+            }
+        })
+    };
+    assert_eq!(found(&basket(1, (2, 0))), None);
+    assert_eq!(found(&basket(2, (1, 2))), None);
+    check(&basket(0, (2, 0)), "I10", "at least 1 of 3 units, 0 are granted");
+    check(&basket(2, (1, 3)), "I10", "at least 3 of 3 units, 2 are granted");
 }

@@ -5,7 +5,7 @@ use crate::decisions::{ALLOW, CHALLENGE, Decisions, FRAUD, PRICING, REVIEW};
 use crate::failure::{Check, broken, demand};
 use crate::instruct::{Cause, merge};
 use crate::order::{Few, Holding, Line, Order};
-use crate::record::{Basket, BasketLine, Movement, QUANTITY_MAX};
+use crate::record::{Basket, BasketLine, COUPON, Movement, QUANTITY_MAX};
 use crate::rules::slots::Slots;
 use crate::state::{Place, State};
 
@@ -50,7 +50,7 @@ impl State {
         let taken_seq =
             if basket.cross { self.check_taken(place, basket, &mut gathered)? } else { place.seq };
         self.grant(&mut gathered)?;
-        check_fill(basket, &gathered.order_lines)?;
+        self.check_fill(basket, &gathered.order_lines)?;
         self.check_total(place, basket, &gathered.lines, &gathered.order_lines)?;
         self.check_limits(basket, &gathered.order_lines, taken_seq)?;
         if basket.reserve {
@@ -255,6 +255,28 @@ impl State {
         Ok(())
     }
 
+    /// Checks what was granted against the fill policy (I10). Uses of coupons that go with goods do
+    /// not count as filling a part.
+    fn check_fill(&self, basket: &Basket<'_>, lines: &[Line]) -> Check {
+        let is_use = |line: &&Line| self.catalog.skus[line.sku as usize].kind == COUPON;
+        let counts_all = basket.fill == 0 || lines.iter().all(|line| is_use(&line));
+        let counted = || lines.iter().filter(|line| counts_all || !is_use(line));
+        let granted: u64 = counted().map(|line| u64::from(line.held)).sum();
+        let asked: u64 = counted().map(|line| u64::from(line.asked)).sum();
+        let least = match basket.fill {
+            0 => asked,
+            1 => u64::from(basket.fill_min),
+            _ => 1,
+        };
+        demand!(
+            granted >= least.max(1),
+            "I10",
+            "fill policy {} demands at least {least} of {asked} units, {granted} are granted",
+            basket.fill
+        );
+        Ok(())
+    }
+
     /// Recomputes the total (I6).
     fn check_total(
         &self,
@@ -330,24 +352,6 @@ fn hold(units: &[(u16, u32, u64)]) -> Few<Holding> {
     }
     let all = units.iter().map(|&(line, cell, units)| Holding { line, cell, units });
     Few::Many(all.collect())
-}
-
-/// Checks what was granted against the fill policy (I10).
-fn check_fill(basket: &Basket<'_>, lines: &[Line]) -> Check {
-    let granted: u64 = lines.iter().map(|line| u64::from(line.held)).sum();
-    let asked: u64 = lines.iter().map(|line| u64::from(line.asked)).sum();
-    let least = match basket.fill {
-        0 => asked,
-        1 => u64::from(basket.fill_min),
-        _ => 1,
-    };
-    demand!(
-        granted >= least.max(1),
-        "I10",
-        "fill policy {} demands at least {least} of {asked} units, {granted} are granted",
-        basket.fill
-    );
-    Ok(())
 }
 
 fn check_reservation(place: Place, basket: &Basket<'_>) -> Check {

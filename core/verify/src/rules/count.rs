@@ -3,7 +3,7 @@
 use crate::bucket::Bucket;
 use crate::failure::{Check, broken, demand};
 use crate::instruct::{Cause, Telling};
-use crate::order::{Order, Promise};
+use crate::order::{Holding, Order, Promise};
 use crate::record::{Broken, FollowUp, StockRecord};
 use crate::rules::follow_up::check_place;
 use crate::rules::slots::Slots;
@@ -49,7 +49,7 @@ impl State {
     }
 
     /// Applies BREAK: a line loses units that a count has not found, and what else its broken
-    /// kits held is available again.
+    /// kits held is available again; uses of coupons follow the last goods.
     pub(crate) fn break_promise(&mut self, place: Place, record: &FollowUp<'_>) -> Check {
         let mut order = self.take_out(record)?;
         check_place(place, record, &order)?;
@@ -61,7 +61,9 @@ impl State {
             order.deadline
         );
         let told = self.told_break(place, record)?;
-        let units = self.broken_units(record, &order, &told)?;
+        let (uses, fate) = self.uses(record, &order)?;
+        let units = self.broken_units(record, &order, &told, &uses)?;
+        let following = following(record, &order, &told, &uses, units)?;
         self.move_units(place, record, &mut order)?;
         let cause = Cause::Order { customer: order.customer };
         self.in_flight.instruct(place, record.order, cause, record.instructions)?;
@@ -80,6 +82,17 @@ impl State {
         line.short += units;
         let line = *line;
         self.uncount_limited(customer, &line, units);
+        for (at, units) in following {
+            let line = &mut order.lines.as_mut_slice()[at];
+            line.held -= units;
+            if fate == Bucket::Shipped {
+                line.shipped += units;
+                continue;
+            }
+            line.cancelled += units;
+            let line = *line;
+            self.uncount_limited(customer, &line, units);
+        }
         if !placed && order.lines.as_slice().iter().all(|line| line.held == 0) {
             self.orders.note_no_deadline(place.shard);
         }
@@ -123,15 +136,22 @@ impl State {
 
     /// Returns the units of the line that a record breaks: as many kits as the lost units were
     /// part of, and all of each.
-    fn broken_units(&self, record: &FollowUp<'_>, order: &Order, told: &Telling) -> Check<u32> {
+    fn broken_units(
+        &self,
+        record: &FollowUp<'_>,
+        order: &Order,
+        told: &Telling,
+        uses: &[bool],
+    ) -> Check<u32> {
         let mut slots = Slots::default();
         for line in order.lines.as_slice() {
             slots.push(&self.catalog.skus, line.sku, 0);
         }
         for movement in record.movements.iter().chain(record.instructions.iter()) {
             let movement = movement?;
+            let own = movement.line == told.broken.line;
             demand!(
-                movement.line == told.broken.line,
+                own || uses.get(movement.line as usize) == Some(&true),
                 "V7",
                 "BREAK of line {} moves {}",
                 told.broken.line,
@@ -157,6 +177,44 @@ impl State {
         );
         Ok(units)
     }
+}
+
+/// Returns the lines and units of uses of coupons that follow: if the break takes the last goods,
+/// all but those in the counted cell, which the count tells of itself; else none.
+fn following(
+    record: &FollowUp<'_>,
+    order: &Order,
+    told: &Telling,
+    uses: &[bool],
+    broken: u32,
+) -> Check<Vec<(usize, u32)>> {
+    let lines = order.lines.as_slice();
+    let own = usize::from(told.broken.line);
+    let stays = |at: usize| lines[at].held > if at == own { broken } else { 0 };
+    let goods_stay = (0..lines.len()).any(|at| !uses[at] && stays(at));
+    let mut list = Vec::new();
+    for at in (0..lines.len()).filter(|at| uses[*at] && *at != own) {
+        let mut moved = 0;
+        for movement in record.movements.iter().chain(record.instructions.iter()) {
+            let movement = movement?;
+            if usize::from(movement.line) == at {
+                moved += u64::from(movement.quantity);
+            }
+        }
+        let elsewhere = |h: &&Holding| usize::from(h.line) == at && h.cell != told.cell;
+        let held: u64 = order.holdings.as_slice().iter().filter(elsewhere).map(|h| h.units).sum();
+        let due = if goods_stay { 0 } else { held };
+        demand!(
+            moved == due,
+            "V7",
+            "BREAK of line {own} moves {moved} units of line {at}, a use of a coupon, of which \
+             {due} are to follow"
+        );
+        if moved > 0 {
+            list.push((at, moved as u32));
+        }
+    }
+    Ok(list)
 }
 
 /// Checks that breaks take promises in their order, each whole but for the last.

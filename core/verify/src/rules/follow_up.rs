@@ -6,7 +6,7 @@ use crate::failure::{Check, broken, demand};
 use crate::instruct::Cause;
 use crate::order::{Line, Order};
 use crate::record::{
-    CANCEL, COUPON, EXPIRE, EXTEND, FollowUp, PLACE, RELEASE, RISK, SHIP, SHORT, name,
+    BREAK, CANCEL, COUPON, EXPIRE, EXTEND, FollowUp, PLACE, RELEASE, RISK, SHIP, SHORT, name,
 };
 use crate::rules::slots::Slots;
 use crate::state::{Place, State};
@@ -135,15 +135,21 @@ impl State {
     }
 
     /// Returns which lines are uses of coupons that go with goods of the same order, and where they
-    /// go once none of those are held: out if any goods have left, else back.
-    fn uses(&self, record: &FollowUp<'_>, order: &Order) -> (Vec<bool>, Bucket) {
+    /// go once none of those are held: out if any goods have left, in this record or before, else
+    /// back.
+    pub(super) fn uses(&self, record: &FollowUp<'_>, order: &Order) -> Check<(Vec<bool>, Bucket)> {
         let lines = order.lines.as_slice();
         let is_use = |line: &Line| self.catalog.skus[line.sku as usize].kind == COUPON;
         let goods = !lines.iter().all(is_use);
         let uses: Vec<bool> = lines.iter().map(|line| goods && is_use(line)).collect();
         let mut of_goods = lines.iter().zip(&uses).filter(|(_, is_use)| !**is_use);
-        let left = record.kind == SHIP || of_goods.any(|(line, _)| line.shipped > 0);
-        (uses, if left { Bucket::Shipped } else { Bucket::Available })
+        let mut left = of_goods.any(|(line, _)| line.shipped > 0);
+        for movement in record.movements.iter().chain(record.instructions.iter()) {
+            let movement = movement?;
+            let is_use = uses.get(movement.line as usize) == Some(&true);
+            left |= movement.to == Bucket::Shipped && !is_use;
+        }
+        Ok((uses, if left { Bucket::Shipped } else { Bucket::Available }))
     }
 
     /// CANCEL, SHIP and SHORT move what their line entries say, and the uses of coupons behind the
@@ -153,7 +159,7 @@ impl State {
         for line in order.lines.as_slice() {
             slots.push(&self.catalog.skus, line.sku, 0);
         }
-        let (uses, fate) = self.uses(record, order);
+        let (uses, fate) = self.uses(record, order)?;
         self.move_units(place, record, order)?;
         for movement in record.movements.iter().chain(record.instructions.iter()) {
             let movement = movement?;
@@ -234,8 +240,8 @@ impl State {
             SHORT => &[Bucket::Missing],
             _ => &[Bucket::Adjust, Bucket::Available],
         };
-        let (uses, fate) = if matches!(record.kind, CANCEL | SHIP | SHORT) {
-            self.uses(record, order)
+        let (uses, fate) = if matches!(record.kind, CANCEL | SHIP | SHORT | BREAK) {
+            self.uses(record, order)?
         } else {
             (Vec::new(), Bucket::Available)
         };
@@ -244,7 +250,9 @@ impl State {
         for (movement, is_here) in here.chain(there) {
             let movement = movement?;
             let is_use = uses.get(movement.line as usize) == Some(&true);
-            let is_legal = if is_use { movement.to == fate } else { legal.contains(&movement.to) };
+            let lost = record.kind == BREAK && movement.to == Bucket::Adjust;
+            let is_legal =
+                if is_use && !lost { movement.to == fate } else { legal.contains(&movement.to) };
             demand!(
                 movement.from == held && is_legal,
                 "V1",

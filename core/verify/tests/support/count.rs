@@ -1,7 +1,7 @@
 //! Counts of the naive shop, and the promises that they break.
 
 use super::shop::Shop;
-use super::{A, ADJUST, Body, Brk, C, FollowUp, Mv, R, Stock, T};
+use super::{A, ADJUST, Body, Brk, C, FollowUp, Mv, R, SHIPPED, Stock, T};
 
 impl Shop {
     /// Counts a cell in which `lost` units are not found; breaks what it must.
@@ -70,6 +70,14 @@ impl Shop {
                     *held -= back;
                     left -= back;
                 }
+            }
+        }
+        // Uses of coupons follow the last goods, but for those that are being counted.
+        let uses = self.uses(&order.lines);
+        if order.holdings.iter().all(|(line, _, held)| *held == 0 || uses[usize::from(*line)]) {
+            let to = if order.left { SHIPPED } else { A };
+            for (line, of, held) in order.holdings.iter_mut().filter(|h| h.1 != cell && h.2 > 0) {
+                all.push(Mv { cell: *of, quantity: std::mem::take(held), from, to, line: *line });
             }
         }
         let (movements, instructions): (Vec<Mv>, Vec<Mv>) =

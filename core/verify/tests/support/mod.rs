@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't write its input stops")]
 
 pub mod count;
+pub mod part;
 pub mod random;
 pub mod shop;
 

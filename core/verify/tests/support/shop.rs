@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 
 use super::{
     A, ADJUST, Basket, BasketLine, Body, C, CLOSED, Decided, Define, Entry, FollowUp, Frame, IDLE,
-    Journal, LINK, MISSING, Mv, Policy, R, Rec, Refused, SHIPPED, SUPPLIER, Section, Settle, Stock,
-    T, Take, X,
+    Journal, LINK, Mv, Policy, R, Rec, Refused, SHIPPED, SUPPLIER, Section, Settle, Stock, T, Take,
+    X,
 };
+
+/// Kind of a coupon.
+pub(super) const COUPON: u8 = 3;
 
 /// Currency of everything: EUR.
 pub const EUR: u16 = 978;
@@ -37,6 +40,8 @@ pub struct Order {
     pub lines: Vec<BasketLine>,
     /// Line, cell, units.
     pub holdings: Vec<(u16, u32, u32)>,
+    /// Whether any goods have left.
+    pub left: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -145,6 +150,22 @@ impl Shop {
     }
 
     pub fn define(&mut self, code: &str, price: i64, limit: u32, components: &[(u32, u32)]) -> u32 {
+        let kind = if components.is_empty() { 0 } else { 5 };
+        self.define_kind(kind, code, (price, limit), components)
+    }
+
+    /// Defines a coupon, a use of which costs nothing.
+    pub fn coupon(&mut self, code: &str) -> u32 {
+        self.define_kind(COUPON, code, (0, 0), &[])
+    }
+
+    fn define_kind(
+        &mut self,
+        kind: u8,
+        code: &str,
+        (price, limit): (i64, u32),
+        components: &[(u32, u32)],
+    ) -> u32 {
         let sku = self.skus.len() as u32;
         let define = Define {
             copy: false,
@@ -156,7 +177,7 @@ impl Shop {
             limit,
             version: 0,
             currency: EUR,
-            kind: if components.is_empty() { 0 } else { 5 },
+            kind,
             code: code.to_owned(),
             components: components.to_vec(),
         };
@@ -473,7 +494,8 @@ impl Shop {
         let asked_as_buy = reserve.is_none() && risk > 1;
         let reserve = if asked_as_buy { Some((self.now + 500, self.now + 500)) } else { reserve };
         let (granted, holdings) = self.source(lines);
-        let sum: u32 = granted.iter().sum();
+        let uses = self.uses(lines);
+        let sum: u32 = (0..lines.len()).filter(|at| !uses[*at]).map(|at| granted[at]).sum();
         let enough = match fill {
             0 => granted.iter().zip(lines).all(|(granted, line)| *granted == line.asked),
             1 => sum >= fill_min,
@@ -542,6 +564,7 @@ impl Shop {
             asked_as_buy,
             lines: lines.to_vec(),
             holdings,
+            left: false,
         };
         self.orders.insert(key, order);
         Some(key)
@@ -596,7 +619,7 @@ impl Shop {
         self.emit(shard, Body::Settle(undo));
     }
 
-    fn follow_up(
+    pub(super) fn follow_up(
         &mut self,
         key: u128,
         (kind, to, detail): (u8, u8, u64),
@@ -606,9 +629,17 @@ impl Shop {
         let own_key = if kind == 12 { 0 } else { self.key() };
         let order = self.orders[&key].clone();
         let from = if order.placed { C } else { R };
+        let uses = self.uses(&order.lines);
+        let is_use = |line: u16| uses[usize::from(line)];
+        let left = order.left || to == SHIPPED && moved.iter().any(|m| !is_use(m.0));
+        let to_of = |line| match kind {
+            9..=11 if is_use(line) && left => SHIPPED,
+            9..=11 if is_use(line) => A,
+            _ => to,
+        };
         let all: Vec<Mv> = moved
             .iter()
-            .map(|&(line, cell, quantity)| Mv { cell, quantity, from, to, line })
+            .map(|&(line, cell, quantity)| Mv { cell, quantity, from, to: to_of(line), line })
             .collect();
         let (movements, instructions): (Vec<Mv>, Vec<Mv>) =
             all.into_iter().partition(|m| m.cell >> 24 == u32::from(order.home));
@@ -635,6 +666,7 @@ impl Shop {
         let order = self.orders.get_mut(&key).expect("live");
         order.version += 1;
         order.last_uid = uid;
+        order.left = left;
     }
 
     pub(super) fn settle_order(&mut self, key: u128) {
@@ -675,50 +707,6 @@ impl Shop {
         let holdings = self.orders[&key].holdings.clone();
         self.follow_up(key, (if due { 12 } else { 8 }, A, 0), vec![], &holdings);
         self.settle_order(key);
-    }
-
-    /// Cancels (9), ships (10) or reports short (11) up to `units` of each line.
-    pub fn part(&mut self, key: u128, kind: u8, units: u32) {
-        let order = self.orders[&key].clone();
-        let mut left = order.holdings.clone();
-        let (mut lines, mut moved) = (Vec::new(), Vec::new());
-        for (at, line) in order.lines.iter().enumerate() {
-            let each = self.expand(line.sku, 1);
-            let first_sku = each[0].0;
-            let sum: u32 = left
-                .iter()
-                .filter(|(of, cell, _)| usize::from(*of) == at && self.sku_of(*cell) == first_sku)
-                .map(|(_, _, units)| *units)
-                .sum();
-            let whole = (sum / each[0].1).min(units);
-            if whole == 0 {
-                continue;
-            }
-            lines.push((at as u16, whole));
-            for (sku, each) in each {
-                let mut wanted = each * whole;
-                for (of, cell, held) in &mut left {
-                    let take = (*held).min(wanted);
-                    if usize::from(*of) == at && self.sku_of(*cell) == sku && take > 0 {
-                        *held -= take;
-                        wanted -= take;
-                        moved.push((*of, *cell, take));
-                    }
-                }
-            }
-        }
-        let to = match kind {
-            9 => A,
-            10 => SHIPPED,
-            _ => MISSING,
-        };
-        self.follow_up(key, (kind, to, 0), lines, &moved);
-        left.retain(|(_, _, units)| *units > 0);
-        let empty = left.is_empty();
-        self.orders.get_mut(&key).expect("live").holdings = left;
-        if empty {
-            self.settle_order(key);
-        }
     }
 
     pub fn location_of(&self, cell: u32) -> u32 {
