@@ -467,11 +467,11 @@ impl Run {
         };
         let mut lines: Vec<Line> = (0..count).map(|_| line(dice)).collect();
         // Goods and a use of a coupon, of which there mostly is one.
-        if let Some(last) = lines.last_mut().filter(|_| (2..=3).contains(&count)) {
-            if !dice.one_in(3) {
-                let use_of = Line::new(sku("U"), units(1));
-                *last = Line { price: last.price, ..use_of };
-            }
+        if let Some(last) = lines.last_mut().filter(|_| (2..=3).contains(&count))
+            && !dice.one_in(3)
+        {
+            let use_of = Line::new(sku("U"), units(1));
+            *last = Line { price: last.price, ..use_of };
         }
         lines
     }
