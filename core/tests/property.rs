@@ -126,6 +126,11 @@ impl Run {
             let define = definition(code, run.key());
             run.step(Command::DefineSku(Box::new(define)));
         }
+        for (code, count) in [("A", 4), ("B", 4), ("U", 9)] {
+            let (key, quantity) = (run.key(), units(count));
+            let (location, lot) = (LocationId(1), LotId(0));
+            run.step(Command::Receive(Receive { key, sku: sku(code), location, lot, quantity }));
+        }
         run
     }
 
@@ -462,8 +467,11 @@ impl Run {
         };
         let mut lines: Vec<Line> = (0..count).map(|_| line(dice)).collect();
         // Goods and a use of a coupon, of which there mostly is one.
-        if count == 2 && dice.one_in(2) {
-            lines[1] = Line { sku: sku("U"), ..lines[1] };
+        if let Some(last) = lines.last_mut().filter(|_| (2..=3).contains(&count))
+            && !dice.one_in(3)
+        {
+            let use_of = Line::new(sku("U"), units(1));
+            *last = Line { price: last.price, ..use_of };
         }
         lines
     }
@@ -721,7 +729,8 @@ fn the_engine_agrees_with_the_model() {
     let got: BTreeSet<Reject> = reached.rejects.keys().copied().collect();
     assert_eq!(got, wanted, "{reached:?}");
     let (reservations, commitments, kits) = reached.broken;
-    let all = [reservations, commitments, kits, reached.broken_elsewhere, reached.followed.0];
+    let (left, back, broken) = reached.followed;
+    let all = [reservations, commitments, kits, reached.broken_elsewhere, left, back, broken];
     assert!(all.iter().all(|count| *count > 0), "{reached:?}");
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::apply::receipt_of;
 use crate::apply::{fingerprint, order};
-use crate::command::Command;
+use crate::command::{Command, SkuKind};
 use crate::domain::bucket::CellNo;
 use crate::domain::order::Part;
 use crate::domain::stock::Level;
@@ -73,7 +73,30 @@ pub(super) fn at_rest(states: &[&State], archived: &[OrderView]) -> Checked {
         }
     }
     transfers(states)?;
+    states.iter().try_for_each(|state| uses(state))?;
     limits(states, archived)
+}
+
+/// No order holds uses of coupons for goods of which it holds none: they follow. Only of a coupon
+/// that is part of a kit can a count leave some behind.
+fn uses(state: &State) -> Checked {
+    let kits = || state.catalogue.iter().flat_map(|sku| sku.components.iter());
+    for_each_order(state, |slot, parts| {
+        let Some(detail) = state.orders.get(slot).detail() else { return Ok(()) };
+        let lines = &state.detail(detail).lines;
+        let is_use = |sku: u32| state.catalogue.get(sku).kind == SkuKind::Coupon;
+        let goods = |p: &&Part| !is_use(lines[usize::from(p.line)].sku);
+        let holds = |p: &&Part| p.reserved + p.committed > 0;
+        let mut held = parts.iter().filter(holds);
+        let alone = held.clone().next().is_some() && held.clone().find(goods).is_none();
+        let mixed = lines.iter().any(|line| !is_use(line.sku));
+        let in_kit = held.any(|p| kits().any(|(component, _)| *component == p.sku));
+        if alone && mixed && !in_kit {
+            let order = state.orders.get(slot).id();
+            return Err(format!("order {order} holds uses of coupons and no goods"));
+        }
+        Ok(())
+    })
 }
 
 /// A SKU counts the sum of its cells.

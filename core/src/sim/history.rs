@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::command::{Command, Fill, Line};
+use crate::command::{Command, Fill, Line, SkuKind};
 use crate::domain::bucket::Bucket;
 use crate::engine::Engine;
 use crate::event::{Aggregate, Event};
@@ -119,8 +119,10 @@ impl History {
         let wants: Vec<Vec<Wanted>> = lines.iter().map(|line| wants(engine, line)).collect();
         let is_false = match fill {
             Fill::All => self.all_were_there(&wants, span),
-            Fill::Min(units) => self.some_were_there(lines, &wants, span, units.into()),
-            Fill::Partial => self.some_were_there(lines, &wants, span, 1),
+            Fill::Min(units) => {
+                self.some_were_there(lines, &wants, &fills(engine, lines), span, units.into())
+            }
+            Fill::Partial => self.some_were_there(lines, &wants, &fills(engine, lines), span, 1),
         };
         if is_false {
             return Err(format!(
@@ -149,6 +151,7 @@ impl History {
         &self,
         lines: &[Line],
         wants: &[Vec<Wanted>],
+        fills: &[bool],
         span: (u64, u64),
         least: u64,
     ) -> bool {
@@ -161,7 +164,8 @@ impl History {
             let of_want = |w: &Wanted| self.least(w.sku, w.location, span) * asked / w.units;
             wants.iter().map(of_want).min().unwrap_or(0).min(asked)
         };
-        lines.iter().zip(wants).map(had).sum::<u64>() >= least
+        let counted = lines.iter().zip(wants).zip(fills).filter(|(_, fills)| **fills);
+        counted.map(|(line, _)| had(line)).sum::<u64>() >= least
     }
 
     /// The fewest available and tentative units of a SKU between two positions.
@@ -180,6 +184,13 @@ impl History {
         }
         least.unwrap_or(units).max(0) as u64
     }
+}
+
+/// Returns which lines a fill policy counts: not the uses of coupons beside goods.
+fn fills(engine: &Engine, lines: &[Line]) -> Vec<bool> {
+    let is_use = |line: &Line| engine.sku(line.sku).is_some_and(|sku| sku.kind == SkuKind::Coupon);
+    let goods = !lines.iter().all(is_use);
+    lines.iter().map(|line| !goods || !is_use(line)).collect()
 }
 
 fn wants(engine: &Engine, line: &Line) -> Vec<Wanted> {

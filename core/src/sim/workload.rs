@@ -13,6 +13,8 @@ use crate::id::{CustomerId, Key, LocationId, LotId, OrderId, SkuId};
 use crate::money::{Currency, Money};
 use crate::quantity::Quantity;
 
+/// Code of the one SKU of kind coupon.
+const COUPON: &str = "COUPON";
 /// Locations of every SKU.
 const LOCATIONS: u64 = 3;
 /// Customers; 0 is none.
@@ -43,6 +45,7 @@ impl Workload {
     pub(super) fn new(random: &mut Random) -> Self {
         let goods = 2 + random.below(5);
         let mut definitions: Vec<DefineSku> = (0..goods).map(|n| define_goods(random, n)).collect();
+        definitions.push(define_coupon(random));
         for n in 0..random.below(3) {
             definitions.push(define_kit(random, n, &definitions));
         }
@@ -250,7 +253,14 @@ impl Workload {
             }
             line
         };
-        (0..count).map(|_| line(random)).collect()
+        let mut lines: Vec<Line> = (0..count).map(|_| line(random)).collect();
+        if random.percent(25) {
+            let coupon = self.definitions.iter().find(|d| d.kind == SkuKind::Coupon);
+            let mut use_of = Line::new(coupon.map_or(lines[0].sku, sku_of), Quantity::ONE);
+            use_of.price = priced.then_some(LinePrice { unit: 0, discount: 0 });
+            lines.push(use_of);
+        }
+        lines
     }
 
     fn buy(&mut self, random: &mut Random) -> Command {
@@ -383,6 +393,15 @@ fn define_goods(random: &mut Random, number: u64) -> DefineSku {
         limit,
         components: Vec::new(),
     }
+}
+
+/// The one coupon, whose uses go with goods in some baskets.
+fn define_coupon(random: &mut Random) -> DefineSku {
+    let mut define = define_goods(random, 0);
+    COUPON.clone_into(&mut define.code);
+    define.kind = SkuKind::Coupon;
+    define.placement = Placement::BySku;
+    define
 }
 
 fn define_kit(random: &mut Random, number: u64, others: &[DefineSku]) -> DefineSku {

@@ -398,7 +398,7 @@ fn uses_of_coupons_follow_their_goods() {
 fn with_use(deeds: &dyn Fn(&mut Shop, u128, u32), altered: impl FnMut(&mut FollowUp)) -> Journal {
     let mut shop = Shop::open(2);
     let goods = shop.define("GOODS", 250, 0, &[]);
-    let coupon = shop.coupon("USE");
+    let coupon = shop.coupon("USE", 0);
     let cell = shop.receive(0, goods, 10, 2);
     shop.receive(1, coupon, 10, 5);
     let lines = [line(goods, 2), line(coupon, 1)];
@@ -450,7 +450,7 @@ fn uses_of_coupons_follow_broken_goods() {
     });
     check(&early, "V7", "moves 1 units of line 1, a use of a coupon, of which 0 are to follow");
     let mut shop = Shop::open(1);
-    let (goods, coupon) = (shop.define("GOODS", 250, 0, &[]), shop.coupon("USE"));
+    let (goods, coupon) = (shop.define("GOODS", 250, 0, &[]), shop.coupon("USE", 0));
     let cell = shop.receive(0, goods, 10, 1);
     shop.receive(0, coupon, 10, 5);
     let lines = [line(goods, 1), line(coupon, 1)];
@@ -478,7 +478,7 @@ fn a_ship_without_goods_uses_no_coupon() {
 fn uses_of_coupons_fill_nothing() {
     let basket = |goods_left: u32, fill| {
         let mut shop = Shop::open(1);
-        let (goods, coupon) = (shop.define("GOODS", 250, 0, &[]), shop.coupon("USE"));
+        let (goods, coupon) = (shop.define("GOODS", 250, 0, &[]), shop.coupon("USE", 0));
         shop.receive(0, goods, 10, 9);
         shop.receive(0, coupon, 10, 5);
         shop.basket(0, 7, &[line(goods, 3), line(coupon, 1)], (0, 0), None).unwrap();

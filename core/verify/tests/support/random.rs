@@ -28,7 +28,7 @@ pub fn random_shop(seed: u64, shards: u16, steps: usize) -> Shop {
         .collect();
     let kit = shop.define("KIT", 950, 0, &[(goods[0], 2), (goods[1], 1)]);
     let limited = shop.define("LIM", 500, 1_000_000, &[]);
-    let coupon = shop.coupon("USE");
+    let coupon = shop.coupon("USE", 3);
     let all = [goods.clone(), vec![kit, limited, coupon]].concat();
     for sku in goods.iter().copied().chain([limited, coupon]) {
         for shard in 0..shards {

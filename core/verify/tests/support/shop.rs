@@ -154,9 +154,9 @@ impl Shop {
         self.define_kind(kind, code, (price, limit), components)
     }
 
-    /// Defines a coupon, a use of which costs nothing.
-    pub fn coupon(&mut self, code: &str) -> u32 {
-        self.define_kind(COUPON, code, (0, 0), &[])
+    /// Defines a coupon.
+    pub fn coupon(&mut self, code: &str, price: i64) -> u32 {
+        self.define_kind(COUPON, code, (price, 0), &[])
     }
 
     fn define_kind(
