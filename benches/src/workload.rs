@@ -40,7 +40,7 @@ pub const fn mix(number: u64) -> u64 {
 }
 
 /// What is bought.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Mix {
     /// One unit of one SKU each time: a flash sale.
     Hot,

@@ -303,6 +303,15 @@ fn a_use_beside_a_kit_of_the_same_coupon() {
         let (status, [_, _, shipped, cancelled, _]) = line(&engine, key, 0);
         assert_eq!((status, shipped, cancelled), (OrderStatus::Cancelled, 0, 1), "{key}");
     }
+    // The same of a reservation: its end gives the use back.
+    accept(&engine, receive("more held", "USE", 2));
+    accept(&engine, reserved("held", &[("USE", 1), ("KIT", 1)], Fill::All));
+    accept(&engine, count("half held", "USE", 3, 1));
+    assert_eq!(line(&engine, "held", 0).1, [1, 0, 0, 0, 0]);
+    let release = Release { key: Key::from_text("held rest"), order: order("held"), reason: 0 };
+    accept(&engine, Command::Release(release));
+    assert_eq!(line(&engine, "held", 0), (OrderStatus::Cancelled, [0, 0, 0, 1, 0]));
+    assert_eq!(uses(&engine), [1, 0, 0, 0]);
 }
 
 /// Goal: a fill in part grants no use alone, and a use fills no part; with every policy, bought and

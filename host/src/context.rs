@@ -211,8 +211,8 @@ mod tests {
     use crate::server::ServerConfig;
     use crate::telemetry::Telemetry;
 
-    /// A shop with one mug, whose recommendations a plugin makes.
-    fn shop() -> Arc<Context> {
+    /// A shop with one mug, whose recommendations a plugin makes within a deadline.
+    fn shop(deadline_ms: u32) -> Arc<Context> {
         let (engine, _) = Engine::in_memory().open().expect("an engine");
         let mug = SkuId::from_code("MUG").expect("a code");
         let define = DefineSku {
@@ -243,10 +243,12 @@ mod tests {
         };
         let desk = Desk::open(Arc::clone(&engine), config).expect("a desk");
         let wasm = include_bytes!("../../plugins/samples/built/item-to-item.wasm");
-        let manifest = "id = \"acme/pairs\"\nversion = \"1.0.0\"\nkind = \"recommend\"\n\
-                        wit = \"onhand:recommend@1.0.0\"\nlicense = \"Apache-2.0\"\n\n\
-                        [limits]\ndeadline_ms = 60_000\n";
-        let bundle = BundleBuilder::new(manifest, wasm.to_vec()).build(&BundleLimits::default());
+        let manifest = format!(
+            "id = \"acme/pairs\"\nversion = \"1.0.0\"\nkind = \"recommend\"\n\
+             wit = \"onhand:recommend@1.0.0\"\nlicense = \"Apache-2.0\"\n\n\
+             [limits]\ndeadline_ms = {deadline_ms}\n"
+        );
+        let bundle = BundleBuilder::new(&manifest, wasm.to_vec()).build(&BundleLimits::default());
         let policy = desk.install(bundle.expect("a bundle").bytes(), "").expect("installed").no;
         desk.activate(policy).expect("activated");
         let telemetry = Telemetry::new().expect("telemetry");
@@ -255,22 +257,45 @@ mod tests {
         Arc::new(Context::new(engine, desk, config, telemetry, draining, [0; 16]))
     }
 
+    /// Returns how many SKUs are recommended, and whether a policy was asked.
+    async fn known(ctx: &Arc<Context>) -> (usize, bool) {
+        while ctx.desk.metrics().skus_known == 0 {
+            tokio::task::yield_now().await;
+        }
+        let mug = SkuId::from_code("MUG").expect("a code");
+        let found = ctx.recommend(0, CustomerId(1), Vec::new(), 3).await;
+        assert!(found.list.iter().all(|one| one.sku == mug));
+        (found.list.len(), found.policy.is_some())
+    }
+
+    /// Nor do they wait for a plugin beyond its deadline: the built-in list answers, and the late
+    /// call keeps its permit to its end and no longer.
+    #[test]
+    fn recommendations_do_not_wait_for_a_late_plugin() {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_time().max_blocking_threads(1).build().expect("a runtime");
+        runtime.block_on(async {
+            let ctx = shop(1);
+            let (end, until) = mpsc::channel::<()>();
+            // The one thread there is, so that the plugin is not asked before its deadline is over.
+            let busy = tokio::task::spawn_blocking(move || until.recv().ok());
+            assert_eq!(known(&ctx).await, (1, false));
+            assert_eq!(ctx.recommending.available_permits(), RECOMMENDING_MAX - 1);
+            end.send(()).expect("it waits");
+            busy.await.expect("it ends");
+            let all = ctx.recommending.acquire_many(RECOMMENDING_MAX as u32).await;
+            assert!(all.is_ok());
+        });
+    }
+
     /// Recommendations never fail: where no thread is free to ask the plugin the built-in list
     /// answers, and reads that wait for the disk keep none from being asked.
     #[test]
     fn recommendations_are_there_without_a_permit() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         runtime.expect("a runtime").block_on(async {
-            let ctx = shop();
-            let mug = SkuId::from_code("MUG").expect("a code");
-            let known = || async {
-                let found = ctx.recommend(0, CustomerId(1), Vec::new(), 3).await;
-                assert!(found.list.iter().all(|one| one.sku == mug));
-                (found.list.len(), found.policy.is_some())
-            };
-            while ctx.desk.metrics().skus_known == 0 {
-                tokio::task::yield_now().await;
-            }
+            let ctx = shop(60_000);
+            let known = || known(&ctx);
             let reads = Arc::clone(&ctx.blocking).acquire_many_owned(BLOCKING_MAX as u32).await;
             assert_eq!(known().await, (1, true));
             let asking = Arc::clone(&ctx.recommending);
@@ -289,7 +314,7 @@ mod tests {
         let (ended, has_ended) = mpsc::channel::<()>();
         runtime.block_on(async {
             let started = off_thread(&permits, move || {
-                // Dropped behind the permit: it tells that the permit is free.
+                // Dropped when the work ends; the permit is given back right after it.
                 let _ended = ended;
                 until.recv().ok();
             });

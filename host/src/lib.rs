@@ -37,8 +37,10 @@ mod request;
 mod router;
 mod server;
 mod telemetry;
+mod tls;
 mod wire;
 
 pub use auth::{ApiKeys, KEY_BYTES_MAX, KEY_BYTES_MIN, KEYS_MAX, NewKey};
 pub use problem::{PAGES, Page, Retry, page};
 pub use server::{DrainReport, Server, ServerConfig, WORKERS_MAX, serve};
+pub use tls::{PEM_BYTES_MAX, Tls, TlsError};

@@ -11,5 +11,5 @@ use clap::Parser as _;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    ExitCode::from(onhand_host::cli::run(onhand_host::cli::Cli::parse()))
+    onhand_host::cli::run(onhand_host::cli::Cli::parse())
 }

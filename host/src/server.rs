@@ -6,6 +6,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -16,17 +17,20 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use onhand_core::Engine;
 use onhand_desk::{Desk, DeskConfig};
-use tokio::io::AsyncWriteExt as _;
+use onhand_plugin_runtime::limits::STACK_BYTES;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_io_timeout::TimeoutStream;
+use tokio_rustls::server::TlsStream;
 
 use crate::auth::ApiKeys;
 use crate::context::{BLOCKING_MAX, Context, RECOMMENDING_MAX};
 use crate::handler::{self, Surface};
 use crate::telemetry::{Telemetry, UPKEEP_EVERY};
+use crate::tls::Tls;
 
 /// Most worker threads.
 pub const WORKERS_MAX: usize = 64;
@@ -44,6 +48,9 @@ const PENDING_RESETS_MAX: usize = 20;
 const LOCAL_RESETS_MAX: usize = 64;
 /// How often an idle HTTP/2 connection is asked whether it lives.
 const PING_EVERY: Duration = Duration::from_secs(20);
+/// Stack of a worker: its own use, and twice the largest stack that a plugin's call may be given,
+/// for short ones run here.
+const WORKER_STACK_BYTES: usize = (2 << 20) + 2 * STACK_BYTES.max as usize;
 /// How long the accept loop rests after the system had no descriptor for it.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
 
@@ -74,6 +81,11 @@ pub struct ServerConfig {
     pub write_timeout: Duration,
     /// Longest body of a plugin's installation in bytes, the bundle in base64; default 16 MiB.
     pub upload_bytes_max: usize,
+    /// Certificate of the served address; `None` speaks plain HTTP. The operator's address, where
+    /// it is another one, is always plain.
+    pub tls: Option<Arc<Tls>>,
+    /// How long a TLS handshake may take; default 10 s.
+    pub handshake_timeout: Duration,
 }
 
 impl Default for ServerConfig {
@@ -92,6 +104,8 @@ impl Default for ServerConfig {
             request_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
             upload_bytes_max: 16 << 20,
+            tls: None,
+            handshake_timeout: Duration::from_secs(10),
         }
     }
 }
@@ -192,7 +206,9 @@ impl Server {
                 .enable_all()
                 .max_blocking_threads(BLOCKING_MAX + RECOMMENDING_MAX)
                 .build()?;
-            let thread = std::thread::Builder::new().name(format!("onhand-http-{index}"));
+            let thread = std::thread::Builder::new()
+                .name(format!("onhand-http-{index}"))
+                .stack_size(WORKER_STACK_BYTES);
             self.workers.push(thread.spawn(move || {
                 let finished = runtime.block_on(worker.run(accept));
                 // A read that still blocks is given up; its client is gone.
@@ -372,12 +388,88 @@ fn open(
     let Ok(stream) = tokio::net::TcpStream::from_std(stream) else {
         return;
     };
-    // Answers that nobody reads fill the buffers of the connection: it ends then.
+    let (context, builder, watcher) = (Arc::clone(context), builder.clone(), graceful.watcher());
+    let tls = context.config.tls.clone().filter(|_| surface != Surface::Admin);
+    tokio::spawn(async move {
+        context.telemetry.connections.increment(1.0);
+        // What goes wrong with a connection is its client's doing or leaving.
+        match tls {
+            None => {
+                attend(&context, &builder, watcher, surface, limit_writes(&context, stream)).await;
+            }
+            Some(tls) => {
+                if let Some(stream) = shake_hands(&context, &tls, stream).await {
+                    attend(&context, &builder, watcher, surface, stream).await;
+                }
+            }
+        }
+        context.telemetry.connections.decrement(1.0);
+        drop(permit);
+    });
+}
+
+/// A socket whose client must read on; pinned, for its timer is part of it.
+type Limited = Pin<Box<TimeoutStream<tokio::net::TcpStream>>>;
+
+/// Ends a connection whose client does not read: answers that nobody reads fill its buffers.
+fn limit_writes(context: &Context, stream: tokio::net::TcpStream) -> Limited {
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(context.config.write_timeout));
+    Box::pin(stream)
+}
+
+/// First byte of a TLS record that begins a handshake (RFC 8446, 5.1).
+const HANDSHAKE_RECORD: u8 = 22;
+
+/// Makes a TLS connection of a socket, within the time that a handshake may take.
+async fn shake_hands(
+    context: &Context,
+    tls: &Tls,
+    stream: tokio::net::TcpStream,
+) -> Option<TlsStream<Limited>> {
+    let failed = &context.telemetry.handshakes_failed;
+    let deadline = tokio::time::Instant::now() + context.config.handshake_timeout;
+    let mut first = [0];
+    match tokio::time::timeout_at(deadline, stream.peek(&mut first)).await {
+        Ok(Ok(1)) if first[0] == HANDSHAKE_RECORD => (),
+        Ok(Ok(1)) => {
+            failed.plain.increment(1);
+            tell(stream, PLAIN_REFUSAL).await;
+            return None;
+        }
+        // It has left without a word, as the probe of a load balancer does.
+        Ok(_) => return None,
+        Err(_) => {
+            failed.timeout.increment(1);
+            return None;
+        }
+    }
+    let accepted = tls.accept(limit_writes(context, stream));
+    match tokio::time::timeout_at(deadline, accepted).await {
+        Ok(Ok(stream)) => Some(stream),
+        Ok(Err(_)) => {
+            failed.protocol.increment(1);
+            None
+        }
+        Err(_) => {
+            failed.timeout.increment(1);
+            None
+        }
+    }
+}
+
+/// Serves the requests of one connection to its end.
+async fn attend<I>(
+    context: &Arc<Context>,
+    builder: &auto::Builder<TokioExecutor>,
+    watcher: Watcher,
+    surface: Surface,
+    stream: I,
+) where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let spoken = Arc::new(AtomicBool::new(false));
     let heard = Arc::clone(&spoken);
-    let first_request = context.config.header_timeout;
     let shared = Arc::clone(context);
     let service = service_fn(move |request: Request<Incoming>| {
         if !heard.load(Ordering::Relaxed) {
@@ -385,26 +477,18 @@ fn open(
         }
         handler::answer(Arc::clone(&shared), surface, request)
     });
-    let connection = builder.serve_connection(TokioIo::new(Box::pin(stream)), service).into_owned();
-    let connection = graceful.watch(connection);
-    let gauge = context.telemetry.connections.clone();
-    tokio::spawn(async move {
-        gauge.increment(1.0);
-        // Until the protocol is known, the timeout of a head does not run; this one does.
-        let silent = async {
-            tokio::time::sleep(first_request).await;
-            if spoken.load(Ordering::Relaxed) {
-                std::future::pending::<()>().await;
-            }
-        };
-        tokio::select! {
-            // What goes wrong with a connection is its client's doing or leaving.
-            _ = connection => (),
-            () = silent => (),
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    // Until the protocol is known, the timeout of a head does not run; this one does.
+    let silent = async {
+        tokio::time::sleep(context.config.header_timeout).await;
+        if spoken.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
         }
-        gauge.decrement(1.0);
-        drop(permit);
-    });
+    };
+    tokio::select! {
+        _ = watcher.watch(connection) => (),
+        () = silent => (),
+    }
 }
 
 /// Most refused connections that are told why at the same time; others are just closed.
@@ -453,23 +537,40 @@ impl Acceptor {
     }
 
     /// Tells a client that there are too many, without reading what it has to say.
-    fn refuse(&self, mut stream: tokio::net::TcpStream) {
+    fn refuse(&self, stream: tokio::net::TcpStream) {
         self.context.telemetry.connections_refused.increment(1);
+        // Who has not shaken hands would not understand it.
+        if self.context.config.tls.is_some() && self.surface != Surface::Admin {
+            return;
+        }
         let Ok(permit) = Arc::clone(&self.refusing).try_acquire_owned() else {
             return;
         };
         tokio::spawn(async move {
-            let told = async {
-                stream.write_all(REFUSAL.as_bytes()).await?;
-                stream.shutdown().await?;
-                // Closing with bytes unread would take the reply back from the client.
-                tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
-            };
-            let _ = tokio::time::timeout(REFUSAL_READ, told).await;
+            tell(stream, REFUSAL).await;
             drop(permit);
         });
     }
 }
+
+/// Sends a reply as it stands, and gives the client a moment to read it.
+async fn tell(mut stream: tokio::net::TcpStream, reply: &str) {
+    let told = async {
+        stream.write_all(reply.as_bytes()).await?;
+        stream.shutdown().await?;
+        // Closing with bytes unread would take the reply back from the client.
+        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
+    };
+    let _ = tokio::time::timeout(REFUSAL_READ, told).await;
+}
+
+/// The reply to plain HTTP where TLS is spoken; its length is checked by a test.
+const PLAIN_REFUSAL: &str = "HTTP/1.1 400 Bad Request\r\n\
+    content-type: application/problem+json\r\nconnection: close\r\n\
+    content-length: 159\r\n\r\n\
+    {\"type\":\"/errors/tls_required\",\"title\":\"TLS is required\",\"status\":400,\
+    \"code\":\"tls_required\",\"detail\":\"this address speaks TLS; use https://\",\
+    \"retryable\":false}";
 
 /// The reply to a connection too many; its length is checked by a test.
 const REFUSAL: &str = "HTTP/1.1 429 Too Many Requests\r\n\
@@ -484,10 +585,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_refusal_says_its_own_length() {
-        let (head, body) = REFUSAL.split_once("\r\n\r\n").expect("a head and a body");
-        assert!(head.contains(&format!("content-length: {}", body.len())), "{}", body.len());
-        serde_json::from_str::<serde_json::Value>(body).expect("it is JSON");
+    fn the_refusals_say_their_own_length() {
+        for refusal in [REFUSAL, PLAIN_REFUSAL] {
+            let (head, body) = refusal.split_once("\r\n\r\n").expect("a head and a body");
+            assert!(head.contains(&format!("content-length: {}", body.len())), "{}", body.len());
+            serde_json::from_str::<serde_json::Value>(body).expect("it is JSON");
+        }
     }
 
     #[test]

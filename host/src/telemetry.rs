@@ -39,6 +39,24 @@ pub(crate) struct Telemetry {
     seconds: Vec<OnceLock<Histogram>>,
     pub(crate) connections: Gauge,
     pub(crate) connections_refused: Counter,
+    pub(crate) handshakes_failed: HandshakesFailed,
+}
+
+/// TLS handshakes that came to nothing, by reason.
+pub(crate) struct HandshakesFailed {
+    /// The client spoke plain HTTP, or something else.
+    pub(crate) plain: Counter,
+    /// The two could not agree, or the client did not trust the certificate.
+    pub(crate) protocol: Counter,
+    /// It took too long.
+    pub(crate) timeout: Counter,
+}
+
+impl HandshakesFailed {
+    fn new() -> Self {
+        let by = |reason| counter!("onhand_tls_handshakes_failed_total", "reason" => reason);
+        Self { plain: by("plain"), protocol: by("protocol"), timeout: by("timeout") }
+    }
 }
 
 impl Telemetry {
@@ -53,11 +71,16 @@ impl Telemetry {
             .set_buckets_for_metric(name, SECONDS_BUCKETS)?
             .build_recorder();
         let handle = recorder.handle();
-        let (connections, connections_refused) = with_local_recorder(&recorder, || {
-            describe();
-            gauge!("onhand_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
-            (gauge!("onhand_http_connections"), counter!("onhand_http_connections_refused_total"))
-        });
+        let (connections, connections_refused, handshakes_failed) =
+            with_local_recorder(&recorder, || {
+                describe();
+                gauge!("onhand_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+                (
+                    gauge!("onhand_http_connections"),
+                    counter!("onhand_http_connections_refused_total"),
+                    HandshakesFailed::new(),
+                )
+            });
         let cells = TEMPLATES.len() * (STATUSES.len() + 1) * METHODS.len();
         Ok(Self {
             recorder,
@@ -66,6 +89,7 @@ impl Telemetry {
             seconds: std::iter::repeat_with(OnceLock::new).take(TEMPLATES.len()).collect(),
             connections,
             connections_refused,
+            handshakes_failed,
         })
     }
 
@@ -192,6 +216,10 @@ fn describe() {
     metrics::describe_counter!(
         "onhand_http_connections_refused_total",
         "Connections refused because there were too many"
+    );
+    metrics::describe_counter!(
+        "onhand_tls_handshakes_failed_total",
+        "TLS handshakes that came to nothing, by reason"
     );
     metrics::describe_gauge!("onhand_build_info", "Version of the host");
 }

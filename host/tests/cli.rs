@@ -27,7 +27,7 @@ fn run(arguments: &[&str]) -> (i32, String, String) {
 #[test]
 fn help_teaches() {
     let mut all = String::new();
-    for command in ["", "serve", "demo", "verify", "rebuild", "explain", "bench", "key"] {
+    for command in ["", "serve", "demo", "verify", "rebuild", "explain", "bench", "load", "key"] {
         let arguments: Vec<&str> =
             if command.is_empty() { vec!["--help"] } else { vec![command, "--help"] };
         let (code, text, _) = run(&arguments);
@@ -212,6 +212,51 @@ fn a_shop_is_served_drained_verified_rebuilt_and_explained() {
     assert_eq!((status, again), (201, receipt));
     assert_eq!(host.call("GET", "/v1/stock/mug", "").1["available"], 3);
     assert_eq!(host.terminate(), 0);
+}
+
+/// Goal: SIGHUP reads the certificate again and says what came of it; a wrong pair is refused at
+/// the start, and later leaves the one in use.
+#[test]
+fn a_hangup_reads_the_certificate_again() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = |name: &str| dir.path().join(name).to_str().expect("UTF-8").to_owned();
+    let (cert, key, data) = (path("c.pem"), path("k.pem"), path("shop"));
+    let put = |path: &str, text: &str| std::fs::write(path, text).expect("a writable file");
+    let (shop, other) = (include_str!("data/shop.pem"), include_str!("data/other.pem"));
+    put(&cert, other);
+    put(&key, include_str!("data/shop-key.pem"));
+    let sets = [format!("tls.cert={cert}"), format!("tls.key={key}")];
+    let mut arguments = vec!["serve", "--dev", "--listen", "127.0.0.1:0", "--data", &data];
+    arguments.extend(["--set", &sets[0], "--set", &sets[1]]);
+    let (code, _, error) = run(&arguments);
+    let text = format!("tls.key: {key} is not the key of the certificate in {cert}");
+    assert!(code == 2 && error.contains(&text), "{error}");
+
+    put(&cert, shop);
+    let mut child = onhand(&arguments).stderr(Stdio::piped()).spawn().expect("the binary starts");
+    let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+    let mut heard = |name: &str| loop {
+        let line = lines.next().expect("a line of log").expect("UTF-8");
+        let event: serde_json::Value = serde_json::from_str(&line).expect("one JSON a line");
+        if event["event"] == name {
+            break event;
+        }
+    };
+    let pid = child.id().to_string();
+    let signal = |name: &str| {
+        assert!(Command::new("kill").args([name, &pid]).status().expect("kill runs").success());
+    };
+    let serving = heard("serving");
+    assert!(serving["address"].as_str().is_some_and(|a| a.starts_with("https://")), "{serving}");
+    signal("-HUP");
+    assert_eq!(heard("certificate_renewed")["cert"], cert);
+    put(&cert, other);
+    signal("-HUP");
+    let event = heard("certificate_not_renewed");
+    assert!(event["error"].as_str().is_some_and(|e| e.contains(&text)), "{event}");
+    signal("-TERM");
+    assert_eq!(heard("closed")["finished"], "all");
+    assert_eq!(child.wait().expect("the process ends").code(), Some(0));
 }
 
 #[test]

@@ -43,16 +43,20 @@ fn start(dir: &Path) -> Host {
         let send = send.clone();
         std::thread::spawn(move || {
             for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                let address = line.split("\"address\":\"").nth(1).and_then(|l| l.split('"').next());
-                if let Some(address) = address {
-                    let _ = send.send(address.to_owned());
-                }
+                let _ = send.send(line);
             }
         });
     }
     drop(send);
-    let url = receive.recv().expect("the host says where it serves");
-    Host { child, url }
+    let mut host = Host { child, url: String::new() };
+    let mut said = String::new();
+    while host.url.is_empty() {
+        let line = receive.recv().unwrap_or_else(|_| panic!("it does not serve: {said}"));
+        let address = line.split("\"address\":\"").nth(1).and_then(|l| l.split('"').next());
+        address.unwrap_or_default().clone_into(&mut host.url);
+        said += &line;
+    }
+    host
 }
 
 /// Returns the blocks of a page: language and text.

@@ -89,10 +89,13 @@ impl HttpSession {
                 404 => Ok(false),
                 status => Err(LoadError::target(format!("GET {path} answered {status}"))),
             },
-            Err(loss) => Err(LoadError::target(format!(
-                "the target can't be used: {}; is `onhand serve` running there?",
-                loss.name()
-            ))),
+            Err(loss) => {
+                let loss = loss.name();
+                let why = self.connection.why().map_or(String::new(), |why| format!(" ({why})"));
+                Err(LoadError::target(format!(
+                    "the target can't be used: {loss}{why}; is `onhand serve` running there?"
+                )))
+            }
         }
     }
 

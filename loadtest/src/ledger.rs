@@ -1,7 +1,7 @@
 //! The ledger: what the buyers were told, to be compared with the host's events.
 //!
 //! Memory is bounded: rows beyond a fixed number go to temporary files, sorted, and are merged
-//! when the truth is checked. An accepted request costs 76 bytes of disk, a refusal nothing of its
+//! when the truth is checked. An accepted request costs 77 bytes of disk, a refusal nothing of its
 //! own: refusals with `sold_out` that agree in SKU, location, units and position share one row.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -10,7 +10,7 @@ use crate::error::LoadError;
 use crate::op::{Answer, Catalogue, Loss, Op, OpKind, Outcome, Planned};
 use crate::spill::{ROWS_MAX, Row, RowReader, RowWriter, Sorter};
 
-/// Most requests without an answer that are asked again after the run.
+/// Most requests without an answer of a run that are asked again after it.
 pub(crate) const LOST_MAX: usize = 200_000;
 /// Distinct refusals that are tallied in memory before they become rows.
 const TALLY_MAX: usize = 1 << 15;
@@ -32,6 +32,8 @@ pub(crate) struct Told {
     pub(crate) total: i64,
     /// Lines times prices, as the buyer sees them; [`NO_TOTAL`] if that is out of range.
     pub(crate) expected: i64,
+    /// Whether the request stated its prices, so that no policy has a say.
+    pub(crate) stated: bool,
     /// Deadline of a reservation in milliseconds since 1970; 0 for none.
     pub(crate) deadline_ms: u64,
     /// Time to live that was asked, in milliseconds; 0 for none.
@@ -44,7 +46,7 @@ pub(crate) struct Told {
 pub(crate) const NO_TOTAL: i64 = i64::MIN;
 
 impl Row for Told {
-    const BYTES: usize = 76;
+    const BYTES: usize = 77;
 
     fn write(&self, out: &mut RowWriter<'_>) {
         out.u64(self.intent);
@@ -53,6 +55,7 @@ impl Row for Told {
         out.u64(self.customer);
         out.i64(self.total);
         out.i64(self.expected);
+        out.u8(u8::from(self.stated));
         out.u64(self.deadline_ms);
         out.u64(self.ttl_ms);
         out.u32(self.units);
@@ -66,6 +69,7 @@ impl Row for Told {
             customer: from.u64(),
             total: from.i64(),
             expected: from.i64(),
+            stated: from.u8() != 0,
             deadline_ms: from.u64(),
             ttl_ms: from.u64(),
             units: from.u32(),
@@ -76,8 +80,11 @@ impl Row for Told {
 /// What refusals with `sold_out` have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct SoldOut {
-    /// Position that the refusal reflects.
+    /// Position that the refusal reflects, or the one that its buyer knew of if that is later.
     pub(crate) seq: u64,
+    /// Whether the refusal names an earlier position than its buyer knew of. Whoever asks later
+    /// may not be told of the past: it is judged at what the buyer knew.
+    pub(crate) stale: bool,
     /// SKU of the line that was short.
     pub(crate) sku: u32,
     /// Location of the line; 0 for any.
@@ -101,10 +108,11 @@ pub(crate) struct SoldOutTally {
 pub(crate) struct SoldOutRow(pub(crate) SoldOut, pub(crate) SoldOutTally);
 
 impl Row for SoldOutRow {
-    const BYTES: usize = 40;
+    const BYTES: usize = 41;
 
     fn write(&self, out: &mut RowWriter<'_>) {
         out.u64(self.0.seq);
+        out.u8(u8::from(self.0.stale));
         out.u32(self.0.sku);
         out.u32(self.0.location);
         out.u64(self.0.asked);
@@ -113,8 +121,9 @@ impl Row for SoldOutRow {
     }
 
     fn read(from: &mut RowReader<'_>) -> Self {
-        let (seq, sku, location) = (from.u64(), from.u32(), from.u32());
-        let refusal = SoldOut { seq, sku, location, asked: from.u64() };
+        let (seq, stale) = (from.u64(), from.u8() != 0);
+        let (sku, location) = (from.u32(), from.u32());
+        let refusal = SoldOut { seq, stale, sku, location, asked: from.u64() };
         Self(refusal, SoldOutTally { after: from.u64(), count: from.u64() })
     }
 }
@@ -141,6 +150,17 @@ pub(crate) enum PaymentAnswer {
     Unknown,
 }
 
+impl PaymentAnswer {
+    /// Returns the answer of a number on disk.
+    pub(crate) const fn from_byte(byte: u8) -> Self {
+        match byte {
+            0 => Self::Placed,
+            1 => Self::Expired,
+            _ => Self::Unknown,
+        }
+    }
+}
+
 impl Row for Payment {
     const BYTES: usize = 25;
 
@@ -152,23 +172,24 @@ impl Row for Payment {
 
     fn read(from: &mut RowReader<'_>) -> Self {
         let (seq, order) = (from.u64(), from.u128());
-        let told = match from.u8() {
-            0 => PaymentAnswer::Placed,
-            1 => PaymentAnswer::Expired,
-            _ => PaymentAnswer::Unknown,
-        };
+        let told = PaymentAnswer::from_byte(from.u8());
         Self { seq, order, told }
     }
 }
 
 /// A request whose outcome is not known.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "workers", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Lost {
     /// The buyer's intent.
     pub(crate) intent: u64,
     /// The request.
     pub(crate) op: Op,
 }
+
+/// Refusals by code, losses by reason, answers by status, and answers given again.
+pub(crate) type LedgerCounts =
+    (BTreeMap<&'static str, u64>, BTreeMap<Loss, u64>, BTreeMap<u16, u64>, u64);
 
 /// What the buyers were told.
 #[derive(Debug)]
@@ -193,9 +214,9 @@ pub(crate) struct Ledger {
     pub(crate) status: BTreeMap<u16, u64>,
     /// Requests without an answer, by reason.
     pub(crate) losses: BTreeMap<Loss, u64>,
-    /// Requests without an answer, to be asked again.
+    /// Requests whose outcome no answer tells, to be asked again.
     pub(crate) lost: Vec<Lost>,
-    /// Requests without an answer beyond [`LOST_MAX`].
+    /// The same beyond `lost_max`.
     pub(crate) lost_beyond: u64,
     /// Answers that the target marked as repeated.
     pub(crate) replayed: u64,
@@ -203,6 +224,10 @@ pub(crate) struct Ledger {
     pub(crate) seq_max: u64,
     /// Rows that the check may keep in memory of one kind.
     pub(crate) rows_max: usize,
+    /// Requests without an answer that this ledger keeps.
+    pub(crate) lost_max: usize,
+    /// Whether rows are kept for the truth; else answers are counted only.
+    pub(crate) keeps_rows: bool,
 }
 
 impl Default for Ledger {
@@ -230,6 +255,8 @@ impl Ledger {
             replayed: 0,
             seq_max: 0,
             rows_max,
+            lost_max: LOST_MAX,
+            keeps_rows: true,
         }
     }
 
@@ -258,8 +285,9 @@ impl Ledger {
         }
     }
 
-    fn enter_lost(&mut self, lost: Lost) {
-        if self.lost.len() < LOST_MAX {
+    /// Keeps a request to be asked again.
+    pub(crate) fn enter_lost(&mut self, lost: Lost) {
+        if self.lost.len() < self.lost_max {
             self.lost.push(lost);
         } else {
             self.lost_beyond += 1;
@@ -279,6 +307,13 @@ impl Ledger {
         *self.status.entry(answer.status).or_default() += 1;
         if !answer.is_success() {
             *self.refusals.entry((op.kind, answer.code)).or_default() += 1;
+            if answer.leaves_open() && !op.kind.is_read() {
+                // Refused for now, and carried out for all that the buyer knows.
+                self.enter_lost(Lost { intent: planned.intent, op: op.clone() });
+            }
+            if !self.keeps_rows {
+                return Ok(());
+            }
             let (seq, order) = (answer.seq, op.order);
             return match (op.kind, answer.code) {
                 (OpKind::Buy | OpKind::Reserve, "sold_out") => {
@@ -294,6 +329,8 @@ impl Ledger {
             };
         }
         match (op.kind, answer.order) {
+            _ if !self.keeps_rows => Ok(()),
+            // A port lets no receipt without its order pass.
             (OpKind::Buy | OpKind::Reserve, Some(order)) => self.told.push(Told {
                 intent: planned.intent,
                 order,
@@ -301,15 +338,11 @@ impl Ledger {
                 customer: customer_hash(&op.customer),
                 total: answer.total.unwrap_or(NO_TOTAL),
                 expected: catalogue.total(&op.lines).unwrap_or(NO_TOTAL),
+                stated: op.lines.iter().all(|line| line.price.is_some()),
                 deadline_ms: answer.deadline_ms,
                 ttl_ms: if op.kind == OpKind::Reserve { op.ttl_ms } else { 0 },
                 units: u32::try_from(op.units()).unwrap_or(u32::MAX),
             }),
-            (OpKind::Buy | OpKind::Reserve, None) => {
-                *self.losses.entry(Loss::Malformed).or_default() += 1;
-                self.enter_lost(Lost { intent: planned.intent, op: op.clone() });
-                Ok(())
-            }
             (OpKind::Place, _) => {
                 let (seq, order) = (0, op.order);
                 self.payments.push(Payment { seq, order, told: PaymentAnswer::Placed })
@@ -331,9 +364,13 @@ impl Ledger {
             return Ok(());
         };
         if answer.found.is_some_and(|found| found >= asked) {
+            // It is false by its own words; to judge it by the events would count it twice.
             self.sold_out_contradicting += 1;
+            return Ok(());
         }
-        let refusal = SoldOut { seq: answer.seq, sku: line.sku, location: line.location, asked };
+        let (sku, location) = (line.sku, line.location);
+        let (seq, stale) = (answer.seq.max(after), answer.seq < after);
+        let refusal = SoldOut { seq, stale, sku, location, asked };
         self.watched.insert((line.sku, line.location));
         if self.watched.len() > WATCHED_CELLS_MAX {
             let text = format!(
@@ -341,12 +378,21 @@ impl Ledger {
             );
             return Err(LoadError::usage(text));
         }
-        // An answer can't reflect less than what was known before the question.
-        let after = after.min(answer.seq);
         let tally = self.tallies.entry(refusal).or_insert(SoldOutTally { after, count: 0 });
         tally.after = tally.after.max(after);
         tally.count += 1;
         if self.tallies.len() >= TALLY_MAX { self.write_tallies() } else { Ok(()) }
+    }
+
+    /// Takes what was counted so far: refusals by code, requests without an answer by reason,
+    /// answers by status, and answers that were given again.
+    pub(crate) fn take_counts(&mut self) -> LedgerCounts {
+        let mut refusals = BTreeMap::new();
+        for ((_, code), count) in std::mem::take(&mut self.refusals) {
+            *refusals.entry(code).or_default() += count;
+        }
+        let losses = std::mem::take(&mut self.losses);
+        (refusals, losses, std::mem::take(&mut self.status), std::mem::take(&mut self.replayed))
     }
 
     /// Turns tallies into rows.

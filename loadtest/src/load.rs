@@ -2,34 +2,37 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::crowd::Callbacks;
 use crate::drive::{
-    self, CONNECTIONS_MAX, Counters, Course, Drive, Driven, LAG_P99_MAX, PIPELINE_MAX, Pace, Pacer,
-    Plan, THREADS_MAX,
+    self, BACKLOG_SHARE_MAX, CONNECTIONS_MAX, Counters, Course, Drive, Driven, GENERATOR_CPU_MAX,
+    LAG_P99_MAX, PIPELINE_MAX, Pacer, Plan, THREADS_MAX,
 };
 use crate::error::{LoadError, LoadErrorKind};
-use crate::http::{Authority, Connection, Limits};
+use crate::http::{Authority, Limits, STREAMS_MAX, Ways, Wire};
 use crate::http_session::HttpSession;
+use crate::lookout::Lookout;
 use crate::machine::{Machine, date_text};
 use crate::meter::{Latency, Meter, OnSecond, SeriesPoint};
 use crate::op::{Catalogue, Loss, OpKind};
 use crate::port::{BATCH_ITEMS_MAX, HttpPort, Port};
+pub use crate::progress::{LatestSecond, OnProgress, Phase, Progress};
 use crate::rank;
+use crate::results::run::FaultOutcome;
+use crate::results::run::WorkerFacts;
 use crate::scenario::ActorKind;
 use crate::session::{Session, settle};
-use crate::truth::{Checker, Terms, TruthReport, Unresolved};
+use crate::truth::{Checker, Outage, Settled, Terms, TruthReport, Unresolved};
 
 /// Time after the end of the schedule in which a backlog is still sent.
 pub const GRACE: Duration = Duration::from_secs(10);
 /// Longest time limit of one exchange.
 pub const TIMEOUT_MAX: Duration = Duration::from_mins(10);
-/// Generator processor share from which on it counts as saturated.
-const GENERATOR_CPU_MAX: f64 = 0.95;
-/// Share of requests sent late through a backlog that a saturated generator is blamed for.
-const BACKLOG_SHARE_MAX: f64 = 0.01;
+/// How many time limits of an exchange a request may take whose outcome is asked for again.
+const SETTLE_TIMEOUTS: u32 = 3;
 
 /// What the load goes to.
 #[derive(Clone, Debug)]
@@ -39,14 +42,19 @@ pub enum Target {
     /// An engine inside this process.
     #[cfg(feature = "inproc")]
     InProc(crate::inproc::InProcess),
+    /// A shop that is no Onhand.
+    #[cfg(all(feature = "peers", target_os = "linux"))]
+    Peer(crate::peer::Peer),
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Http(authority) => write!(f, "http://{}", authority.as_str()),
+            Self::Http(authority) => write!(f, "{authority}"),
             #[cfg(feature = "inproc")]
             Self::InProc(_) => f.write_str("inproc"),
+            #[cfg(all(feature = "peers", target_os = "linux"))]
+            Self::Peer(peer) => f.write_str(peer.kind().name()),
         }
     }
 }
@@ -74,91 +82,29 @@ impl AckLevel {
     }
 }
 
-/// Where a run stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Phase {
-    /// SKUs are defined and stock is put in.
-    #[default]
-    Setup,
-    /// Load is running.
-    Load,
-    /// What stayed unanswered is asked again, and the truth is checked.
-    Truth,
-}
+/// Goes on beside the load on a thread of its own, such as a script of faults.
+pub(crate) trait Beside: Send {
+    /// Works until the load is over and all that it began is ended; counts faults.
+    ///
+    /// # Errors
+    ///
+    /// Returns why the run can't go on.
+    fn run(
+        &mut self,
+        started: Instant,
+        over: &AtomicBool,
+        faults: &AtomicU64,
+    ) -> Result<(), LoadError>;
 
-/// Progress of a run, told about twice a second.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Progress {
-    /// Where the run stands.
-    pub phase: Phase,
-    /// Time in this phase.
-    pub elapsed: Duration,
-    /// Length of the load, where it is known.
-    pub of: Option<Duration>,
-    /// Requests sent.
-    pub sent: u64,
-    /// Orders accepted.
-    pub accepted: u64,
-    /// Requests refused.
-    pub refused: u64,
-    /// Requests without an answer.
-    pub lost: u64,
-    /// Requests a second since the last report.
-    pub rate: f64,
-    /// Users who came.
-    pub users: u64,
-    /// The latest second that is complete.
-    pub latest: Option<LatestSecond>,
-    /// Units left and put in of the SKU that everybody wants, where somebody looked.
-    pub stock: Option<(u64, u64)>,
-    /// Violations of the truth found so far; absent while nothing was checked.
-    pub violations: Option<u64>,
-    /// Faults put in so far.
-    pub faults: u64,
-}
+    /// Returns what came of each fault.
+    fn outcomes(&self) -> Vec<FaultOutcome>;
 
-/// The latest second of a run that is complete.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LatestSecond {
-    /// Its number, from 0.
-    pub second: u64,
-    /// Requests sent.
-    pub sent: u64,
-    /// Requests accepted.
-    pub accepted: u64,
-    /// Requests refused for want of units.
-    pub sold_out: u64,
-    /// Requests that started late by the generator's own fault.
-    pub late: u64,
-    /// Requests without an answer at its end.
-    pub in_flight: u64,
-    /// Median from the intended start; absent without answers.
-    pub intended_p50: Option<Duration>,
-    /// 99 % from the intended start.
-    pub intended_p99: Option<Duration>,
-    /// 99 % from the actual start.
-    pub service_p99: Option<Duration>,
-}
+    /// Returns when the target was kept from its work.
+    fn outages(&self) -> Vec<Outage>;
 
-impl From<&SeriesPoint> for LatestSecond {
-    fn from(point: &SeriesPoint) -> Self {
-        let any = |time: Duration| (point.intended.count > 0).then_some(time);
-        Self {
-            second: point.second,
-            sent: point.counts.sent,
-            accepted: point.counts.accepted,
-            sold_out: point.counts.sold_out,
-            late: point.counts.late,
-            in_flight: point.in_flight,
-            intended_p50: any(point.intended.p50),
-            intended_p99: any(point.intended.p99),
-            service_p99: any(point.service.p99),
-        }
-    }
+    /// Returns the processor time of the target during the load, where it is known.
+    fn cpu(&self) -> Option<Duration>;
 }
-
-/// Receives the progress of a run.
-pub type OnProgress = Box<dyn FnMut(&Progress) + Send>;
 
 /// Options that every scenario has.
 pub struct LoadOptions {
@@ -168,8 +114,6 @@ pub struct LoadOptions {
     pub api_key: Option<String>,
     /// Level of acknowledgement. Default `group`.
     pub ack: AckLevel,
-    /// How fast requests are sent. Default [`Pace::Max`].
-    pub pace: Pace,
     /// Connections, 1 to [`CONNECTIONS_MAX`]. Default 64.
     pub connections: usize,
     /// Generator threads, 1 to [`THREADS_MAX`]. Default 1: more take processors from the target.
@@ -191,8 +135,22 @@ pub struct LoadOptions {
     /// Rows of each kind that the ledger keeps in memory, at least 1; more goes to a temporary
     /// file. Default 131,072: about 40 MB in all.
     pub ledger_rows: usize,
+    /// How a host is spoken to.
+    pub wire: Wire,
+    /// Goes on beside the load.
+    pub(crate) beside: Option<Box<dyn Beside>>,
     /// Receives the times of every complete second.
     pub(crate) on_second: Option<Box<dyn OnSecond>>,
+    /// When the load starts; `None` is once all is prepared.
+    pub(crate) start: Option<Instant>,
+    /// Other processes that drive the load instead of this one; `None` drives it here.
+    #[cfg(feature = "workers")]
+    pub workers: Option<crate::crew::Workers>,
+    /// Those of them that wait for their job.
+    #[cfg(feature = "workers")]
+    pub(crate) crew: Option<crate::crew::Crew>,
+    /// The ways to the host, prepared once: a system's certificates are hundreds.
+    ways: OnceLock<Result<Ways, LoadError>>,
 }
 
 impl fmt::Debug for LoadOptions {
@@ -200,7 +158,6 @@ impl fmt::Debug for LoadOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LoadOptions")
             .field("target", &self.target)
-            .field("pace", &self.pace)
             .field("connections", &self.connections)
             .field("seed", &self.seed)
             .finish_non_exhaustive()
@@ -214,7 +171,6 @@ impl LoadOptions {
             target,
             api_key: None,
             ack: AckLevel::Group,
-            pace: Pace::Max,
             connections: 64,
             threads: 1,
             batch: 1,
@@ -225,7 +181,15 @@ impl LoadOptions {
             stop: Arc::default(),
             progress: None,
             ledger_rows: crate::spill::ROWS_MAX,
+            wire: Wire::default(),
+            beside: None,
             on_second: None,
+            start: None,
+            #[cfg(feature = "workers")]
+            workers: None,
+            #[cfg(feature = "workers")]
+            crew: None,
+            ways: OnceLock::new(),
         }
     }
 
@@ -240,6 +204,7 @@ impl LoadOptions {
         within("threads", self.threads, THREADS_MAX)?;
         within("batch", self.batch, BATCH_ITEMS_MAX)?;
         within("pipeline", self.pipeline, PIPELINE_MAX)?;
+        within("streams", self.wire.streams, STREAMS_MAX)?;
         if self.timeout.is_zero() || self.timeout > TIMEOUT_MAX {
             let (timeout, max) = (self.timeout.as_millis(), TIMEOUT_MAX.as_millis());
             return Err(LoadError::usage(format!("timeout is {timeout} ms, outside 1..={max}")));
@@ -248,37 +213,70 @@ impl LoadOptions {
         if self.api_key.as_deref().is_some_and(|key| !key_ok(key)) {
             return Err(LoadError::usage("API key is empty or has other than visible characters"));
         }
-        Ok(())
+        match &self.target {
+            Target::Http(authority) => self.ways(authority).map(drop),
+            #[cfg(feature = "inproc")]
+            Target::InProc(_) => Ok(()),
+            #[cfg(all(feature = "peers", target_os = "linux"))]
+            Target::Peer(_) => Ok(()),
+        }
     }
 
-    fn connection(&self, authority: &Authority, limits: Limits, ack: AckLevel) -> Connection {
-        let ack = (ack != AckLevel::Group).then_some(ack.name());
-        Connection::new(authority.clone(), limits, self.api_key.as_deref(), ack)
+    /// Returns ways to the host that share connections with nobody else.
+    fn ways(&self, authority: &Authority) -> Result<Ways, LoadError> {
+        let made = self.ways.get_or_init(|| Ways::new(authority.clone(), &self.wire));
+        made.as_ref().map(Ways::apart).map_err(Clone::clone)
     }
 
     /// Opens the session for everything but the load.
-    pub(crate) fn session(&self) -> Session {
+    pub(crate) fn session(&self) -> Result<Session, LoadError> {
         match &self.target {
             Target::Http(authority) => {
                 // A page of events may take longer than a purchase.
                 let limits = Limits { exchange: self.timeout.max(Duration::from_secs(30)) };
-                let connection = self.connection(authority, limits, AckLevel::Group);
-                Session::Http(HttpSession::new(connection))
+                let way = self.ways(authority)?.way(limits, self.api_key.as_deref(), None);
+                Ok(Session::Http(HttpSession::new(way)))
             }
             #[cfg(feature = "inproc")]
-            Target::InProc(inside) => Session::InProc(inside.session()),
+            Target::InProc(inside) => Ok(Session::InProc(inside.session())),
+            #[cfg(all(feature = "peers", target_os = "linux"))]
+            Target::Peer(peer) => Ok(Session::Peer(peer.session())),
         }
     }
 
-    fn port(&self, catalogue: &Arc<Catalogue>) -> Port {
+    /// Makes the connections of the load, or as many as asked, dealt to threads in turn.
+    pub(crate) fn ports(
+        &self,
+        catalogue: &Arc<Catalogue>,
+        count: usize,
+    ) -> Result<Vec<Port>, LoadError> {
         match &self.target {
             Target::Http(authority) => {
                 let limits = Limits { exchange: self.timeout };
-                let connection = self.connection(authority, limits, self.ack);
-                Port::Http(Box::new(HttpPort::new(connection, Arc::clone(catalogue), self.batch)))
+                let ack = (self.ack != AckLevel::Group).then_some(self.ack.name());
+                // Connections are shared within a thread: its event loop reads them.
+                let threads = self.threads.clamp(1, count.max(1));
+                let groups = count.div_ceil(threads).div_ceil(self.wire.streams.max(1));
+                let shared: Result<Vec<_>, _> =
+                    (0..threads * groups).map(|_| self.ways(authority)).collect();
+                let shared = shared?;
+                let port = |number: usize| {
+                    let group = number / threads / self.wire.streams.max(1);
+                    let ways = &shared[number % threads * groups + group];
+                    let way = ways.way(limits, self.api_key.as_deref(), ack);
+                    Port::Http(Box::new(HttpPort::new(way, Arc::clone(catalogue), self.batch)))
+                };
+                Ok((0..count).map(port).collect())
             }
             #[cfg(feature = "inproc")]
-            Target::InProc(inside) => Port::InProc(inside.port(catalogue, self.ack)),
+            Target::InProc(inside) => {
+                Ok((0..count).map(|_| Port::InProc(inside.port(catalogue, self.ack))).collect())
+            }
+            #[cfg(all(feature = "peers", target_os = "linux"))]
+            Target::Peer(peer) => {
+                let port = || Port::Peer(Box::new(peer.port(catalogue, self.timeout)));
+                Ok((0..count).map(|_| port()).collect())
+            }
         }
     }
 
@@ -314,6 +312,8 @@ pub(crate) struct Prepared {
     pub(crate) actors: Vec<(String, ActorKind)>,
     /// What the checks are told; the start is filled in when the load begins.
     pub(crate) terms: Terms,
+    /// Payments that are lost or doubled.
+    pub(crate) callbacks: Arc<Callbacks>,
 }
 
 /// How many requests of one kind were answered, and how fast.
@@ -340,8 +340,6 @@ pub struct LoadReport {
     pub machine: Machine,
     /// Seed.
     pub seed: u64,
-    /// Pace.
-    pub pace: Pace,
     /// Level of acknowledgement.
     pub ack: AckLevel,
     /// Connections.
@@ -370,6 +368,8 @@ pub struct LoadReport {
     pub losses: BTreeMap<Loss, u64>,
     /// Answers by HTTP status.
     pub status: BTreeMap<u16, u64>,
+    /// What came of asking again after the load; it is in none of the counts above.
+    pub settled: Settled,
     /// Connections made anew because they had broken.
     pub reconnects: u64,
     /// Connections made anew because a user wanted one of its own.
@@ -392,6 +392,10 @@ pub struct LoadReport {
     pub generator_cpu: Option<f64>,
     /// Why the figures say more about the generator than about the target.
     pub generator_limited: Option<String>,
+    /// Seconds in which a thread of the generator was at its limit while requests started late.
+    pub saturated: u64,
+    /// The processes that shared the load, where there were several.
+    pub workers: Vec<WorkerFacts>,
     /// Whether the run was ended early.
     pub interrupted: bool,
     /// Counts of the engine of a run in this process; `None` over HTTP.
@@ -405,6 +409,8 @@ pub struct LoadReport {
     pub hot: Option<(String, u64)>,
     /// What the record of the run takes from here: seconds, groups, shares.
     pub(crate) detail: Arc<Detail>,
+    /// Why the run is not whole: the target was lost for good, or the truth could not be read.
+    pub trouble: Option<String>,
     /// Time that the check of the truth took.
     pub truth_elapsed: Duration,
     /// The truth; `None` if it was not asked for.
@@ -419,6 +425,10 @@ pub(crate) struct Detail {
     pub(crate) actors: Vec<ActorCount>,
     /// Rank correlation of arriving and of being served.
     pub(crate) kendall_tau: Option<f64>,
+    /// What went wrong on purpose, in order of time.
+    pub(crate) faults: Vec<FaultOutcome>,
+    /// Processors that a target of the load tester's own used.
+    pub(crate) target_cpu: Option<f64>,
 }
 
 /// What one kind of user got.
@@ -460,30 +470,33 @@ pub(crate) fn execute(
 ) -> Result<LoadReport, LoadError> {
     let counters = Arc::new(Counters::default());
     counters.seq.store(prepared.after, Ordering::Relaxed);
-    let load_started = SystemTime::now();
-    let driven = run_load(options, prepared, &counters)?;
+    let (driven, mut trouble) = run_load(options, prepared, &counters)?;
     let checking = Instant::now();
     options.tell_phase(Phase::Truth, checking.elapsed());
     let runtime = drive::runtime()?;
     let mut report = blank_report(options, prepared);
-    let Driven { mut ledger, meter, .. } = driven;
-    let unresolved = if ledger.lost.is_empty() {
-        let lost = ledger.lost_beyond;
-        Unresolved { orders: lost, changes: lost }
+    let (mut ledger, meter) = (driven.ledger, driven.meter);
+    // More threads than connections are never made, and workers have threads of their own.
+    report.threads = driven.threads;
+    // What is asked again afterwards is no part of the load.
+    (report.refusals, report.losses, report.status, report.replayed) = ledger.take_counts();
+    if trouble.is_none() {
+        let group = options.batch * options.pipeline;
+        let ports = ledger.lost.len().div_ceil(group.max(1)).min(options.connections);
+        let ports = options.ports(&prepared.catalogue, ports)?;
+        let patience = options.timeout * SETTLE_TIMEOUTS;
+        let settling = settle(ports, group, patience, ledger, &prepared.catalogue);
+        (ledger, report.settled) = runtime.block_on(settling)?;
     } else {
-        let mut port = options.port(&prepared.catalogue);
-        runtime.block_on(settle(&mut port, &mut ledger, &prepared.catalogue))?
-    };
-    for ((_, code), count) in &ledger.refusals {
-        *report.refusals.entry(code).or_default() += count;
+        let lost = ledger.lost_beyond + ledger.lost.len() as u64;
+        let unknown = Unresolved { orders: lost, changes: lost };
+        report.settled = Settled { asked: lost, unknown, ..Settled::default() };
     }
-    report.losses = std::mem::take(&mut ledger.losses);
-    report.status = std::mem::take(&mut ledger.status);
-    report.replayed = ledger.replayed;
+    let unresolved = report.settled.unknown;
     report.users = counters.users.load(Ordering::Relaxed);
     report.sent = counters.sent.load(Ordering::Relaxed);
     report.orders = counters.accepted.load(Ordering::Relaxed);
-    report.unsent = prepared.pacer.left();
+    report.unsent = driven.left.unwrap_or_else(|| prepared.pacer.left()) + driven.never_let_in;
     #[cfg(feature = "inproc")]
     if let Target::InProc(inside) = &options.target {
         report.engine = Some(inside.facts());
@@ -493,9 +506,14 @@ pub(crate) fn execute(
     (report.reconnects, report.renewals) = (driven.reconnects, driven.renewals);
     (report.elapsed, report.generator_cpu) = (driven.elapsed, driven.generator_cpu);
     fill_times(&mut report, &meter);
-    report.generator_limited = generator_limit(&report, options.threads);
+    (report.workers, report.saturated) = (driven.workers, driven.saturated);
+    report.generator_limited = generator_limit(&report);
     let counts = driven.came_by.iter().zip(&driven.orders_by);
     let actors = prepared.actors.iter().zip(counts);
+    let mut faults = prepared.callbacks.outcomes(driven.elapsed);
+    faults.extend(options.beside.iter().flat_map(|beside| beside.outcomes()));
+    faults.sort_by_key(|fault| fault.at_ns);
+    let target_cpu = options.beside.as_ref().and_then(|beside| beside.cpu());
     report.detail = Arc::new(Detail {
         meter,
         actors: actors
@@ -507,47 +525,73 @@ pub(crate) fn execute(
             })
             .collect(),
         kendall_tau: rank::kendall_tau(driven.ranks),
+        faults,
+        target_cpu: target_cpu.map(|cpu| cpu.as_secs_f64() / driven.elapsed.as_secs_f64()),
     });
     if options.truth {
+        let load_started = driven.started.unwrap_or(prepared.started);
         let since = load_started.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let terms = Terms { started_ms: since.as_millis() as u64, ..prepared.terms.clone() };
+        let outages = options.beside.as_ref().map_or(Vec::new(), |beside| beside.outages());
+        let started_ms = since.as_millis() as u64;
+        let terms = Terms { started_ms, outages, ..prepared.terms.clone() };
         let until = ledger.seq_max.max(prepared.after);
         let catalogue = &prepared.catalogue;
         let mut checker = Checker::new(catalogue, ledger, unresolved, terms)?;
-        let mut session = options.session();
-        let read = session.truth(prepared.after, until, &mut checker, catalogue);
-        report.truth = Some(match runtime.block_on(read) {
+        let mut session = options.session()?;
+        let read = match &trouble {
+            None => runtime.block_on(session.truth(prepared.after, until, &mut checker, catalogue)),
+            Some(error) => Err(error.clone()),
+        };
+        report.truth = Some(match read {
             Ok(()) => checker.finish()?,
-            Err(error) if error.kind() == LoadErrorKind::NoFeed => {
-                checker.finish_without_feed(&error.to_string())?
+            // What was found so far is worth its report, whatever has happened to the host.
+            Err(error) => {
+                let unread = checker.finish_without_feed(&error.to_string())?;
+                if error.kind() != LoadErrorKind::NoFeed {
+                    trouble = trouble.or(Some(error));
+                }
+                unread
             }
-            Err(error) => return Err(error),
         });
     }
+    report.trouble = trouble.map(|error| error.to_string());
     report.truth_elapsed = checking.elapsed();
     Ok(report)
 }
 
-fn run_load(
+/// Drives the load of what is prepared, here or by workers; the second result is what ended the work
+/// beside the load, if anything did.
+pub(crate) fn run_load(
     options: &mut LoadOptions,
     prepared: &Prepared,
     counters: &Arc<Counters>,
-) -> Result<Driven, LoadError> {
-    let ports = (0..options.connections).map(|_| options.port(&prepared.catalogue)).collect();
+) -> Result<(Driven, Option<LoadError>), LoadError> {
+    #[cfg(feature = "workers")]
+    let crew = options.crew.take();
+    let ports = options.ports(&prepared.catalogue, options.connections)?;
     let drive = Drive {
         threads: options.threads,
         group: options.batch * options.pipeline,
         live_max: prepared.live_users,
         ledger_rows: options.ledger_rows,
+        truth: options.truth,
+        start: options.start,
     };
     let stop = Arc::clone(&options.stop);
+    let (over, faults) = (AtomicBool::new(false), AtomicU64::new(0));
+    // Only who shows it asks for it: the look is a request more to the target.
+    let hot = prepared.terms.hot.filter(|_| options.progress.is_some());
+    let session = hot.map(|_| options.session()).transpose()?;
+    let watched = hot.zip(session);
+    let lookout = watched.and_then(|(hot, session)| Lookout::start(session, hot, prepared));
     let mut on_second = options.on_second.take();
+    let mut beside = options.beside.take();
     let mut before = (Duration::ZERO, 0);
     let mut tick = |elapsed: Duration, latest: Option<&SeriesPoint>| {
         if stop.load(Ordering::Relaxed) {
             counters.stop.store(true, Ordering::Relaxed);
         }
-        let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let sent = load(&counters.sent);
         let seconds = elapsed.saturating_sub(before.0).as_secs_f64().max(1e-9);
         let rate = sent.saturating_sub(before.1) as f64 / seconds;
@@ -563,7 +607,8 @@ fn run_load(
             rate,
             users: load(&counters.users),
             latest: latest.map(LatestSecond::from),
-            ..Progress::default()
+            faults: load(&faults) + prepared.callbacks.begun(elapsed),
+            stock: lookout.as_ref().and_then(Lookout::stock),
         });
     };
     let course = Course {
@@ -573,7 +618,38 @@ fn run_load(
         tick: &mut tick,
         on_second: on_second.as_deref_mut().map(|on_second| on_second as &mut dyn OnSecond),
     };
-    drive::run(drive, ports, course)
+    let driven = std::thread::scope(|scope| {
+        let started = Instant::now();
+        let ran = beside.as_mut().map(|beside| {
+            let (over, faults) = (&over, &faults);
+            scope.spawn(move || {
+                let ran = beside.run(started, over, faults);
+                // What can't go on beside the load makes it worth nothing.
+                counters.stop.fetch_or(ran.is_err(), Ordering::Relaxed);
+                ran
+            })
+        });
+        #[cfg(feature = "workers")]
+        let driven = match crew {
+            Some(mut crew) => {
+                crew.after = prepared.after;
+                crew.drive(drive, course)
+            }
+            None => drive::run(drive, ports, course),
+        };
+        #[cfg(not(feature = "workers"))]
+        let driven = drive::run(drive, ports, course);
+        over.store(true, Ordering::Relaxed);
+        let ran = ran.map(std::thread::ScopedJoinHandle::join);
+        let trouble = match ran {
+            Some(Ok(ran)) => ran.err(),
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+            None => None,
+        };
+        driven.map(|driven| (driven, trouble))
+    });
+    options.beside = beside;
+    driven
 }
 
 fn blank_report(options: &LoadOptions, prepared: &Prepared) -> LoadReport {
@@ -586,7 +662,6 @@ fn blank_report(options: &LoadOptions, prepared: &Prepared) -> LoadReport {
         date: date_text(since),
         machine: Machine::read(),
         seed: options.seed,
-        pace: options.pace,
         ack: options.ack,
         connections: options.connections,
         threads: options.threads,
@@ -601,6 +676,7 @@ fn blank_report(options: &LoadOptions, prepared: &Prepared) -> LoadReport {
         refusals: BTreeMap::new(),
         losses: BTreeMap::new(),
         status: BTreeMap::new(),
+        settled: Settled::default(),
         reconnects: 0,
         renewals: 0,
         open_loop: prepared.open_loop,
@@ -612,6 +688,8 @@ fn blank_report(options: &LoadOptions, prepared: &Prepared) -> LoadReport {
         backlogged: 0,
         generator_cpu: None,
         generator_limited: None,
+        saturated: 0,
+        workers: Vec::new(),
         interrupted: false,
         #[cfg(feature = "inproc")]
         engine: None,
@@ -622,6 +700,7 @@ fn blank_report(options: &LoadOptions, prepared: &Prepared) -> LoadReport {
             (sku.code.clone(), sku.put_in)
         }),
         detail: Arc::default(),
+        trouble: None,
         truth_elapsed: Duration::ZERO,
         truth: None,
     }
@@ -651,9 +730,20 @@ fn fill_times(report: &mut LoadReport, meter: &Meter) {
 }
 
 /// Returns why a run by schedule says more about the generator than about the target.
-fn generator_limit(report: &LoadReport, threads: usize) -> Option<String> {
+fn generator_limit(report: &LoadReport) -> Option<String> {
     if !report.is_open_loop() {
         return None;
+    }
+    let threads = report.threads;
+    let behind = |worker: &&WorkerFacts| worker.lag.p99_ns as u128 > LAG_P99_MAX.as_nanos();
+    if let Some(worker) = report.workers.iter().find(behind) {
+        return Some(format!(
+            "1 % of the requests of worker {} started {} ms or more too late although their \
+             connection was free; the limit is {} ms",
+            worker.address,
+            worker.lag.p99_ns / 1_000_000,
+            LAG_P99_MAX.as_millis()
+        ));
     }
     if report.lag.p99 > LAG_P99_MAX {
         return Some(format!(
@@ -661,6 +751,14 @@ fn generator_limit(report: &LoadReport, threads: usize) -> Option<String> {
              free; the limit is {} ms",
             report.lag.p99.as_millis(),
             LAG_P99_MAX.as_millis()
+        ));
+    }
+    if report.saturated > 0 {
+        return Some(format!(
+            "in {} seconds a thread of the generator used over {:.0} % of its processor while \
+             requests started late",
+            report.saturated,
+            GENERATOR_CPU_MAX * 100.0
         ));
     }
     let backlog = report.backlogged as f64 / report.sent.max(1) as f64;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use crate::http::Dial;
 use crate::op::OpKind;
 
 /// Longest latency that is told apart from longer ones: ten minutes.
@@ -53,9 +54,28 @@ impl Times {
         self.0.saturating_record(nanos.clamp(1, NANOS_MAX));
     }
 
+    /// Records a time for each of several requests.
+    pub(crate) fn record_n(&mut self, time: Duration, count: u64) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(NANOS_MAX);
+        self.0.saturating_record_n(nanos.clamp(1, NANOS_MAX), count);
+    }
+
     /// Adds the values of another histogram.
     pub(crate) fn merge(&mut self, other: &Self) {
         self.0.add(&other.0).expect("both histograms have the same bounds");
+    }
+
+    /// Records a time of [`Times::buckets`] many times over.
+    #[cfg(feature = "workers")]
+    pub(crate) fn record_many(&mut self, nanos: u64, count: u64) {
+        self.0.saturating_record_n(nanos.clamp(1, NANOS_MAX), count);
+    }
+
+    /// Returns the times that were recorded, as exactly as they are known, with their counts.
+    #[cfg(feature = "workers")]
+    pub(crate) fn buckets(&self) -> impl Iterator<Item = (u64, u64)> {
+        let values = self.0.iter_recorded();
+        values.map(|value| (value.value_iterated_to(), value.count_since_last_iteration()))
     }
 
     /// Returns the histogram, in nanoseconds.
@@ -78,6 +98,31 @@ impl Times {
             p999: at(0.999),
             max: Duration::from_nanos(self.0.max()),
         }
+    }
+}
+
+/// How long connections took to make.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct DialTimes {
+    /// TCP.
+    pub(crate) tcp: Times,
+    /// TLS, after TCP stood.
+    pub(crate) tls: Times,
+}
+
+impl DialTimes {
+    /// Records one connection.
+    pub(crate) fn record(&mut self, dial: Dial) {
+        self.tcp.record(dial.tcp);
+        if let Some(tls) = dial.tls {
+            self.tls.record(tls);
+        }
+    }
+
+    /// Adds the values of others.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.tcp.merge(&other.tcp);
+        self.tls.merge(&other.tls);
     }
 }
 
@@ -113,6 +158,7 @@ pub(crate) struct Group {
 
 /// What one second counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "workers", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct SecondCounts {
     pub(crate) users: u64,
     pub(crate) sent: u64,
@@ -198,6 +244,8 @@ pub(crate) struct Meter {
     pub(crate) late: u64,
     /// Requests that started late because every connection was waiting for an answer.
     pub(crate) backlogged: u64,
+    /// How long connections took to make.
+    pub(crate) dials: DialTimes,
     /// Requests without an answer so far.
     in_flight: u64,
 }

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 /// What a request does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "workers", derive(serde::Serialize, serde::Deserialize))]
 pub enum OpKind {
     /// Places an order in one step.
     Buy,
@@ -63,6 +64,7 @@ impl OpKind {
 
 /// Price of a line as decided by the caller, in minor units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "workers", derive(serde::Serialize, serde::Deserialize))]
 pub struct Price {
     /// Price of one unit.
     pub unit: i64,
@@ -72,6 +74,7 @@ pub struct Price {
 
 /// One line of a basket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "workers", derive(serde::Serialize, serde::Deserialize))]
 pub struct AskLine {
     /// SKU, as its index in the run's [`Catalogue`].
     pub sku: u32,
@@ -85,6 +88,7 @@ pub struct AskLine {
 
 /// One request.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "workers", derive(serde::Serialize, serde::Deserialize))]
 pub struct Op {
     /// What it does.
     pub kind: OpKind,
@@ -162,10 +166,41 @@ impl Answer {
     pub const fn is_success(&self) -> bool {
         self.status >= 200 && self.status < 300
     }
+
+    /// Returns whether the request may have been carried out, or still be, although the answer is
+    /// no success: it is under way, or the target failed at it and does not say that it did nothing.
+    pub fn leaves_open(&self) -> bool {
+        match self.code {
+            "idempotency_in_flight" => true,
+            code => self.status >= 500 && !NOTHING_DONE.contains(&code),
+        }
+    }
+
+    /// Returns whether the answer tells what came of an earlier sending of the same request. One
+    /// that was given before anybody looked at the key tells nothing of it.
+    pub fn settles(&self) -> bool {
+        let before_the_key = matches!(self.status, 401 | 408 | 429);
+        !before_the_key && self.status < 500 && self.code != "idempotency_in_flight"
+    }
 }
+
+/// Codes of failures after which nothing was done, as their pages say.
+const NOTHING_DONE: &[&str] = &[
+    "busy",
+    "capacity_reached",
+    "contended",
+    "decision_invalid",
+    "lagging",
+    "overloaded",
+    "plugin_failed",
+    "policy_unknown",
+    "read_only",
+    "shutting_down",
+];
 
 /// Why a request has no answer: it may or may not have been carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "workers", derive(serde::Serialize, serde::Deserialize))]
 pub enum Loss {
     /// No answer within the time limit.
     Timeout,
@@ -178,7 +213,21 @@ pub enum Loss {
 }
 
 impl Loss {
-    /// Returns the name that reports use.
+    /// Every reason, in the order of reports.
+    pub const ALL: [Self; 4] =
+        [Self::Timeout, Self::Connection, Self::Malformed, Self::Unreachable];
+
+    /// Returns the stable name that records and thresholds use.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Connection => "connection_lost",
+            Self::Malformed => "malformed_answer",
+            Self::Unreachable => "no_connection",
+        }
+    }
+
+    /// Returns the words that errors use.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Timeout => "timeout",
@@ -335,8 +384,11 @@ const fn days_of_civil(year: u64, month: u64, day: u64) -> u64 {
     era * 146_097 + days - 719_468
 }
 
-/// Every code of the contract; an answer with another one is counted as `other`.
-const CODES: &[&str] = &[
+/// The code of an answer that names none, or none of the contract.
+pub const OTHER_CODE: &str = "other";
+
+/// Every code of the contract; an answer with another one is counted as [`OTHER_CODE`].
+pub const CODES: &[&str] = &[
     "invalid_request",
     "unknown_field",
     "idempotency_key_missing",
@@ -395,11 +447,24 @@ const CODES: &[&str] = &[
     "decision_invalid",
     "policy_unknown",
     "plugin_failed",
+    // Not of Onhand yet, but of its contract.
+    "admission_full",
+    "duplicate_external_id",
+    "erased",
+    "gate_ticket_required",
+    "key_expired",
+    "payment_failed",
+    "payment_required",
+    "precondition_required",
+    "rate_limited",
+    "sale_not_open",
+    "scope_missing",
+    "tenant_mismatch",
 ];
 
 /// Returns the code of the contract that a text names, or `other`.
 pub fn known_code(text: &str) -> &'static str {
-    CODES.iter().find(|code| **code == text).copied().unwrap_or("other")
+    CODES.iter().find(|code| **code == text).copied().unwrap_or(OTHER_CODE)
 }
 
 #[cfg(test)]
@@ -446,6 +511,38 @@ mod tests {
         ] {
             check(bad, None);
         }
+    }
+
+    /// A request is refused for good, refused for now, or open; an answer that was given before the
+    /// key was looked at tells nothing about an earlier sending.
+    #[test]
+    fn answers_tell_what_is_known() {
+        let check = |status, code: &'static str, wanted: (bool, bool)| {
+            let found = Answer {
+                status,
+                code,
+                order: None,
+                seq: 0,
+                replayed: false,
+                line: None,
+                found: None,
+                total: None,
+                deadline_ms: 0,
+                body_hash: 0,
+                done: Instant::now(),
+            };
+            assert_eq!((found.leaves_open(), found.settles()), wanted, "{status} {code}");
+        };
+        check(201, "", (false, true));
+        check(409, "sold_out", (false, true));
+        check(409, "idempotency_in_flight", (true, false));
+        check(429, "too_many_connections", (false, false));
+        check(401, "unauthenticated", (false, false));
+        check(500, "internal", (true, false));
+        check(500, "decision_invalid", (false, false));
+        check(503, "stopped", (true, false));
+        check(503, "overloaded", (false, false));
+        check(504, "other", (true, false));
     }
 
     /// A line's demand is summed with the other lines of the same SKU and location.

@@ -5,10 +5,13 @@ use std::time::Duration;
 #[cfg(feature = "report")]
 use std::time::SystemTime;
 
+#[cfg(feature = "workers")]
+use crate::crew::{Crew, Task, Workers};
 use crate::error::LoadError;
+use crate::http::{HttpVersion, Trust};
 use crate::load::{LoadOptions, LoadReport, Target};
-use crate::meter::{Group, KindTimes, Latency};
-use crate::replay::{self, ReplayOptions};
+use crate::meter::{Group, KindTimes, Times};
+use crate::replay;
 use crate::report::run_text;
 use crate::results::folder::Folder;
 #[cfg(feature = "report")]
@@ -16,15 +19,18 @@ use crate::results::folder::REPORT_FILE;
 #[cfg(feature = "report")]
 use crate::results::interval::{Clock, IntervalLog, LogFile, Tags};
 use crate::results::run::{
-    ActorShare, Counts, Exit, Fairness, Generator, HotSku, LatencyGroup, MachineFacts, Run, SCHEMA,
-    ScenarioFacts, Spectrum, Stage, Stock, TargetFacts, TargetKind, Tool, TruthCheck, Verdict,
+    ActorShare, Connecting, Counts, Exit, Fairness, FaultOutcome, Generator, HotSku, LatencyGroup,
+    MachineFacts, Run, SCHEMA, ScenarioFacts, SettledCounts, Spectrum, Stage, Stock, TargetFacts,
+    TargetKind, Tool, TruthCheck, Verdict,
 };
 use crate::results::series::SeriesRow;
-use crate::results::threshold::{Evidence, Latencies, NoLatencies, Threshold};
+use crate::results::threshold::{Evidence, Latencies, NoLatencies, THRESHOLDS_MAX, Threshold};
 use crate::sale;
+#[cfg(feature = "workers")]
+use crate::scenario::StageTerms;
 use crate::scenario::{ActorKind, Scenario, StageArrivals};
 use crate::schedule::Form;
-use crate::truth::{self, TruthReport};
+use crate::truth::{self, Settled, TruthReport};
 
 /// Options of a run beside the scenario.
 #[derive(Debug)]
@@ -34,6 +40,9 @@ pub struct RunOptions {
     /// Prefix of SKU codes and keys, 1 to 40 characters of `A-Z a-z 0-9 _ . -`; `None` makes one
     /// of the scenario's name and the seed. A host takes a prefix once.
     pub run: Option<String>,
+    /// The host to start, wait for and end; the target is its address. Faults of the host need one.
+    #[cfg(all(feature = "faults", target_os = "linux"))]
+    pub host: Option<crate::fault::HostCommand>,
     /// Where the folder of results is made; `None` writes none.
     pub out: Option<std::path::PathBuf>,
     /// Further thresholds, such as `buy.intended.p99 < 50ms`.
@@ -43,6 +52,28 @@ pub struct RunOptions {
 }
 
 impl RunOptions {
+    /// Returns how many connections a scenario wants.
+    pub fn connections(scenario: &Scenario) -> usize {
+        scenario.drive.connections
+    }
+
+    /// Makes the options of a scenario and a peer that was started for it.
+    ///
+    /// # Errors
+    ///
+    /// Returns a usage error that names what the scenario asks and the peer does not serve.
+    #[cfg(all(feature = "peers", target_os = "linux"))]
+    pub fn on_peer(
+        scenario: &Scenario,
+        server: crate::peer::PeerServer,
+    ) -> Result<Self, LoadError> {
+        let peer = server.peer();
+        crate::peer::check(peer.kind(), scenario)?;
+        let mut options = Self::new(scenario, Target::Peer(peer));
+        options.load.beside = Some(Box::new(server));
+        Ok(options)
+    }
+
     /// Makes the options of a scenario and a target.
     pub fn new(scenario: &Scenario, target: Target) -> Self {
         let mut load = LoadOptions::new(target);
@@ -53,10 +84,18 @@ impl RunOptions {
         load.batch = drive.batch;
         load.pipeline = drive.pipeline;
         load.timeout = drive.timeout;
+        load.wire = scenario.wire.clone();
         load.truth = scenario.truth;
         load.seed = scenario.seed.unwrap_or(load.seed);
-        let (run, out, thresholds) = (None, None, Vec::new());
-        Self { load, run, out, thresholds, allow_generator_limit: false }
+        Self {
+            load,
+            run: None,
+            #[cfg(all(feature = "faults", target_os = "linux"))]
+            host: None,
+            out: None,
+            thresholds: Vec::new(),
+            allow_generator_limit: false,
+        }
     }
 }
 
@@ -69,6 +108,8 @@ pub struct Outcome {
     pub series: Vec<SeriesRow>,
     /// The folder of results, where one was asked for.
     pub folder: Option<Folder>,
+    /// What the run told of itself; absent where the record was read from a folder.
+    pub report: Option<Box<LoadReport>>,
 }
 
 /// Runs a scenario, checks the truth, evaluates the thresholds and writes the results; blocks until
@@ -76,39 +117,56 @@ pub struct Outcome {
 ///
 /// # Errors
 ///
-/// Returns a usage error for an option outside its range and for faults, which need a host that the
-/// load tester starts; a target error if the host can't be reached, refuses the preparation or
+/// Returns a usage error for an option outside its range and for faults of a host that the load
+/// tester has not started; a target error if the host can't be reached, refuses the preparation or
 /// breaks the contract; an input error if a file can't be read or written. A violated truth and a
 /// threshold that does not hold are no errors: they stand in the record.
 pub fn run(scenario: &Scenario, mut options: RunOptions) -> Result<Outcome, LoadError> {
-    options.load.check()?;
     let thresholds = thresholds(scenario, &options)?;
-    if let Some(fault) = scenario.faults.first() {
+    run_with(scenario, &mut options, &thresholds)
+}
+
+/// Runs a scenario with these thresholds and no others; the options can be used again.
+pub(crate) fn run_with(
+    scenario: &Scenario,
+    options: &mut RunOptions,
+    thresholds: &[Threshold],
+) -> Result<Outcome, LoadError> {
+    options.load.check()?;
+    #[cfg(all(feature = "faults", target_os = "linux"))]
+    let host = options.host.take();
+    #[cfg(not(all(feature = "faults", target_os = "linux")))]
+    let host: Option<()> = None;
+    let of_host = scenario.faults.iter().find(|fault| fault.action.is_of_host());
+    if let (Some(fault), None) = (of_host, &host) {
         return Err(LoadError::usage(format!(
             "the scenario puts in the fault {}, which needs a host that the load tester starts \
-             itself; this version drives hosts that are running",
+             itself: name no target, and in the scenario its command where it is not the ordinary \
+             one",
             fault.action.name()
         )));
     }
     let name = options.run.clone();
     let name = name.unwrap_or_else(|| format!("{}-{}", scenario.name, options.load.seed));
     check_name(&name)?;
+    #[cfg(feature = "workers")]
+    if let Some(workers) = options.load.workers.clone() {
+        if host.is_some() {
+            let text = "workers drive a host that runs already, not one that is started here";
+            return Err(LoadError::usage(text));
+        }
+        options.load.crew = Some(hire(&workers, scenario, &options.load, &name)?);
+    }
     let folder = options.out.as_deref().map(|out| Folder::create(out, &name)).transpose()?;
+    #[cfg(all(feature = "faults", target_os = "linux"))]
+    let _output = start_host(host, scenario, folder.as_ref(), &mut options.load)?;
     #[cfg(feature = "report")]
     let log = Log::begin(scenario, folder.as_ref(), !thresholds.is_empty(), &mut options.load)?;
-    let trace = scenario.stages.iter().find_map(|stage| match &stage.arrivals {
-        StageArrivals::Trace { file, speed, orders } => Some((file, *speed, *orders)),
-        _ => None,
-    });
     let facts = Facts::of(scenario, &options.load);
-    let report = match trace {
-        None => sale::run(scenario, &mut options.load, &name)?,
-        Some((file, speed, orders)) => {
-            let mut replayed = ReplayOptions::new(options.load.target.clone(), file);
-            replayed.load = options.load;
-            (replayed.speed, replayed.orders) = (speed, orders);
-            replay::run(replayed)?.load
-        }
+    let report = if scenario.is_trace() {
+        replay::run(scenario, &mut options.load)?
+    } else {
+        sale::run(scenario, &mut options.load, &name)?
     };
     let mut run = record(scenario, facts, &report);
     let series = series(&report);
@@ -127,22 +185,98 @@ pub fn run(scenario: &Scenario, mut options: RunOptions) -> Result<Outcome, Load
         folder.write("report.txt", run_text(&run).as_bytes())?;
         folder.complete(&run, &series)?;
     }
-    Ok(Outcome { run, series, folder })
+    Ok(Outcome { run, series, folder, report: Some(Box::new(report)) })
+}
+
+/// Starts the host of a run, which then goes on beside the load; returns the directory of its
+/// output where the run has no folder.
+#[cfg(all(feature = "faults", target_os = "linux"))]
+fn start_host(
+    host: Option<crate::fault::HostCommand>,
+    scenario: &Scenario,
+    folder: Option<&Folder>,
+    load: &mut LoadOptions,
+) -> Result<Option<tempfile::TempDir>, LoadError> {
+    use crate::results::folder::HOST_FILE;
+    let Some(host) = host else { return Ok(None) };
+    let (path, scratch) = match folder {
+        Some(folder) => (folder.file(HOST_FILE), None),
+        None => {
+            let made = tempfile::tempdir();
+            let made = made.map_err(|e| LoadError::input(format!("no log of the host: {e}")))?;
+            (made.path().join(HOST_FILE), Some(made))
+        }
+    };
+    load.beside = Some(Box::new(crate::fault::Script::start(host, &scenario.faults, &path)?));
+    Ok(scratch)
+}
+
+/// Hires the workers of a run, before anything is done to the target.
+#[cfg(feature = "workers")]
+fn hire(
+    workers: &Workers,
+    scenario: &Scenario,
+    load: &LoadOptions,
+    run: &str,
+) -> Result<Crew, LoadError> {
+    let traced = |stage: &StageTerms| matches!(stage.arrivals, StageArrivals::Trace { .. });
+    if scenario.stages.iter().any(traced) {
+        return Err(LoadError::usage("workers can't share a trace: one process reads its file"));
+    }
+    if !scenario.faults.is_empty() || scenario.command.is_some() {
+        return Err(LoadError::usage(
+            "workers drive a host that is there: a scenario with faults or a command needs one \
+             process",
+        ));
+    }
+    let url = load.target.to_string();
+    if !url.starts_with("http") {
+        return Err(LoadError::usage(format!("workers drive a host over HTTP, not {url}")));
+    }
+    Crew::hire(
+        workers,
+        Task {
+            scenario: scenario.text.clone(),
+            name: scenario.name.clone(),
+            steady: scenario.steady,
+            hash: scenario.hash(),
+            seed: load.seed,
+            run: run.to_owned(),
+            url,
+            connections: load.connections,
+            threads: load.threads,
+            truth: load.truth,
+        },
+    )
 }
 
 fn thresholds(scenario: &Scenario, options: &RunOptions) -> Result<Vec<Threshold>, LoadError> {
     let of_file = scenario.slo.iter().map(|(what, bound)| format!("{what} {bound}"));
-    let all = of_file.chain(options.thresholds.iter().cloned());
-    all.map(|text| Threshold::parse(&text)).collect()
+    let all: Vec<String> = of_file.chain(options.thresholds.iter().cloned()).collect();
+    if all.len() > THRESHOLDS_MAX {
+        let (count, max) = (all.len(), THRESHOLDS_MAX);
+        return Err(LoadError::usage(format!(
+            "there are {count} thresholds, at most {max} may be"
+        )));
+    }
+    all.iter().map(|text| scenario.threshold(text)).collect()
 }
 
-fn check_name(name: &str) -> Result<(), LoadError> {
+/// Checks a prefix of SKU codes and keys.
+pub(crate) fn check_name(name: &str) -> Result<(), LoadError> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
     if (1..=40).contains(&name.len()) && name.bytes().all(allowed) {
         return Ok(());
     }
     let want = "want 1 to 40 characters of A-Z a-z 0-9 _ . -; choose another --run";
     Err(LoadError::usage(format!("run is {name:?}, {want}")))
+}
+
+/// Returns what a record says about the question.
+#[cfg(feature = "report")]
+pub(crate) fn facts_of(scenario: &Scenario, load: &LoadOptions) -> (ScenarioFacts, TargetFacts) {
+    let Facts { scenario, target } = Facts::of(scenario, load);
+    (scenario, target)
 }
 
 /// What the record says about the question, taken before the run takes the options.
@@ -153,11 +287,28 @@ struct Facts {
 
 impl Facts {
     fn of(scenario: &Scenario, load: &LoadOptions) -> Self {
-        let url = load.target.to_string();
-        let (kind, url) = match url.as_str() {
-            "inproc" => (TargetKind::Inproc, String::new()),
-            _ => (TargetKind::Http1, url),
+        let ack = load.ack.name();
+        let (kind, url, tls, ack) = match &load.target {
+            Target::Http(authority) => {
+                let kind = match load.wire.http {
+                    HttpVersion::One => TargetKind::Http1,
+                    HttpVersion::Two => TargetKind::Http2,
+                };
+                (kind, authority.to_string(), authority.is_secure(), ack)
+            }
+            #[cfg(feature = "inproc")]
+            Target::InProc(_) => (TargetKind::Inproc, String::new(), false, ack),
+            #[cfg(all(feature = "peers", target_os = "linux"))]
+            Target::Peer(peer) => {
+                use crate::peer::PeerKind;
+                let kind = match peer.kind() {
+                    PeerKind::Redis => TargetKind::Redis,
+                    PeerKind::Postgres => TargetKind::Postgres,
+                };
+                (kind, String::new(), false, peer.kind().ack())
+            }
         };
+        let unverified = tls && load.wire.trust == Trust::Anything;
         Self {
             scenario: ScenarioFacts {
                 name: scenario.name.clone(),
@@ -165,17 +316,16 @@ impl Facts {
                 seed: load.seed,
                 text: scenario.text.clone(),
             },
-            target: TargetFacts { kind, url, tls: false, ack: load.ack.name().to_owned() },
+            target: TargetFacts { kind, url, tls, unverified, ack: ack.to_owned() },
         }
     }
 }
 
 /// Makes the record of a run; thresholds and exit are left to the caller.
 fn record(scenario: &Scenario, facts: Facts, report: &LoadReport) -> Run {
-    let lost: u64 = report.losses.values().sum();
     let refused: u64 = report.refusals.values().sum();
+    let accepted = report.accepted.intended.count;
     let detail = &report.detail;
-    let answered = report.sent.saturating_sub(lost);
     Run {
         schema: SCHEMA,
         tool: Tool::this(),
@@ -189,8 +339,8 @@ fn record(scenario: &Scenario, facts: Facts, report: &LoadReport) -> Run {
         counts: Counts {
             users: report.users,
             sent: report.sent,
-            answered,
-            accepted: answered.saturating_sub(refused),
+            answered: accepted + refused,
+            accepted,
             orders: detail.actors.iter().map(|actor| actor.orders).sum(),
             replayed: report.replayed,
             unsent: report.unsent,
@@ -198,25 +348,35 @@ fn record(scenario: &Scenario, facts: Facts, report: &LoadReport) -> Run {
             status: report.status.clone(),
         },
         refused: report.refusals.iter().map(|(code, n)| ((*code).to_owned(), *n)).collect(),
-        lost: report.losses.iter().map(|(loss, n)| (loss.name().to_owned(), *n)).collect(),
+        lost: report.losses.iter().map(|(loss, n)| (loss.code().to_owned(), *n)).collect(),
+        settled: settled(report),
         latency: latency(scenario, report),
+        connecting: connecting(report),
         generator: Generator {
             threads: report.threads as u64,
             connections: report.connections as u64,
             cpu_share: report.generator_cpu,
-            host_cpu_share: None,
-            lag: spectrum_of(&report.lag),
+            host_cpu_share: detail.target_cpu,
+            lag: Spectrum::of(detail.meter.lag.histogram()),
             late: report.late,
             backlogged: report.backlogged,
             limited: report.generator_limited.clone(),
+            workers: report.workers.clone(),
         },
         stock: report.truth.as_ref().filter(|truth| truth.feed).map(|truth| stock(report, truth)),
         fairness: Some(fairness(report)),
         truth: report.truth.as_ref().map(checks).unwrap_or_default(),
         thresholds: Vec::new(),
-        faults: Vec::new(),
+        faults: detail.faults.clone(),
+        trouble: report.trouble.clone(),
         exit: Exit::default(),
     }
+}
+
+fn settled(report: &LoadReport) -> SettledCounts {
+    let Settled { asked, accepted, refused, .. } = report.settled;
+    // What was beyond the memory is of either kind, and counts once.
+    SettledCounts { asked, accepted, refused, unknown: asked.saturating_sub(accepted + refused) }
 }
 
 fn stages(scenario: &Scenario, report: &LoadReport) -> Vec<Stage> {
@@ -290,21 +450,16 @@ fn latency(scenario: &Scenario, report: &LoadReport) -> Vec<LatencyGroup> {
     groups
 }
 
-const fn outcome_name(accepted: bool) -> &'static str {
-    if accepted { "accepted" } else { "refused" }
+/// Returns how long connections took; `None` where none was made.
+fn connecting(report: &LoadReport) -> Option<Connecting> {
+    let dials = &report.detail.meter.dials;
+    let spectrum =
+        |times: &Times| Some(times.histogram()).filter(|times| !times.is_empty()).map(Spectrum::of);
+    Some(Connecting { tcp: spectrum(&dials.tcp)?, tls: spectrum(&dials.tls) })
 }
 
-fn spectrum_of(latency: &Latency) -> Spectrum {
-    Spectrum {
-        count: latency.count,
-        mean_ns: nanos(latency.mean),
-        p50_ns: nanos(latency.p50),
-        p90_ns: nanos(latency.p90),
-        p99_ns: nanos(latency.p99),
-        p999_ns: nanos(latency.p999),
-        max_ns: nanos(latency.max),
-        curve: Vec::new(),
-    }
+const fn outcome_name(accepted: bool) -> &'static str {
+    if accepted { "accepted" } else { "refused" }
 }
 
 fn stock(report: &LoadReport, truth: &TruthReport) -> Stock {
@@ -326,7 +481,8 @@ fn fairness(report: &LoadReport) -> Fairness {
     let detail = &report.detail;
     let served = |group: &Group| group.accepted && group.op.makes_order();
     let wait = |test: &dyn Fn(&Group) -> bool| {
-        nanos(detail.meter.sum(|group| served(group) && test(group)).intended.summary().p99)
+        let times = detail.meter.sum(|group| served(group) && test(group)).intended.summary();
+        (times.count > 0).then(|| nanos(times.p99))
     };
     let orders: u64 = detail.actors.iter().map(|actor| actor.orders).sum();
     let bots = || detail.actors.iter().filter(|actor| actor.kind == ActorKind::Bot);
@@ -403,9 +559,20 @@ fn series(report: &LoadReport) -> Vec<SeriesRow> {
             refused_sold_out: counts.sold_out,
             refused_limit: counts.limited,
             refused_other: counts.refused.saturating_sub(counts.sold_out + counts.limited),
+            faults: faults_at(&report.detail.faults, point.second),
         }
     };
     report.detail.meter.series.iter().map(row).collect()
+}
+
+/// Returns how many faults were in effect in a second.
+fn faults_at(faults: &[FaultOutcome], second: u64) -> u64 {
+    const SECOND_NS: u64 = 1_000_000_000;
+    let within = |fault: &&FaultOutcome| {
+        let until = |to: u64| second <= to.saturating_sub(1).max(fault.at_ns) / SECOND_NS;
+        fault.at_ns / SECOND_NS <= second && fault.to_ns.is_some_and(until)
+    };
+    faults.iter().filter(within).count() as u64
 }
 
 fn nanos(time: Duration) -> u64 {
@@ -529,7 +696,7 @@ pub fn write_reports(path: &Path) -> Result<Outcome, LoadError> {
     #[cfg(feature = "report")]
     write_page(&folder, &run, &series)?;
     folder.write("report.txt", run_text(&run).as_bytes())?;
-    Ok(Outcome { run, series, folder: Some(folder) })
+    Ok(Outcome { run, series, folder: Some(folder), report: None })
 }
 
 /// Writes the page and the percentiles of a run.

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::http::{Connection, Request};
-use crate::op::{Catalogue, Loss, Op, Outcome};
+use crate::http::{Connection, Dial, Request};
+use crate::op::{Answer, Catalogue, Loss, Op, Outcome};
 use crate::wire;
 
 /// Most items of one `POST /v1/batch`.
@@ -17,15 +17,28 @@ pub(crate) enum Port {
     /// To an engine inside this process.
     #[cfg(feature = "inproc")]
     InProc(crate::inproc::InProcPort),
+    /// To a shop that is no Onhand.
+    #[cfg(all(feature = "peers", target_os = "linux"))]
+    Peer(Box<crate::peer::PeerPort>),
 }
 
 impl Port {
-    /// Sends the requests together and gives an outcome for each, in order.
+    /// Sends the requests together and gives an outcome for each, in order. A receipt without its
+    /// order is malformed: nobody knows what was bought.
     pub(crate) async fn exchange(&mut self, ops: &[&Op], out: &mut Vec<Outcome>) {
+        let before = out.len();
         match self {
             Self::Http(port) => port.exchange(ops, out).await,
             #[cfg(feature = "inproc")]
             Self::InProc(port) => port.exchange(ops, out).await,
+            #[cfg(all(feature = "peers", target_os = "linux"))]
+            Self::Peer(port) => port.exchange(ops, out).await,
+        }
+        for (op, outcome) in ops.iter().zip(&mut out[before..]) {
+            let is_nameless = |answer: &Answer| answer.is_success() && answer.order.is_none();
+            if op.kind.makes_order() && outcome.as_ref().is_ok_and(is_nameless) {
+                *outcome = Err(Loss::Malformed);
+            }
         }
     }
 
@@ -35,6 +48,37 @@ impl Port {
             Self::Http(port) => port.close = close,
             #[cfg(feature = "inproc")]
             Self::InProc(_) => (),
+            #[cfg(all(feature = "peers", target_os = "linux"))]
+            Self::Peer(port) => {
+                if close {
+                    port.renew();
+                }
+            }
+        }
+    }
+
+    /// Makes the next requests travel on the connection that is kept, or that several share.
+    pub(crate) fn keep(&mut self) {
+        match self {
+            Self::Http(port) => {
+                port.close = false;
+                port.connection.keep();
+            }
+            #[cfg(feature = "inproc")]
+            Self::InProc(_) => (),
+            #[cfg(all(feature = "peers", target_os = "linux"))]
+            Self::Peer(_) => (),
+        }
+    }
+
+    /// Takes how long connections took to make since the last call.
+    pub(crate) fn take_dials(&mut self) -> Vec<Dial> {
+        match self {
+            Self::Http(port) => port.connection.take_dials(),
+            #[cfg(feature = "inproc")]
+            Self::InProc(_) => Vec::new(),
+            #[cfg(all(feature = "peers", target_os = "linux"))]
+            Self::Peer(_) => Vec::new(),
         }
     }
 
@@ -47,6 +91,8 @@ impl Port {
             }
             #[cfg(feature = "inproc")]
             Self::InProc(_) => (),
+            #[cfg(all(feature = "peers", target_os = "linux"))]
+            Self::Peer(port) => port.renew(),
         }
     }
 
@@ -56,6 +102,8 @@ impl Port {
             Self::Http(port) => port.connection.renewals(),
             #[cfg(feature = "inproc")]
             Self::InProc(_) => 0,
+            #[cfg(all(feature = "peers", target_os = "linux"))]
+            Self::Peer(port) => port.reconnects().1,
         }
     }
 
@@ -65,6 +113,8 @@ impl Port {
             Self::Http(port) => port.connection.reconnects(),
             #[cfg(feature = "inproc")]
             Self::InProc(_) => 0,
+            #[cfg(all(feature = "peers", target_os = "linux"))]
+            Self::Peer(port) => port.reconnects().0,
         }
     }
 }
@@ -91,8 +141,9 @@ impl HttpPort {
         if self.close {
             self.connection.expect_close();
         }
-        for chunk in ops.chunks(batch) {
-            self.push(chunk, batch > 1);
+        let count = ops.len().div_ceil(batch);
+        for (at, chunk) in ops.chunks(batch).enumerate() {
+            self.push(chunk, batch > 1, self.close && at + 1 == count);
         }
         if let Err(loss) = self.connection.flush().await {
             out.extend(ops.iter().map(|_| Err(loss)));
@@ -122,7 +173,9 @@ impl HttpPort {
         }
     }
 
-    fn push(&mut self, ops: &[&Op], batched: bool) {
+    /// Pushes one request; the last of those that are to end their connection says so.
+    fn push(&mut self, ops: &[&Op], batched: bool, last: bool) {
+        let headers = if last { "Connection: close\r\n" } else { "" };
         self.body.clear();
         if batched {
             self.body.push_str("{\"items\":[");
@@ -135,7 +188,7 @@ impl HttpPort {
             self.body.push_str("]}");
             let body = self.body.as_bytes();
             let (path, key) = ("/v1/batch", "");
-            self.connection.push(Request { method: "POST", path, key, headers: "", body });
+            self.connection.push(Request { method: "POST", path, key, headers, body });
             return;
         }
         for op in ops {
@@ -144,7 +197,7 @@ impl HttpPort {
                 method: wire::method(op.kind),
                 path: &wire::path(op, &self.catalogue),
                 key: if op.kind.is_read() { "" } else { &op.key },
-                headers: if self.close { "Connection: close\r\n" } else { "" },
+                headers,
                 body: self.body.as_bytes(),
             });
             self.body.clear();

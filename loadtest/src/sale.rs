@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::crowd::{Cast, CastTerms, FURTHER, HOT};
-use crate::drive::{Pacer, Plan, runtime};
+use crate::crowd::{Callbacks, Cast, CastTerms, FURTHER, HOT, RESEND_AFTER};
+use crate::drive::{Pacer, Plan, Share, runtime};
 use crate::error::LoadError;
 use crate::load::{GRACE, LoadOptions, LoadReport, Phase, Prepared, execute};
 use crate::op::{Catalogue, RunSku};
@@ -14,14 +14,9 @@ use crate::session::{Definition, IMPORT_LINES_MAX, ListPrice, Session, StockLine
 use crate::truth::Terms;
 
 /// Location that all stock is put in.
-const LOCATION: u32 = 1;
+pub(crate) const LOCATION: u32 = 1;
 /// Longest time that users have to finish after the schedule and its grace.
 const TAIL_MAX: Duration = Duration::from_hours(1);
-
-/// Returns the code of the hot SKU of a run.
-pub(crate) fn hot_code(run: &str) -> String {
-    format!("{run}-{HOT_SKU_NAME}")
-}
 
 /// Runs the load and checks the truth; `run` is the prefix of SKU codes and keys.
 pub(crate) fn run(
@@ -31,13 +26,27 @@ pub(crate) fn run(
 ) -> Result<LoadReport, LoadError> {
     let started = SystemTime::now();
     let (catalogue, after) = runtime()?.block_on(set_up(scenario, load, run))?;
+    let mut prepared = prepare(scenario, load.seed, run, catalogue, Share::ALL);
+    (prepared.started, prepared.after) = (started, after);
+    execute(load, &prepared)
+}
+
+/// Makes the crowd of a scenario, or one share of it, for stock that is put in already.
+pub(crate) fn prepare(
+    scenario: &Scenario,
+    seed: u64,
+    run: &str,
+    catalogue: Catalogue,
+    share: Share,
+) -> Prepared {
     let length: Duration = scenario.stages.iter().map(|stage| stage.length).sum();
     let curve = curve(scenario).map(Arc::new);
-    let arrivals = |curve: &Arc<Curve>| Arrivals::new(Arc::clone(curve), scenario.shape, load.seed);
+    let arrivals = |curve: &Arc<Curve>| Arrivals::new(Arc::clone(curve), scenario.shape, seed);
     let arrivals = curve.as_ref().map(arrivals);
-    let pacer = Arc::new(Pacer::of_arrivals(arrivals, Some(length), GRACE));
+    let pacer = Arc::new(Pacer::of_arrivals(arrivals, Some(length), GRACE).of_share(share));
+    let callbacks = Arc::new(Callbacks::new(&scenario.faults));
     let plan: Arc<dyn Plan> = Arc::new(Cast::new(CastTerms {
-        seed: load.seed,
+        seed,
         run: run.to_owned(),
         actors: scenario.actors.clone(),
         skus: scenario.stock.skus,
@@ -45,29 +54,46 @@ pub(crate) fn run(
         hot_share: scenario.stock.hot_share,
         customers: scenario.customers,
         ttl: scenario.ttl,
+        callbacks: Arc::clone(&callbacks),
         curve: curve.clone(),
         pacer: Arc::clone(&pacer),
         leave_by: Some(length + GRACE + tail(scenario)),
     }));
-    let prepared = Prepared {
+    Prepared {
         scenario: scenario.name.clone(),
         catalogue: Arc::new(catalogue),
         plan,
         pacer,
         open_loop: curve.is_some(),
         length: Some(length),
-        after,
-        started,
-        live_users: scenario.live_users,
+        after: 0,
+        started: SystemTime::now(),
+        live_users: share.of(scenario.live_users),
         actors: scenario.actors.iter().map(|actor| (actor.name.clone(), actor.kind)).collect(),
         terms: Terms {
             started_ms: 0,
             hot: Some(HOT),
             expiry_skew_ms: scenario.expiry_skew.as_millis() as u64,
             allowed: scenario.allowed.clone(),
+            outages: Vec::new(),
         },
-    };
-    execute(load, &prepared)
+        callbacks,
+    }
+}
+
+/// Returns the SKUs of a scenario's run.
+pub(crate) fn catalogue(scenario: &Scenario, run: &str) -> Catalogue {
+    let stock = &scenario.stock;
+    let mut catalogue = Catalogue::default();
+    let fixed =
+        [(HOT_SKU_NAME.to_owned(), stock.hot_limit, stock.hot_units), ("gone".to_owned(), None, 0)];
+    assert_eq!(fixed.len(), FURTHER as usize);
+    let further = (1..=stock.skus).map(|n| (format!("{n}"), None, stock.units));
+    for (at, (code, limit, units)) in (0_i64..).zip(fixed.into_iter().chain(further)) {
+        let (code, price) = (format!("{run}-{code}"), stock.price + at);
+        catalogue.add(RunSku { code, limit, price, put_in: units.into() });
+    }
+    catalogue
 }
 
 /// Returns the rates of a scenario; `None` for the closed loop.
@@ -91,7 +117,8 @@ fn tail(scenario: &Scenario) -> Duration {
             }
         };
         let steps = (actor.flow.len() as u32).saturating_add(actor.retries);
-        waits.sum::<Duration>().saturating_add(think.saturating_mul(steps))
+        let resends = RESEND_AFTER * actor.resends;
+        waits.sum::<Duration>().saturating_add(think.saturating_mul(steps)).saturating_add(resends)
     };
     scenario.actors.iter().map(of_actor).max().unwrap_or(Duration::ZERO).min(TAIL_MAX)
 }
@@ -104,17 +131,9 @@ async fn set_up(
 ) -> Result<(Catalogue, u64), LoadError> {
     let begun = Instant::now();
     load.tell_phase(Phase::Setup, begun.elapsed());
-    let mut session = load.session();
+    let mut session = load.session()?;
     let stock = &scenario.stock;
-    let mut catalogue = Catalogue::default();
-    let fixed =
-        [(HOT_SKU_NAME.to_owned(), stock.hot_limit, stock.hot_units), ("gone".to_owned(), None, 0)];
-    assert_eq!(fixed.len(), FURTHER as usize);
-    let further = (1..=stock.skus).map(|n| (format!("{n}"), None, stock.units));
-    for (at, (code, limit, units)) in (0_i64..).zip(fixed.into_iter().chain(further)) {
-        let (code, price) = (format!("{run}-{code}"), stock.price + at);
-        catalogue.add(RunSku { code, limit, price, put_in: units.into() });
-    }
+    let catalogue = catalogue(scenario, run);
     let hot = &catalogue.sku(HOT).code;
     if session.knows(hot).await? {
         return Err(LoadError::usage(format!(

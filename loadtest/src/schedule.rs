@@ -180,10 +180,9 @@ impl Curve {
         curve
     }
 
-    /// Makes the curve of one rate, for a length or as long as a run may last.
-    pub(crate) fn hold(rate: Rate, length: Option<Duration>) -> Self {
-        let length = length.map_or(LENGTH_MAX, |length| length.as_secs_f64());
-        Self::new([(Form::Hold { rate: rate.value() }, length)])
+    /// Makes the curve of one rate for as long as a run may last.
+    pub(crate) fn hold(rate: f64) -> Self {
+        Self::new([(Form::Hold { rate }, LENGTH_MAX)])
     }
 
     fn push_stage(&mut self, form: Form, from: f64, length: f64) {

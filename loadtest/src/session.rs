@@ -1,7 +1,13 @@
 //! What happens before and after the load: putting stock in, asking again what stayed
 //! unanswered, and reading the truth.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use tokio::task::LocalSet;
 
 use crate::error::LoadError;
 use crate::feed::{FeedEvent, StockLevel};
@@ -9,9 +15,9 @@ use crate::http_session::HttpSession;
 #[cfg(feature = "inproc")]
 use crate::inproc::InProcSession;
 use crate::ledger::{Ledger, Lost};
-use crate::op::{Catalogue, Outcome, Planned};
+use crate::op::{Catalogue, Op, Outcome, Planned};
 use crate::port::Port;
-use crate::truth::{Checker, Unresolved};
+use crate::truth::{Checker, Settled, Unresolved};
 
 /// Most lines of one import.
 pub(crate) const IMPORT_LINES_MAX: usize = 1_000;
@@ -19,12 +25,10 @@ pub(crate) const IMPORT_LINES_MAX: usize = 1_000;
 const STOCK_SKUS: usize = 50;
 /// How often an empty page is taken before the feed counts as ended too early.
 const IDLE_MAX: u32 = 20;
-/// Pause before a lost request is sent again.
+/// Pause before what gave no answer is asked again.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Longest time for asking again what stayed unanswered.
-const SETTLE_MAX: Duration = Duration::from_secs(30);
-/// How often stock and events are read again while reservations still expire between the two.
-const ROUNDS_MAX: u32 = 10;
+/// Longest time in which stock and events may come to agree, over all SKUs.
+const AGREE_MAX: Duration = Duration::from_secs(10);
 
 /// Price of the SKUs that a run defines, in minor units, with its currency.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +63,9 @@ pub(crate) enum Session {
     /// An engine inside this process.
     #[cfg(feature = "inproc")]
     InProc(InProcSession),
+    /// A shop that is no Onhand.
+    #[cfg(all(feature = "peers", target_os = "linux"))]
+    Peer(crate::peer::PeerSession),
 }
 
 impl Session {
@@ -68,6 +75,8 @@ impl Session {
             Self::Http(session) => session.knows(code).await,
             #[cfg(feature = "inproc")]
             Self::InProc(session) => session.knows(code),
+            #[cfg(all(feature = "peers", target_os = "linux"))]
+            Self::Peer(session) => session.knows(code).await,
         }
     }
 
@@ -77,6 +86,8 @@ impl Session {
             Self::Http(session) => session.define(sku).await,
             #[cfg(feature = "inproc")]
             Self::InProc(session) => session.define(sku).await,
+            #[cfg(all(feature = "peers", target_os = "linux"))]
+            Self::Peer(session) => session.define(sku).await,
         }
     }
 
@@ -91,6 +102,8 @@ impl Session {
             Self::Http(session) => session.import(key, lines, catalogue).await,
             #[cfg(feature = "inproc")]
             Self::InProc(session) => session.import(key, lines, catalogue),
+            #[cfg(all(feature = "peers", target_os = "linux"))]
+            Self::Peer(session) => session.import(lines, catalogue).await,
         }
     }
 
@@ -105,11 +118,13 @@ impl Session {
             Self::Http(session) => session.page(after, wait, catalogue).await,
             #[cfg(feature = "inproc")]
             Self::InProc(session) => session.page(after, wait, catalogue),
+            #[cfg(all(feature = "peers", target_os = "linux"))]
+            Self::Peer(session) => session.page(after, catalogue).await,
         }
     }
 
     /// Reads the stock of SKUs, as of a position or later.
-    async fn stock(
+    pub(crate) async fn stock(
         &mut self,
         skus: &[u32],
         min_seq: u64,
@@ -119,45 +134,45 @@ impl Session {
             Self::Http(session) => session.stock(skus, min_seq, catalogue).await,
             #[cfg(feature = "inproc")]
             Self::InProc(session) => session.stock(skus, min_seq, catalogue),
+            #[cfg(all(feature = "peers", target_os = "linux"))]
+            Self::Peer(session) => session.stock(skus, catalogue).await,
         }
     }
 
-    /// Reads the events after a position to the end of the feed and returns the next position.
-    ///
-    /// The feed must reach `until`, a position that a buyer was told.
-    pub(crate) async fn events(
+    /// Reads the events after a position up to another, and returns the position that was reached:
+    /// an earlier one if the feed ends before.
+    async fn events(
         &mut self,
         mut after: u64,
-        until: u64,
+        to: u64,
         checker: &mut Checker<'_>,
         catalogue: &Catalogue,
     ) -> Result<u64, LoadError> {
         let mut idle = 0;
-        loop {
-            // Only the wait for the last durable group is worth a long poll.
-            let wait = u32::from(after < until);
-            let (events, next) = self.page(after, wait, catalogue).await?;
-            for event in &events {
-                checker.observe(event)?;
-            }
+        while after < to && idle < IDLE_MAX {
+            let (events, next) = self.page(after, 1, catalogue).await?;
             if next > after {
-                after = next;
+                // What comes later is read when it is asked for: others may go on for ever.
+                for event in events.iter().filter(|event| event.seq <= to) {
+                    checker.observe(event)?;
+                }
+                after = next.min(to);
                 idle = 0;
-            } else if after >= until || idle >= IDLE_MAX {
-                break;
+            } else if let Some(event) = events.first() {
+                let seq = event.seq;
+                return Err(LoadError::target(format!(
+                    "the page of events after {after} has event {seq} and names {next} as the next \
+                     position"
+                )));
             } else {
                 idle += 1;
             }
         }
-        if after < until {
-            return Err(LoadError::target(format!(
-                "the events end at {after}, but a buyer was told of position {until}"
-            )));
-        }
         Ok(after)
     }
 
-    /// Reads the events and the stock of every SKU until the two agree, and lets the checker judge.
+    /// Reads the events to the last position that a buyer was told, then the stock of every SKU with
+    /// the events up to it, and lets the checker judge.
     pub(crate) async fn truth(
         &mut self,
         after: u64,
@@ -165,67 +180,159 @@ impl Session {
         checker: &mut Checker<'_>,
         catalogue: &Catalogue,
     ) -> Result<(), LoadError> {
-        let mut next = self.events(after, until, checker, catalogue).await?;
+        let mut at = self.events(after, until, checker, catalogue).await?;
+        if at < until {
+            // What was acknowledged is lost; what is there is judged.
+            checker.feed_ends(at, until);
+        }
         let skus: Vec<u32> = (0..catalogue.skus().len() as u32).collect();
+        let started = Instant::now();
         for chunk in skus.chunks(STOCK_SKUS) {
-            let mut levels = self.stock(chunk, next, catalogue).await?;
-            // A reservation may have expired between the two readings.
-            for _ in 0..ROUNDS_MAX {
-                // Or a basket between shards may still be on its way.
-                let mut pairs = chunk.iter().zip(&levels);
-                if pairs.all(|(sku, level)| level.tentative == 0 && checker.agrees(*sku, level)) {
-                    break;
+            let mut open = chunk.to_vec();
+            while !open.is_empty() {
+                // A basket between shards may be on its way, and comes to its end.
+                let last = started.elapsed() >= AGREE_MAX;
+                let levels = self.stock(&open, at, catalogue).await?;
+                let mut pairs: Vec<_> = open.iter().copied().zip(levels).collect();
+                pairs.sort_by_key(|(_, level)| level.seq);
+                open.clear();
+                for (sku, level) in pairs {
+                    // A level is compared with the events up to its own position. Where that is an
+                    // earlier one, nothing has touched the SKU since.
+                    at = self.events(at, level.seq, checker, catalogue).await?;
+                    let agrees = level.tentative == 0 && checker.agrees(sku, &level);
+                    if agrees || last {
+                        checker.stock(sku, &level)?;
+                    } else {
+                        open.push(sku);
+                    }
                 }
-                next = self.events(next, next, checker, catalogue).await?;
-                levels = self.stock(chunk, next, catalogue).await?;
-            }
-            for (sku, level) in chunk.iter().zip(&levels) {
-                checker.stock(*sku, level)?;
+                if !open.is_empty() {
+                    tokio::time::sleep(PAUSE).await;
+                }
             }
         }
         Ok(())
     }
 }
 
-/// Asks again, with the same keys, what stayed unanswered; returns what stays unknown.
-pub(crate) async fn settle(
-    port: &mut Port,
-    ledger: &mut Ledger,
-    catalogue: &Catalogue,
-) -> Result<Unresolved, LoadError> {
-    let lost = std::mem::take(&mut ledger.lost);
-    let mut unresolved = Unresolved { orders: ledger.lost_beyond, changes: ledger.lost_beyond };
-    let started = Instant::now();
-    for Lost { intent, op } in lost {
-        let planned = Planned { intent, op };
-        let mut answered = false;
-        while started.elapsed() < SETTLE_MAX && !answered {
-            let mut outcomes = Vec::with_capacity(1);
-            port.exchange(&[&planned.op], &mut outcomes).await;
-            for outcome in outcomes.iter().filter(|outcome| is_final(outcome)) {
-                // Nothing is known about the position at the first sending.
-                ledger.enter(&planned, outcome, 0, catalogue)?;
-                answered = true;
-            }
-            if !answered {
-                tokio::time::sleep(PAUSE).await;
-            }
-        }
-        let unknown = u64::from(!answered);
-        if planned.op.kind.makes_order() {
-            unresolved.orders += unknown;
-        } else {
-            unresolved.changes += unknown;
-        }
-    }
-    // Answers that made no sense even now.
-    unresolved.orders += ledger.lost.len() as u64;
-    unresolved.changes += ledger.lost.len() as u64;
-    Ok(unresolved)
+/// What is asked again, and what is known of it by now.
+struct Again {
+    queue: VecDeque<(Lost, Option<Instant>)>,
+    ledger: Ledger,
+    settled: Settled,
+    /// When something was last learnt.
+    learnt: Instant,
+    /// Longest time in which a request is asked again, and in which nothing is learnt.
+    patience: Duration,
 }
 
-fn is_final(outcome: &Outcome) -> bool {
-    outcome
-        .as_ref()
-        .is_ok_and(|answer| answer.code != "idempotency_in_flight" && answer.status != 503)
+/// Asks again, with the same keys, those requests whose outcome no answer told: over all ports, as
+/// many at a time as in the run, each for at most `patience`; and none any more when nothing was
+/// learnt for as long. Returns the ledger with what was told.
+pub(crate) async fn settle(
+    ports: Vec<Port>,
+    group: usize,
+    patience: Duration,
+    mut ledger: Ledger,
+    catalogue: &Arc<Catalogue>,
+) -> Result<(Ledger, Settled), LoadError> {
+    let lost = std::mem::take(&mut ledger.lost);
+    let unknown = Unresolved { orders: ledger.lost_beyond, changes: ledger.lost_beyond };
+    let asked = lost.len() as u64 + ledger.lost_beyond;
+    let again = Rc::new(RefCell::new(Again {
+        queue: lost.into_iter().map(|lost| (lost, None)).collect(),
+        ledger,
+        settled: Settled { asked, unknown, ..Settled::default() },
+        learnt: Instant::now(),
+        patience,
+    }));
+    let tasks = LocalSet::new();
+    let asking: Vec<_> = ports
+        .into_iter()
+        .map(|port| {
+            let (again, catalogue) = (Rc::clone(&again), Arc::clone(catalogue));
+            tasks.spawn_local(async move { ask_again(port, group, &again, &catalogue).await })
+        })
+        .collect();
+    tasks.await;
+    for ended in asking {
+        match ended.await {
+            Ok(ended) => ended?,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+    let again = &mut *again.borrow_mut();
+    Ok((std::mem::take(&mut again.ledger), again.settled))
+}
+
+async fn ask_again(
+    mut port: Port,
+    group: usize,
+    again: &RefCell<Again>,
+    catalogue: &Catalogue,
+) -> Result<(), LoadError> {
+    loop {
+        let taken: Vec<(Lost, Option<Instant>)> = {
+            let mut again = again.borrow_mut();
+            let count = again.queue.len().min(group.max(1));
+            again.queue.drain(..count).collect()
+        };
+        if taken.is_empty() {
+            return Ok(());
+        }
+        let ops: Vec<&Op> = taken.iter().map(|(lost, _)| &lost.op).collect();
+        let mut outcomes = Vec::with_capacity(ops.len());
+        port.exchange(&ops, &mut outcomes).await;
+        let mut any = false;
+        {
+            let mut again = again.borrow_mut();
+            let now = Instant::now();
+            for ((lost, first), outcome) in taken.into_iter().zip(&outcomes) {
+                let first = first.unwrap_or(now);
+                if let Ok(answer) = outcome
+                    && answer.settles()
+                {
+                    any = true;
+                    again.learnt = now;
+                    again.enter(lost, outcome, answer.is_success(), catalogue)?;
+                } else if now - first < again.patience && now - again.learnt < again.patience {
+                    // Behind the others: one that never gets an answer holds up nobody.
+                    again.queue.push_back((lost, Some(first)));
+                } else {
+                    again.give_up(&lost);
+                }
+            }
+        }
+        if !any {
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+impl Again {
+    fn enter(
+        &mut self,
+        lost: Lost,
+        outcome: &Outcome,
+        accepted: bool,
+        catalogue: &Catalogue,
+    ) -> Result<(), LoadError> {
+        let Lost { intent, op } = lost;
+        if accepted {
+            self.settled.accepted += 1;
+        } else {
+            self.settled.refused += 1;
+        }
+        // Nothing is known about the position at the first sending.
+        self.ledger.enter(&Planned { intent, op }, outcome, 0, catalogue)
+    }
+
+    fn give_up(&mut self, lost: &Lost) {
+        if lost.op.kind.makes_order() {
+            self.settled.unknown.orders += 1;
+        } else {
+            self.settled.unknown.changes += 1;
+        }
+    }
 }

@@ -12,8 +12,12 @@ use crate::error::LoadError;
 
 /// Rows that one [`Sorter`] keeps in memory by default.
 pub(crate) const ROWS_MAX: usize = 1 << 17;
-/// Bytes that are read of a run at once.
+/// Most bytes that are read of a run at once.
 const READ_BYTES: usize = 1 << 15;
+/// Bytes that all runs of one kind share for it, as far as each has a few rows.
+const READ_BYTES_ALL: usize = 1 << 24;
+/// Fewest bytes that are read of a run at once.
+const READ_BYTES_MIN: usize = 1 << 11;
 /// Most bytes of one row.
 const ROW_BYTES_MAX: usize = 128;
 
@@ -34,6 +38,22 @@ pub(crate) struct RowWriter<'a>(&'a mut Vec<u8>);
 
 /// Reads the fields of a row one after the other.
 pub(crate) struct RowReader<'a>(&'a [u8]);
+
+#[cfg(feature = "workers")]
+impl<'a> RowWriter<'a> {
+    /// Writes rows behind what is there.
+    pub(crate) const fn new(out: &'a mut Vec<u8>) -> Self {
+        Self(out)
+    }
+}
+
+#[cfg(feature = "workers")]
+impl<'a> RowReader<'a> {
+    /// Reads from bytes that hold at least what is read.
+    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+}
 
 macro_rules! numbers {
     ($($number:ident),*) => {
@@ -150,6 +170,7 @@ impl<T: Row> Sorter<T> {
             files: Vec::new(),
             runs: Vec::new(),
             heap: BinaryHeap::new(),
+            read_bytes: READ_BYTES,
         };
         for spilled in self.files {
             for (at, rows) in spilled.runs {
@@ -158,6 +179,8 @@ impl<T: Row> Sorter<T> {
             }
             sorted.files.push(spilled.file);
         }
+        let fair = READ_BYTES_ALL / sorted.runs.len().max(1);
+        sorted.read_bytes = fair.clamp(READ_BYTES_MIN, READ_BYTES);
         // The last source is the memory.
         for source in 0..=sorted.runs.len() {
             sorted.refill(source)?;
@@ -189,6 +212,8 @@ pub(crate) struct Sorted<T> {
     files: Vec<File>,
     runs: Vec<Run>,
     heap: BinaryHeap<Reverse<(T, usize)>>,
+    /// Bytes that are read of a run at once.
+    read_bytes: usize,
 }
 
 impl<T: Row> Sorted<T> {
@@ -227,7 +252,7 @@ impl<T: Row> Sorted<T> {
             if run.rows == 0 {
                 return Ok(());
             }
-            let rows = run.rows.min((READ_BYTES / T::BYTES) as u64);
+            let rows = run.rows.min((self.read_bytes / T::BYTES) as u64);
             run.buffer.resize(rows as usize * T::BYTES, 0);
             let file = &mut self.files[run.file];
             file.seek(SeekFrom::Start(run.at)).map_err(|e| failed(&e))?;

@@ -104,7 +104,7 @@ fn write_text(out: &mut String, text: &str) {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct BodyWire<'a> {
     #[serde(borrow, default)]
     order: Option<Cow<'a, str>>,
@@ -136,20 +136,21 @@ pub(crate) struct Envelope {
     pub(crate) replayed: bool,
 }
 
-/// Reads an answer from its body.
+/// Reads an answer from its body. A refusal that is no problem of the contract, such as the page of
+/// a gateway, is an answer all the same: its status tells what it is.
 pub(crate) fn read_answer(envelope: Envelope, body: &[u8]) -> Result<Answer, Loss> {
-    let wire: BodyWire<'_> = serde_json::from_slice(body).map_err(|_| Loss::Malformed)?;
+    let success = (200..300).contains(&envelope.status);
+    let wire = match serde_json::from_slice::<BodyWire<'_>>(body) {
+        Ok(wire) => wire,
+        Err(_) if success => return Err(Loss::Malformed),
+        Err(_) => BodyWire::default(),
+    };
     let order = match wire.order.as_deref().map(order_from_text) {
         Some(None) => return Err(Loss::Malformed),
         Some(order) => order,
         None => None,
     };
-    let success = (200..300).contains(&envelope.status);
-    let code = match (success, wire.code.as_deref()) {
-        (true, _) => "",
-        (false, Some(code)) => known_code(code),
-        (false, None) => return Err(Loss::Malformed),
-    };
+    let code = if success { "" } else { known_code(wire.code.as_deref().unwrap_or_default()) };
     Ok(Answer {
         status: envelope.status,
         code,
@@ -277,8 +278,13 @@ mod tests {
             a.code == "sold_out" && a.line == Some(1) && a.found == Some(0) && a.seq == 5
         }));
         assert!(read(409, r#"{"code":"new_code"}"#).is_ok_and(|a| a.code == "other"));
-        for (status, body) in [(201, "{"), (201, r#"{"order":"x"}"#), (500, "{}"), (500, "oops")] {
+        for (status, body) in [(201, "{"), (201, r#"{"order":"x"}"#)] {
             assert_eq!(read(status, body).err(), Some(Loss::Malformed), "{body}");
+        }
+        // A gateway does not speak the contract, and its status counts.
+        for (status, body) in [(502, "<html>"), (500, "{}"), (404, "[]")] {
+            let found = read(status, body).map(|answer| (answer.status, answer.code));
+            assert_eq!(found, Ok((status, "other")), "{body}");
         }
     }
 

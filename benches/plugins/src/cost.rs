@@ -26,7 +26,7 @@ const BASKETS_FEWER: u64 = 8;
 
 /// Who decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Who {
+pub(crate) enum Who {
     /// Nobody: the engine alone.
     Engine,
     /// A desk on which nobody decides.
@@ -37,7 +37,7 @@ enum Who {
     Plugins,
 }
 
-const ALL: [(Who, &str); 4] = [
+pub(crate) const ALL: [(Who, &str); 4] = [
     (Who::Engine, "engine alone"),
     (Who::Nobody, "desk, no policies"),
     (Who::BuiltIn, "built-in policies"),
@@ -55,7 +55,7 @@ struct Figures {
 
 /// Measures durable orders a second for each window and each who.
 pub(crate) fn cost(quiet: bool, args: &CostArgs) -> Result<Value, BenchError> {
-    let mix = args.what.mix();
+    let mix = args.what;
     let plan = Plan::new(mix, if mix == Mix::Hot { 1 } else { args.skus });
     let orders = if mix == Mix::Baskets { args.orders / BASKETS_FEWER } else { args.orders };
     let runtime = Runtime::new(RuntimeConfig::default())?;
@@ -123,11 +123,14 @@ fn one(
     let (engine, _) = Engine::builder(dir.path()).queue_commands_max(1 << 20).open()?;
     let skus = stock_shop(&engine, plan.skus, STOCK)?;
     let engine = Arc::new(engine);
-    let desk =
-        if who == Who::Engine { None } else { Some(desk(args, runtime, plan, &engine, who)?) };
+    let desk = if who == Who::Engine {
+        None
+    } else {
+        Some(desk(args.learn, args.recorded, runtime, plan, &engine, who)?)
+    };
     let decide = |commands: Vec<Command>| match &desk {
         None => Ok(commands),
-        Some(desk) => decide(desk, commands),
+        Some(desk) => decide(desk, now_ms()?, commands),
     };
     let source = |first: u64| {
         let skus = &skus;
@@ -152,8 +155,10 @@ fn one(
     Ok((outcome, cpu))
 }
 
-fn desk(
-    args: &CostArgs,
+/// Opens a desk on which somebody decides, or nobody.
+pub(crate) fn desk(
+    learn: bool,
+    recorded_max: u64,
     runtime: &Runtime,
     plan: Plan,
     engine: &Arc<Engine>,
@@ -164,8 +169,8 @@ fn desk(
         settings,
         runtime: Some(runtime.clone()),
         dev: true,
-        learn: args.learn,
-        recorded_max: args.recorded,
+        learn,
+        recorded_max,
         ..DeskConfig::default()
     };
     let desk = Desk::open(Arc::clone(engine), config)?;
@@ -179,8 +184,16 @@ fn desk(
     Ok(desk)
 }
 
-fn decide(desk: &Desk, commands: Vec<Command>) -> Result<Vec<Command>, BenchError> {
-    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as u64;
+pub(crate) fn now_ms() -> Result<u64, BenchError> {
+    Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as u64)
+}
+
+/// Lets a desk decide on commands together.
+pub(crate) fn decide(
+    desk: &Desk,
+    now_ms: u64,
+    commands: Vec<Command>,
+) -> Result<Vec<Command>, BenchError> {
     let ask = |command| Ask::new(command, Shopper::default());
     let mut asks: Vec<Ask> = commands.into_iter().map(ask).collect::<Result<_, _>>()?;
     desk.decide(now_ms, &mut asks);
@@ -188,7 +201,7 @@ fn decide(desk: &Desk, commands: Vec<Command>) -> Result<Vec<Command>, BenchErro
 }
 
 /// Checks that those who were to decide have decided on everything, and nobody else.
-fn check(desk: &Desk, who: Who) -> Result<(), BenchError> {
+pub(crate) fn check(desk: &Desk, who: Who) -> Result<(), BenchError> {
     let asked: Vec<_> = desk.stats().into_iter().filter(|stats| stats.orders > 0).collect();
     let wanted = if who == Who::Nobody { 0 } else { 2 };
     let right = asked.iter().all(|stats| {

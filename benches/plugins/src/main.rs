@@ -1,6 +1,7 @@
 //! Makes the figures of policies and plugins in `benches/README.md`.
 
 mod abuse;
+mod alone;
 mod cost;
 mod journey;
 
@@ -8,7 +9,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use onhand_benches::BenchError;
 use onhand_benches::workload::Mix;
 use onhand_plugin_benches::policies;
@@ -34,6 +35,8 @@ struct Cli {
 enum Scenario {
     /// Durable orders a second without policies, with built-in ones and with two plugins, in turn.
     Cost(CostArgs),
+    /// Processor time of decisions alone, by size of batch, without an engine's work behind them.
+    Alone(AloneArgs),
     /// What others notice of plugins that misbehave in a host of its own process.
     Abuse(AbuseArgs),
     /// Price a year of grocery orders by a plugin and compare each line with what was paid.
@@ -41,26 +44,6 @@ enum Scenario {
     /// Write the samples as bundles with their configurations, and settings of the built-in
     /// policies with the same rules.
     Write(WriteArgs),
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum What {
-    /// One SKU.
-    Hot,
-    /// SKUs by Zipf's law.
-    Zipf,
-    /// Baskets of 9.4 lines.
-    Baskets,
-}
-
-impl What {
-    const fn mix(self) -> Mix {
-        match self {
-            Self::Hot => Mix::Hot,
-            Self::Zipf => Mix::Zipf,
-            Self::Baskets => Mix::Baskets,
-        }
-    }
 }
 
 #[derive(Debug, Args)]
@@ -72,8 +55,8 @@ struct CostArgs {
     #[arg(long, default_value_t = 5)]
     runs: usize,
     /// What is bought.
-    #[arg(long, value_enum, default_value_t = What::Hot)]
-    what: What,
+    #[arg(long, value_enum, default_value_t = Mix::Hot)]
+    what: Mix,
     /// SKUs in the catalogue; 1 for hot.
     #[arg(long, default_value_t = 1_000)]
     skus: usize,
@@ -92,6 +75,28 @@ struct CostArgs {
     /// Inputs of each kind that the desk keeps for replays; a host keeps 1,000.
     #[arg(long, default_value_t = 0)]
     recorded: u64,
+}
+
+#[derive(Debug, Args)]
+struct AloneArgs {
+    /// Rounds: each runs every variant once.
+    #[arg(long, default_value_t = 5)]
+    runs: usize,
+    /// What is bought.
+    #[arg(long, value_enum, default_value_t = Mix::Hot)]
+    what: Mix,
+    /// SKUs in the catalogue; 1 for hot.
+    #[arg(long, default_value_t = 1_000)]
+    skus: usize,
+    /// Orders of a run.
+    #[arg(long, default_value_t = 200_000)]
+    orders: u64,
+    /// Orders that are decided together.
+    #[arg(long, value_delimiter = ',', default_value = "1,16,256")]
+    batches: Vec<usize>,
+    /// Only variants whose name holds this.
+    #[arg(long, default_value = "")]
+    only: String,
 }
 
 #[derive(Debug, Args)]
@@ -145,6 +150,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.scenario {
         Scenario::Cost(args) => cost::cost(cli.json, args),
+        Scenario::Alone(args) => alone::alone(cli.json, args),
         Scenario::Abuse(args) => abuse::abuse(args),
         Scenario::Journey(args) => journey::journey(args),
         Scenario::Write(args) => write(args),

@@ -14,6 +14,7 @@ mod verify;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -38,6 +39,7 @@ const EXAMPLES: &str = "\
 Start here:
   onhand demo                                 a flash sale on this machine, checked afterwards
   onhand serve --dev --data shop              serve a shop on 127.0.0.1:8080, without keys
+  onhand load run flash-sale                  let a crowd into it, and check the truth
   onhand verify shop                          check every record of its journal
   onhand explain sold_out                     what a problem code means
   onhand explain ord_... --data shop          why an order is as it is
@@ -68,6 +70,9 @@ enum Command {
     Explain(explain::Arguments),
     /// Measure durable orders in this process, without HTTP
     Bench(bench::Arguments),
+    /// Let a crowd into a running host, and check the truth afterwards: the load tester
+    #[command(after_help = onhand_loadtest::cli::HELP)]
+    Load(onhand_loadtest::cli::Arguments),
     /// Make plugins, sign them, and lead them through their life at a running host
     Plugin(plugin::Arguments),
     /// Compile a plugin from standard input within limits; the host runs this of its own accord
@@ -158,8 +163,9 @@ impl From<crate::config::ConfigError> for Failure {
 }
 
 /// Carries out a command line and returns the exit code.
-pub fn run(cli: Cli) -> u8 {
+pub fn run(cli: Cli) -> ExitCode {
     let done = match cli.command {
+        Command::Load(arguments) => return onhand_loadtest::cli::execute(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
@@ -170,7 +176,7 @@ pub fn run(cli: Cli) -> u8 {
         Command::CompilePlugin(arguments) => compile_plugin(&arguments),
         Command::Key(KeyCommand::New(arguments)) => key_new(&arguments),
     };
-    match done {
+    ExitCode::from(match done {
         Ok(code) => code,
         Err(failure) => {
             let mut text = format!("onhand: {}\n", failure.text);
@@ -180,7 +186,7 @@ pub fn run(cli: Cli) -> u8 {
             let _ = std::io::stderr().lock().write_all(text.as_bytes());
             failure.code
         }
-    }
+    })
 }
 
 fn compile_plugin(arguments: &CompilePlugin) -> Result<u8, Failure> {

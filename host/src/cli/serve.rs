@@ -15,12 +15,14 @@ use super::{COMPILE_COMMAND, DONE, FAILED, Failure, INTERRUPTED, note, say};
 use crate::config::{HostConfig, Origin, SETTINGS, Settings};
 use crate::log;
 use crate::server::Server;
+use crate::tls::Tls;
 
 const EXAMPLES: &str = "\
 Examples:
   onhand serve --dev --data shop                 without keys, on 127.0.0.1:8080
   ONHAND_API_KEYS=blake3:... onhand serve --data shop --listen 0.0.0.0:8080
   onhand serve --config onhand.toml --set engine.shards=4
+  onhand serve --dev --data shop --set tls.cert=shop.pem --set tls.key=shop-key.pem
   onhand serve --dev --print-config              every setting, its value and where it is from
 
 Then, in another terminal:
@@ -31,6 +33,7 @@ Then, in another terminal:
        --json '{\"customer\":\"ann\",\"lines\":[{\"sku\":\"mug\",\"quantity\":2}]}'
 
 Settings come from defaults, then --config FILE (TOML), then ONHAND_SECTION__NAME, then flags.
+SIGHUP reads tls.cert and tls.key again, where they are set.
 SIGTERM or SIGINT drains: /readyz turns red, requests in flight finish, the engine closes, exit 0.
 A second signal ends at once with 130; what was acknowledged is on disk either way.";
 
@@ -113,7 +116,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         return Ok(DONE);
     }
     let config = settings.check()?;
-    let signals = Signals::listen()?;
+    let mut signals = Signals::listen()?;
+    if config.server.tls.is_some() {
+        signals.listen_for_hangup()?;
+    }
     let listener = bind(&config.listen)?;
     let admin = config.admin.as_ref().map(bind).transpose()?;
     let (engine, report) = config.engine.builder(&config.data).open()?;
@@ -127,12 +133,25 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         })?;
     let server = Server::start(listener, admin, Arc::clone(&engine), desk, config.server.clone())?;
     tell_serving(&server, &config);
-    signals.wait();
+    signals.wait(|| renew(config.server.tls.as_deref()));
     log::event("draining", &[("timeout", &span(config.drain_timeout))]);
     let drained = server.drain(config.drain_timeout);
     close(engine)?;
     log::event("closed", &[("finished", if drained.finished { "all" } else { "not all" })]);
     Ok(if drained.finished { DONE } else { INTERRUPTED })
+}
+
+/// Reads the certificate again, as the operator has asked for.
+fn renew(tls: Option<&Tls>) {
+    let Some(tls) = tls else { return };
+    let cert = tls.cert().display().to_string();
+    match tls.renew() {
+        Ok(()) => log::event("certificate_renewed", &[("cert", &cert)]),
+        Err(error) => {
+            let error = error.to_string();
+            log::event("certificate_not_renewed", &[("cert", &cert), ("error", &error)]);
+        }
+    }
 }
 
 /// Returns how this executable is run again to compile a plugin.
@@ -184,12 +203,16 @@ fn tell_open(data: &std::path::Path, report: &OpenReport) {
 }
 
 fn tell_serving(server: &Server, config: &HostConfig) {
-    let address = format!("http://{}", server.addr());
+    let scheme = if config.server.tls.is_some() { "https" } else { "http" };
+    let address = format!("{scheme}://{}", server.addr());
     let admin = server.admin_addr().map_or("same".to_owned(), |addr| format!("http://{addr}"));
     let keys = if config.dev { "none needed (--dev)" } else { "needed for writes" };
     log::event("serving", &[("address", &address), ("admin", &admin), ("keys", keys)]);
-    if !config.listen.ip().is_loopback() {
-        note("onhand: this address speaks plain HTTP; put TLS in front of it\n");
+    if config.server.tls.is_none() && !config.listen.ip().is_loopback() {
+        note(
+            "onhand: this address speaks plain HTTP; set tls.cert and tls.key, or put TLS in \
+             front of it\n",
+        );
     }
 }
 

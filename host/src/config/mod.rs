@@ -23,6 +23,7 @@ pub use setting::{SETTINGS, Setting};
 
 use crate::auth::ApiKeys;
 use crate::server::{ServerConfig, UPLOAD_BYTES_MAX};
+use crate::tls::Tls;
 use crate::wire::field::{closest, shorten};
 
 /// Variables with our prefix that are no settings of the host but of its clients.
@@ -331,7 +332,27 @@ impl Settings {
             request_timeout: self.millis("limits.request_timeout_ms", 600_000)?,
             write_timeout: self.millis("limits.write_timeout_ms", 600_000)?,
             upload_bytes_max: size("plugins.upload_bytes_max", UPLOAD_BYTES_MAX as u64)?,
+            tls: self.tls()?.map(Arc::new),
+            handshake_timeout: self.millis("tls.handshake_timeout_ms", 600_000)?,
         })
+    }
+
+    fn tls(&self) -> Result<Option<Tls>, ConfigError> {
+        let lone = |set: &str, lacking: &str| {
+            let (value, origin) = self.text(set);
+            let value = shorten(value);
+            ConfigError(format!(
+                "{set} is \"{value}\" ({origin}), and {lacking} is empty; TLS needs both"
+            ))
+        };
+        match (self.text("tls.cert").0, self.text("tls.key").0) {
+            ("", "") => Ok(None),
+            (_, "") => Err(lone("tls.cert", "tls.key")),
+            ("", _) => Err(lone("tls.key", "tls.cert")),
+            (cert, key) => {
+                Tls::read(cert, key).map(Some).map_err(|error| ConfigError(error.to_string()))
+            }
+        }
     }
 }
 
@@ -539,6 +560,19 @@ mod tests {
         assert_eq!(config.server.request_timeout, server.request_timeout);
         assert_eq!(config.server.write_timeout, server.write_timeout);
         assert_eq!(config.server.workers, server.workers);
+        assert_eq!(config.server.handshake_timeout, server.handshake_timeout);
+        assert!(config.server.tls.is_none() && server.tls.is_none());
+    }
+
+    #[test]
+    fn a_certificate_without_its_key_is_refused() {
+        for (set, lacking) in [("tls.cert", "tls.key"), ("tls.key", "tls.cert")] {
+            let mut settings = dev();
+            settings.set(set, "a.pem".to_owned(), Origin::Flag("f".to_owned())).expect("known");
+            let error = settings.check().expect_err("must be refused").to_string();
+            let text = format!("{set} is \"a.pem\" (flag f), and {lacking} is empty");
+            assert!(error.contains(&text), "{error} lacks {text}");
+        }
     }
 
     #[test]

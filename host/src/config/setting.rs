@@ -71,9 +71,20 @@ pub const SETTINGS: &[Setting] = &[
     setting("plugins.quote_ms", "600000", "how long a quote holds, 1 s to 1 day"),
     setting("plugins.recorded_max", "1000", "inputs of each kind kept for replays; 0 keeps none"),
     setting("plugins.subjects_max", "65536", "customers, addresses and devices whose orders count"),
-    setting("plugins.threads", "2", "threads that decide on baskets, 1 to 64"),
+    setting(
+        "plugins.threads",
+        "2",
+        "threads that decide on baskets for which a request's own may not, 1 to 64",
+    ),
     setting("plugins.trust", "", "file of the signers whose plugins are taken, TOML"),
     setting("plugins.upload_bytes_max", "16777216", "longest body of a plugin's installation"),
+    setting(
+        "tls.cert",
+        "",
+        "PEM file of the certificate's chain, its own first; empty: plain HTTP",
+    ),
+    setting("tls.handshake_timeout_ms", "10000", "how long a TLS handshake may take"),
+    setting("tls.key", "", "PEM file of the certificate's private key, without a passphrase"),
     setting("workers", "auto", "threads that serve HTTP, 1 to 64; auto: one a core, at most 8"),
 ];
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use onhand_core::Command;
-use onhand_desk::AskError;
+use onhand_desk::{Ask, Decision};
 use tokio::time::Instant;
 
 use super::Call;
@@ -23,12 +23,24 @@ pub(super) async fn decided(
     decoded: Decoded,
     body: &[u8],
 ) -> Result<Command, Problem> {
-    // Not worth a list: most requests are one command on which nobody decides.
-    let decided = match ticket(call, decoded) {
-        Pending::Ready(decided) => decided,
-        Pending::Waits(ticket) => in_time(Instant::now() + DECISION_WAIT_MAX, ticket).await?,
-    };
+    let decided = one(call, decoded).await?;
     decided.map_err(|error| ask::refused(&error, tree::parse(body).ok().as_ref()))
+}
+
+async fn one(call: Call<'_>, decoded: Decoded) -> Result<Decision, Problem> {
+    let mut ask = match open(call, decoded) {
+        Opened::Done(decided) => return Ok(decided),
+        Opened::Ask(ask) => *ask,
+    };
+    let (desk, now) = (&call.ctx.desk, now_ms());
+    // A hop to another thread and back takes more than most policies do.
+    if desk.decide_here(now, std::slice::from_mut(&mut ask)) {
+        return Ok(ask.take());
+    }
+    match desk.submit(now, ask) {
+        Ok(ticket) => in_time(Instant::now() + DECISION_WAIT_MAX, ticket).await,
+        Err(error) => Ok(Err(error)),
+    }
 }
 
 /// Lets policies decide on many commands together, until a point in time at most; the answers stand
@@ -37,17 +49,37 @@ pub(super) async fn all(
     call: Call<'_>,
     asked: Vec<Decoded>,
     until: Instant,
-) -> Result<Vec<Result<Command, AskError>>, Problem> {
-    let pending: Vec<Pending> = asked.into_iter().map(|decoded| ticket(call, decoded)).collect();
-    let until = until.min(Instant::now() + DECISION_WAIT_MAX);
-    let mut decided = Vec::with_capacity(pending.len());
-    for pending in pending {
-        decided.push(match pending {
-            Pending::Ready(decided) => decided,
-            Pending::Waits(ticket) => in_time(until, ticket).await?,
+) -> Result<Vec<Decision>, Problem> {
+    let mut decided: Vec<Option<Decision>> = Vec::with_capacity(asked.len());
+    let mut asks = Vec::with_capacity(asked.len());
+    for decoded in asked {
+        decided.push(match open(call, decoded) {
+            Opened::Done(decided) => Some(decided),
+            Opened::Ask(ask) => {
+                asks.push(*ask);
+                None
+            }
         });
     }
-    Ok(decided)
+    let mut open = together(call, asks, until).await?.into_iter();
+    // As many are open as were asked about.
+    let next = |done: Option<Decision>| done.or_else(|| open.next());
+    Ok(decided.into_iter().filter_map(next).collect())
+}
+
+async fn together(
+    call: Call<'_>,
+    mut asks: Vec<Ask>,
+    until: Instant,
+) -> Result<Vec<Decision>, Problem> {
+    let (desk, now, count) = (&call.ctx.desk, now_ms(), asks.len());
+    if desk.decide_here(now, &mut asks) {
+        return Ok(asks.into_iter().map(Ask::take).collect());
+    }
+    match desk.submit_all(now, asks) {
+        Ok(ticket) => in_time(until.min(Instant::now() + DECISION_WAIT_MAX), ticket).await,
+        Err(error) => Ok(vec![Err(error); count]),
+    }
 }
 
 /// Waits for what the desk's threads make of a basket.
@@ -67,30 +99,21 @@ pub(super) async fn in_time<T>(
     })
 }
 
-/// A decision that is made, or one that the desk's threads make.
-enum Pending {
-    Ready(Result<Command, AskError>),
-    Waits(onhand_desk::DeskTicket),
+/// A command on which nobody has to decide, or a basket to be decided on.
+enum Opened {
+    Done(Decision),
+    Ask(Box<Ask>),
 }
 
-fn ticket(call: Call<'_>, decoded: Decoded) -> Pending {
+fn open(call: Call<'_>, decoded: Decoded) -> Opened {
     let Decoded { command, said } = decoded;
-    let desk = &call.ctx.desk;
     let basket = matches!(command, Command::Buy(_) | Command::Reserve(_));
-    if !basket || desk.is_silent() && said.is_nothing() {
-        return Pending::Ready(Ok(command));
+    if !basket || call.ctx.desk.is_silent() && said.is_nothing() {
+        return Opened::Done(Ok(command));
     }
-    let mut ask = match said.ask(command) {
-        Ok(ask) => ask,
-        Err(error) => return Pending::Ready(Err(error)),
-    };
-    let now = now_ms();
-    if desk.decide_quick(now, &mut ask) {
-        return Pending::Ready(ask.take());
-    }
-    match desk.submit(now, ask) {
-        Ok(ticket) => Pending::Waits(ticket),
-        Err(error) => Pending::Ready(Err(error)),
+    match said.ask(command) {
+        Ok(ask) => Opened::Ask(Box::new(ask)),
+        Err(error) => Opened::Done(Err(error)),
     }
 }
 

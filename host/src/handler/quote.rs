@@ -30,9 +30,9 @@ pub(super) async fn quote(call: Call<'_>, body: Incoming) -> Result<Reply, Probl
     let asked = said.ask(command).map_err(|error| ask::refused(&error, None))?;
     let now = now_ms();
     let desk = &call.ctx.desk;
-    let quote = match desk.quote_quick(now, asked) {
+    let quote = match desk.quote_here(now, asked) {
         Ok(quote) => quote,
-        // A plugin may take its time, which no other connection of this thread should pay.
+        // A plugin may take longer than other connections of this thread should wait.
         Err(asked) => match desk.submit_quote(now, *asked) {
             Ok(ticket) => decide::in_time(Instant::now() + DECISION_WAIT_MAX, ticket).await?,
             Err(error) => Err(QuoteError::Ask(error)),

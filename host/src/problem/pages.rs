@@ -502,6 +502,14 @@ pub const PAGES: &[Page] = &[
         "The operator reads the log and starts the host again; then the same request, with the same key, is answered.",
     ),
     entry(
+        "tls_required",
+        400,
+        Never,
+        "TLS is required",
+        "Plain HTTP came to an address that speaks TLS. The connection is closed.",
+        "Write https:// instead of http://.",
+    ),
+    entry(
         "too_large",
         413,
         Never,

@@ -45,6 +45,11 @@ struct Shop {
 
 impl Shop {
     fn open() -> Self {
+        Self::within(ServerConfig::default().request_timeout)
+    }
+
+    /// Opens a host that gives up on a request after some time.
+    fn within(request_timeout: Duration) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let (engine, _) = Engine::builder(data(&dir)).open().expect("an engine");
         let engine = Arc::new(engine);
@@ -59,7 +64,12 @@ impl Shop {
             ..DeskConfig::default()
         };
         let desk = Desk::open(Arc::clone(&engine), config).expect("a desk");
-        let config = ServerConfig { open_writes: true, workers: 2, ..ServerConfig::default() };
+        let config = ServerConfig {
+            open_writes: true,
+            workers: 2,
+            request_timeout,
+            ..ServerConfig::default()
+        };
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let server = Server::start(listener, None, Arc::clone(&engine), desk, config);
         let server = server.expect("the server starts");
@@ -309,6 +319,56 @@ fn the_failure_policy_decides() {
         assert_eq!(stats["decided"][word], 1, "{stats}");
         shop.close();
     }
+}
+
+/// A batch whose later part is not decided on in time keeps what its first part did, does nothing of
+/// the rest, and the same keys do it later (row 22).
+#[test]
+fn a_batch_that_is_held_up_keeps_what_is_done() {
+    const PART: Duration = Duration::from_millis(1_500);
+    let mut shop = Shop::within(PART);
+    let limits = "fuel_per_order = 10_000_000_000\ndeadline_ms = 4_000";
+    shop.activate(villain("(loop $on (br $on))", ""), limits, "on_failure = \"built_in\"");
+    let price = json!({"amount": LIST, "currency": "EUR"});
+    let stock = json!({"sku": "cup", "location": 1, "quantity": 5});
+    let order =
+        |customer: &str| json!({"customer": customer, "lines": [{"sku": "cup", "quantity": 1}]});
+    let batch = json!({"items": [
+        {"op": "define", "key": "cup", "body": {"sku": "cup", "price": price}},
+        {"op": "receive", "key": "cups", "body": stock},
+        {"op": "buy", "key": "one", "body": order(VICTIM)},
+        {"op": "buy", "key": "two", "body": order("ann")},
+        {"op": "define", "key": "bowl", "body": {"sku": "bowl", "price": price}},
+    ]});
+    let answer = shop.client.call("POST", "/v1/batch", &[], &batch.to_string());
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let items = answer.json()["items"].clone();
+    let statuses: Vec<u64> = (0..5).filter_map(|at| items[at]["status"].as_u64()).collect();
+    assert_eq!(statuses, [200, 201, 503, 503, 503], "{items}");
+    for at in 2..5 {
+        assert_eq!(items[at]["body"]["code"], "overloaded", "{items}");
+        assert!(items[at]["body"]["detail"].to_string().contains("nothing"), "{items}");
+    }
+    assert_eq!(shop.get("/v1/stock/cup")["available"], 5);
+    assert_eq!(shop.client.call("GET", "/v1/skus/bowl", &[], "").status, 404);
+    let again = json!({"items": [
+        {"op": "define", "key": "cup", "body": {"sku": "cup", "price": price}},
+        {"op": "receive", "key": "cups", "body": stock},
+        {"op": "buy", "key": "two", "body": order("ann")},
+    ]});
+    // The desk's thread may still be held up by what nobody waits for any more.
+    let items = loop {
+        let answer = shop.client.call("POST", "/v1/batch", &[], &again.to_string());
+        let items = answer.json()["items"].clone();
+        assert_eq!((&items[1]["status"], &items[1]["replayed"]), (&json!(201), &json!(true)));
+        if items[2]["status"] == 201 {
+            break items;
+        }
+        assert_eq!(items[2]["body"]["code"], "overloaded", "{items}");
+    };
+    assert_eq!(items[2]["body"]["total"]["amount"], LESS, "{items}");
+    assert_eq!(shop.get("/v1/stock/cup")["available"], 4);
+    shop.close();
 }
 
 /// The third failure within a minute opens the breaker: nobody waits for the plugin any more, and

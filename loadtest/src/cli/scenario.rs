@@ -4,24 +4,33 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+#[cfg(all(feature = "faults", target_os = "linux"))]
+use crate::fault::HostCommand;
+use crate::results::Folder;
+use crate::results::compare::{CompareOptions, Recorded, compare};
+use crate::results::folder::run_json;
+use crate::results::series::series_csv;
+#[cfg(all(feature = "faults", target_os = "linux"))]
+use crate::scenario::FaultAction;
+use crate::scenario::{ActorKind, READY, Scenario, Setting, ready};
+use crate::{
+    LoadError, LoadOptions, Rate, RunOptions, Trust, Wire, comparison_html, comparison_json,
+    comparison_text, prometheus_text, run, run_text, view, write_reports,
+};
 use clap::Args;
-use onhand_loadtest::results::Folder;
-use onhand_loadtest::results::compare::{CompareOptions, Recorded, compare};
-use onhand_loadtest::results::folder::run_json;
-use onhand_loadtest::scenario::{ActorKind, READY, Scenario, ready};
-use onhand_loadtest::{
-    RunOptions, comparison_html, comparison_json, comparison_text, prometheus_text, run, run_text,
-    view, write_reports,
+
+use super::{
+    Scratch, USAGE_MARK, out, parse_rate, seed_of_time, stop_on_interrupt, text_of, write,
 };
 
-use super::{Scratch, USAGE_MARK, out, seed_of_time, stop_on_interrupt, text_of};
-
+/// Where the load goes, and what of the scenario is changed for it.
 #[derive(Debug, Args)]
-pub(super) struct RunArgs {
-    /// A scenario file, or the name of a ready one; `init` lists them
-    #[arg(value_name = "SCENARIO")]
-    scenario: PathBuf,
-    /// Where the load goes, against the scenario's own: http://HOST:PORT, or inproc
+pub(super) struct TargetArgs {
+    /// Set a member of the scenario, such as `target.batch=100` or `stage.0.peak=5k/s`
+    #[arg(long, value_name = "MEMBER=VALUE")]
+    set: Vec<String>,
+    /// Where the load goes, against the scenario's own: http://HOST:PORT, https://HOST:PORT,
+    /// inproc, or a peer that is started for the run: redis, postgres
     #[arg(long, value_name = "URL")]
     target: Option<String>,
     /// Seed of all that is random [default: the scenario's, else the time]
@@ -29,22 +38,28 @@ pub(super) struct RunArgs {
     seed: Option<u64>,
     /// Prefix of SKU codes and keys; a host takes a prefix once [default: SCENARIO-SEED]
     #[arg(long, value_name = "NAME")]
-    run: Option<String>,
-    /// Make a folder with the results in this one
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-    /// What must hold beside the scenario's thresholds, such as 'buy.intended.p99 < 50ms'
-    #[arg(long, value_name = "EXPRESSION")]
-    threshold: Vec<String>,
-    /// Write the record as JSON to a file, or to standard output with -
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    pub(super) run: Option<String>,
     /// Connections, against the scenario's own
     #[arg(long, value_name = "N")]
     connections: Option<usize>,
     /// Generator threads, against the scenario's own
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+    /// Items of one POST /v1/batch, against the scenario's own
+    #[arg(long, value_name = "N")]
+    batch: Option<usize>,
+    /// Requests that a connection sends before it reads, against the scenario's own
+    #[arg(long, value_name = "N")]
+    pipeline: Option<usize>,
+    /// Which HTTP is spoken, against the scenario's own
+    #[arg(long, value_name = "VERSION", value_parser = ["1.1", "2"])]
+    http: Option<String>,
+    /// PEM file of the certificate that has signed the target's own, for https://
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Take any certificate: anybody in between may read everything, the API key included
+    #[arg(long, conflicts_with = "ca")]
+    insecure: bool,
     /// Data directory of an engine inside this process [default: a temporary one]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -54,53 +69,338 @@ pub(super) struct RunArgs {
     /// Don't read the events and check the truth afterwards
     #[arg(long)]
     no_truth: bool,
+    #[cfg(feature = "workers")]
+    #[command(flatten)]
+    workers: super::worker::WorkersArgs,
+    /// No progress
+    #[arg(long, short)]
+    pub(super) quiet: bool,
+}
+
+impl TargetArgs {
+    /// Adds what these arguments set of the scenario; what is set by name comes last and wins.
+    pub(super) fn settings(&self, mut settings: Vec<Setting>) -> Result<Vec<Setting>, LoadError> {
+        for (name, value) in [
+            ("connections", self.connections),
+            ("threads", self.threads),
+            ("batch", self.batch),
+            ("pipeline", self.pipeline),
+        ] {
+            let value = value.map(|value| i64::try_from(value).unwrap_or(i64::MAX));
+            settings.extend(value.map(|value| Setting::new(&["target", name], value)));
+        }
+        let http = self.http.as_deref();
+        settings.extend(http.map(|http| Setting::new(&["target", "http"], http)));
+        for text in &self.set {
+            settings.push(Setting::parse(text)?);
+        }
+        Ok(settings)
+    }
+
+    /// Sets whom these arguments trust.
+    fn set_trust(&self, wire: &mut Wire) {
+        if let Some(ca) = &self.ca {
+            wire.trust = Trust::Ca(ca.clone());
+        }
+        if self.insecure {
+            wire.trust = Trust::Anything;
+            eprintln!(
+                "WARNING: --insecure takes any certificate: whoever is between this machine and the \
+                 target may read and change everything, the API key included"
+            );
+        }
+    }
+
+    /// Returns the target that was named.
+    fn url(&self, scenario: &Scenario) -> Option<String> {
+        self.target.clone().or_else(|| scenario.url.clone())
+    }
+
+    /// Returns the options of a scenario's run with these changes: the load goes to the target that
+    /// was named, else to a host that the load tester starts itself.
+    pub(super) fn options(
+        &self,
+        scenario: &Scenario,
+        own: Option<String>,
+        scratch: &mut Scratch,
+    ) -> Result<RunOptions, String> {
+        let url = self.url(scenario).or(own);
+        let url = url.unwrap_or_else(|| "http://127.0.0.1:8080".to_owned());
+        let target = scratch.target(&url, self.data.as_deref(), self.shards)?;
+        let mut options = RunOptions::new(scenario, target);
+        self.change(scenario, &mut options.load)?;
+        Ok(options)
+    }
+
+    /// Makes the changes that do not depend on the target.
+    fn change(&self, scenario: &Scenario, load: &mut LoadOptions) -> Result<(), String> {
+        load.seed = self.seed.or(scenario.seed).unwrap_or_else(seed_of_time);
+        load.api_key = std::env::var(&scenario.key_env).ok().filter(|key| !key.is_empty());
+        self.set_trust(&mut load.wire);
+        load.truth &= !self.no_truth;
+        #[cfg(feature = "workers")]
+        {
+            load.workers = self.workers.workers()?;
+        }
+        load.stop = stop_on_interrupt();
+        Ok(())
+    }
+}
+
+/// Shown below the options.
+const CODES: &str = "\
+Exit codes:
+  0 pass   1 error   2 usage   3 threshold failed   4 limited by the generator
+  5 truth violated   130 interrupted or terminated (the report is still written)";
+
+#[derive(Debug, Args)]
+#[command(after_help = CODES)]
+pub(super) struct RunArgs {
+    /// A scenario file, or the name of a ready one; `init` lists them
+    #[arg(value_name = "SCENARIO")]
+    scenario: PathBuf,
+    /// Units of the hot SKU (`stock.hot_units`)
+    #[arg(long, value_name = "UNITS")]
+    stock: Option<u32>,
+    /// Most units of the hot SKU for one customer, 0 for no limit (`stock.hot_limit`)
+    #[arg(long, value_name = "UNITS")]
+    limit: Option<u32>,
+    /// Customers to draw from, 0 makes every user one of its own (customers.count)
+    #[arg(long, value_name = "N")]
+    buyers: Option<u32>,
+    /// One stage with so many users a second, such as 500/s or 5k/s, in place of the scenario's
+    #[arg(long, value_parser = parse_rate, conflicts_with = "max")]
+    rate: Option<Rate>,
+    /// One stage as fast as answers come (closed loop), in place of the scenario's
+    #[arg(long)]
+    max: bool,
+    /// Length of that stage [default: that of the scenario, else 10s]
+    #[arg(long, value_name = "TIME")]
+    duration: Option<String>,
+    #[command(flatten)]
+    target: TargetArgs,
+    #[command(flatten)]
+    record: RecordArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = CODES)]
+pub(super) struct ReplayArgs {
+    /// The file; its form is in docs/LOADTEST.md and loadtest/schema/replay-1.json
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Keep the recorded times (`at_ms`), this many times as fast
+    #[arg(long, value_name = "FACTOR", conflicts_with = "rate")]
+    speed: Option<f64>,
+    /// Orders a second, such as 500/s or 5k/s [default: as fast as answers come]
+    #[arg(long, value_parser = parse_rate)]
+    rate: Option<Rate>,
+    /// Send the first N orders only
+    #[arg(long, value_name = "N")]
+    orders: Option<u64>,
+    /// Cells that the host keeps in one shard: those of a SKU, or those of a location
+    #[arg(long, value_parser = ["sku", "location"], default_value = "sku")]
+    placement: String,
+    /// Read all orders before the first is sent, so that reading is no part of the figures
+    #[arg(long)]
+    preload: bool,
+    #[command(flatten)]
+    target: TargetArgs,
+    #[command(flatten)]
+    record: RecordArgs,
+}
+
+/// What comes of a run.
+#[derive(Debug, Args)]
+struct RecordArgs {
+    /// Make a folder with the results in this one
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// What must hold beside the scenario's thresholds, such as 'buy.intended.p99 < 50ms'
+    #[arg(long, value_name = "EXPRESSION")]
+    threshold: Vec<String>,
+    /// Write the record as JSON to a file, or to standard output with -
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write the seconds as CSV to a file, or to standard output with -
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
     /// Pass although the generator, not the target, set the limit
     #[arg(long)]
     allow_generator_limit: bool,
-    /// No progress
-    #[arg(long, short)]
-    quiet: bool,
 }
+
+impl RunArgs {
+    /// Returns what these arguments set of the scenario.
+    fn settings(&self) -> Result<Vec<Setting>, LoadError> {
+        let number = |path: &[&str], value: Option<u32>| {
+            value.map(|value| Setting::new(path, i64::from(value)))
+        };
+        let mut settings: Vec<Setting> = [
+            number(&["stock", "hot_units"], self.stock),
+            number(&["stock", "hot_limit"], self.limit),
+            number(&["customers", "count"], self.buyers),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        if self.rate.is_none() && !self.max {
+            return match self.duration {
+                None => Ok(settings),
+                Some(_) => Err(LoadError::usage("--duration goes with --rate or --max")),
+            };
+        }
+        let length = match &self.duration {
+            Some(length) => length.clone(),
+            None => {
+                let length = Scenario::open(&self.scenario)?.length();
+                format!("{}ms", length.unwrap_or(STAGE_LENGTH).as_millis())
+            }
+        };
+        let rate = self.rate.map(|rate| format!("{}/s", rate.value()));
+        let mut stage = vec![("shape", if self.max { "max" } else { "hold" }), ("for", &length)];
+        stage.extend(rate.as_ref().map(|rate| ("rate", rate.as_str())));
+        settings.push(Setting::only_stage(&stage));
+        Ok(settings)
+    }
+}
+
+/// Length of the only stage where neither arguments nor scenario say one.
+const STAGE_LENGTH: Duration = Duration::from_secs(10);
 
 /// Runs a scenario.
 pub(super) fn run_scenario(args: &RunArgs) -> Result<ExitCode, String> {
-    let scenario = Scenario::open(&args.scenario).map_err(text_of)?;
-    if !args.quiet {
+    let settings = args.settings().and_then(|settings| args.target.settings(settings));
+    let settings = settings.map_err(text_of)?;
+    let scenario = Scenario::open_with(&args.scenario, &settings).map_err(text_of)?;
+    run_and_record(&scenario, &args.target, &args.record)
+}
+
+/// Runs a scenario and writes what came of it.
+fn run_and_record(
+    scenario: &Scenario,
+    target: &TargetArgs,
+    args: &RecordArgs,
+) -> Result<ExitCode, String> {
+    let to_stdout = |path: &Option<PathBuf>| path.as_ref().is_some_and(|p| p.as_os_str() == "-");
+    if to_stdout(&args.json) && to_stdout(&args.csv) {
+        return Err(format!("{USAGE_MARK}only one of --json and --csv can be standard output"));
+    }
+    if !target.quiet {
         scenario.notes.iter().for_each(|note| eprintln!("note: {note}"));
     }
     let mut scratch = Scratch::default();
-    let url = args.target.clone().or_else(|| scenario.url.clone());
-    let url = url.unwrap_or_else(|| "http://127.0.0.1:8080".to_owned());
-    let target = scratch.target(&url, args.data.as_deref(), args.shards)?;
-    let mut options = RunOptions::new(&scenario, target);
-    options.load.seed = args.seed.or(scenario.seed).unwrap_or_else(seed_of_time);
-    options.load.api_key = std::env::var(&scenario.key_env).ok().filter(|key| !key.is_empty());
-    options.load.connections = args.connections.unwrap_or(options.load.connections);
-    options.load.threads = args.threads.unwrap_or(options.load.threads);
-    options.load.truth &= !args.no_truth;
-    options.load.stop = stop_on_interrupt();
-    if !args.quiet {
+    #[cfg(all(feature = "faults", target_os = "linux"))]
+    let host = own_host(scenario, target.url(scenario).as_deref()).map_err(text_of)?;
+    #[cfg(all(feature = "faults", target_os = "linux"))]
+    let own = host.as_ref().map(|host| format!("http://{}", host.authority().as_str()));
+    #[cfg(not(all(feature = "faults", target_os = "linux")))]
+    let own = None;
+    let mut options = match peer_options(scenario, target)? {
+        Some(options) => options,
+        None => target.options(scenario, own, &mut scratch)?,
+    };
+    let url = options.load.target.to_string();
+    #[cfg(all(feature = "faults", target_os = "linux"))]
+    {
+        options.host = host;
+    }
+    if !target.quiet {
         options.load.progress = Some(view::live(&format!("{} on {url}", scenario.name)));
     }
-    options.run.clone_from(&args.run);
+    options.run.clone_from(&target.run);
     options.out.clone_from(&args.out);
     options.thresholds.clone_from(&args.threshold);
     options.allow_generator_limit = args.allow_generator_limit;
-    let outcome = run(&scenario, options).map_err(text_of)?;
+    let outcome = run(scenario, options).map_err(text_of)?;
     let json = run_json(&outcome.run).map_err(text_of)?;
-    match &args.json {
-        Some(path) if path.as_os_str() == "-" => out(&json),
-        other => {
-            out(&run_text(&outcome.run));
-            if let Some(path) = other {
-                write(path, &json)?;
-            }
+    let mut unwritten = None;
+    for (path, text) in [(&args.json, &json), (&args.csv, &series_csv(&outcome.series))] {
+        match path {
+            Some(_) if to_stdout(path) => out(text),
+            // What the run found is told all the same, and by a graver code.
+            Some(path) => unwritten = unwritten.or(write(path, text).err()),
+            None => (),
         }
     }
-    if let (Some(folder), false) = (&outcome.folder, args.quiet) {
+    if !to_stdout(&args.json) && !to_stdout(&args.csv) {
+        out(&run_text(&outcome.run));
+    }
+    if let (Some(folder), false) = (&outcome.folder, target.quiet) {
         eprintln!("results in {}", folder.path().display());
     }
-    Ok(ExitCode::from(outcome.run.exit.code))
+    match (outcome.run.exit.code, unwritten) {
+        (0, Some(error)) => Err(error),
+        (code, error) => {
+            error.iter().for_each(|error| eprintln!("error: {error}"));
+            Ok(ExitCode::from(code))
+        }
+    }
+}
+
+/// The scenario of recorded orders; the file is set.
+const REPLAY: &str = "schema = 1\nname = \"replay\"\n\
+                      [[stage]]\nshape = \"trace\"\nfile = \"orders.ndjson\"\n";
+
+/// Sends the orders of a file.
+pub(super) fn replay(args: &ReplayArgs) -> Result<ExitCode, String> {
+    let file = args.file.to_str().ok_or_else(|| {
+        format!("{USAGE_MARK}{} is no text; rename the file", args.file.display())
+    })?;
+    let of_stage = |name: &str| ["stage".to_owned(), "0".to_owned(), name.to_owned()];
+    let mut settings = Vec::new();
+    let mut set = |name: &str, value: toml::Value| {
+        settings.push(Setting::new(&of_stage(name).each_ref().map(String::as_str), value));
+    };
+    set("file", file.into());
+    match (args.speed, args.rate) {
+        (Some(speed), _) => set("speed", speed.into()),
+        (None, Some(rate)) => set("rate", format!("{}/s", rate.value()).into()),
+        (None, None) => set("pace", "max".into()),
+    }
+    if let Some(orders) = args.orders {
+        let orders = i64::try_from(orders).unwrap_or(i64::MAX);
+        set("orders", orders.into());
+    }
+    set("placement", args.placement.as_str().into());
+    set("preload", args.preload.into());
+    let settings = args.target.settings(settings).map_err(text_of)?;
+    let scenario = Scenario::read_with(REPLAY, "replay.toml", &settings).map_err(text_of)?;
+    run_and_record(&scenario, &args.target, &args.record)
+}
+
+/// Starts the peer that a target names, and returns the options of a load on it.
+#[cfg(all(feature = "peers", target_os = "linux"))]
+fn peer_options(scenario: &Scenario, args: &TargetArgs) -> Result<Option<RunOptions>, String> {
+    use crate::peer::{PeerKind, PeerServer, check};
+    let target = args.url(scenario);
+    let named = |kind: &PeerKind| target.as_deref() == Some(kind.name());
+    let Some(kind) = PeerKind::ALL.into_iter().find(named) else { return Ok(None) };
+    check(kind, scenario).map_err(text_of)?;
+    let connections = RunOptions::connections(scenario);
+    let server = PeerServer::start(kind, connections).map_err(text_of)?;
+    let mut options = RunOptions::on_peer(scenario, server).map_err(text_of)?;
+    args.change(scenario, &mut options.load)?;
+    Ok(Some(options))
+}
+
+#[cfg(not(all(feature = "peers", target_os = "linux")))]
+#[expect(clippy::unnecessary_wraps, reason = "with the feature it starts a server")]
+fn peer_options(_: &Scenario, _: &TargetArgs) -> Result<Option<RunOptions>, String> {
+    Ok(None)
+}
+
+/// Prepares the host of a scenario that has one of its own, unless another target is named.
+#[cfg(all(feature = "faults", target_os = "linux"))]
+fn own_host(
+    scenario: &Scenario,
+    url: Option<&str>,
+) -> Result<Option<HostCommand>, crate::LoadError> {
+    if url.is_some() || !scenario.starts_host() {
+        return Ok(None);
+    }
+    let disk = scenario.faults.iter().any(|fault| fault.action == FaultAction::DiskFull);
+    HostCommand::new(scenario.command.as_deref(), disk).map(Some)
 }
 
 #[derive(Debug, Args)]
@@ -168,7 +468,7 @@ pub(super) fn validate(args: &ValidateArgs) -> ExitCode {
 
 /// Prints the JSON schema of scenario files.
 pub(super) fn schema() -> ExitCode {
-    out(&onhand_loadtest::scenario::schema_json());
+    out(&crate::scenario::schema_json());
     ExitCode::SUCCESS
 }
 
@@ -199,34 +499,59 @@ pub(super) fn report(args: &ReportArgs) -> Result<ExitCode, String> {
 
 #[derive(Debug, Args)]
 pub(super) struct CompareArgs {
-    /// The folder of the baseline
-    #[arg(value_name = "A")]
-    baseline: PathBuf,
-    /// The folder of the run that is compared with it
-    #[arg(value_name = "B")]
-    run: PathBuf,
-    /// Exit with 6 if B is worse
+    /// Folders of two runs, the baseline first; or shops to run a scenario against: onhand, redis,
+    /// postgres, http://HOST:PORT
+    #[arg(value_name = "A B", required = true, num_args = 2..)]
+    pub(super) names: Vec<PathBuf>,
+    /// Shops: the scenario, a file or the name of a ready one
+    #[arg(long, default_value = "side-by-side", value_name = "SCENARIO")]
+    pub(super) scenario: PathBuf,
+    /// Shops: how often each is run, in turn with the others
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    pub(super) rounds: u32,
+    /// Shops: seed of all that is random [default: the scenario's, else the time]
+    #[arg(long, value_name = "N")]
+    pub(super) seed: Option<u64>,
+    /// Shops: make a folder with the results of each run in this one
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+    /// Shops: pass although the generator set the limit
+    #[arg(long)]
+    pub(super) allow_generator_limit: bool,
+    /// Shops: no progress
+    #[arg(long, short)]
+    pub(super) quiet: bool,
+    /// Folders: exit with 6 if B is worse
     #[arg(long)]
     fail_on_regression: bool,
-    /// Allow different seeds
+    /// Folders: allow different seeds
     #[arg(long)]
     any_seed: bool,
-    /// Allow different targets
+    /// Folders: allow different targets
     #[arg(long)]
     any_target: bool,
     /// Print JSON
     #[arg(long)]
-    json: bool,
-    /// Write a page with both runs to a file
+    pub(super) json: bool,
+    /// Folders: write a page with both runs to a file
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 }
 
-/// Compares two runs.
+/// Compares two runs, or shops.
 pub(super) fn compare_runs(args: &CompareArgs) -> Result<ExitCode, String> {
+    #[cfg(all(feature = "peers", target_os = "linux"))]
+    if super::versus::shops(&args.names) {
+        return super::versus::compare_shops(args);
+    }
+    let [baseline, run] = args.names.as_slice() else {
+        let text = "compare takes two folders of runs, or shops: onhand, redis, postgres, or \
+                    http://HOST:PORT";
+        return Err(format!("{USAGE_MARK}{text}"));
+    };
     let read = |path: &Path| Recorded::read(&Folder::open(path)?);
-    let a = read(&args.baseline).map_err(text_of)?;
-    let b = read(&args.run).map_err(text_of)?;
+    let a = read(baseline).map_err(text_of)?;
+    let b = read(run).map_err(text_of)?;
     let options = CompareOptions {
         seeds_may_differ: args.any_seed,
         targets_may_differ: args.any_target,
@@ -243,8 +568,4 @@ pub(super) fn compare_runs(args: &CompareArgs) -> Result<ExitCode, String> {
         out(&comparison_text(&compared));
     }
     Ok(ExitCode::from(compared.exit_code(args.fail_on_regression)))
-}
-
-fn write(path: &Path, text: &str) -> Result<(), String> {
-    std::fs::write(path, text).map_err(|e| format!("{} can't be written: {e}", path.display()))
 }

@@ -4,8 +4,10 @@
 //! are drawn from streams of their own, so the same seed sends the same requests whatever the order
 //! of the answers. Only what depends on an answer differs: the order's id, and which steps follow.
 
+mod callbacks;
 mod user;
 
+use std::fmt::Write as _;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +19,7 @@ use crate::rng::{Rng, Zipf};
 use crate::scenario::{Actor, Basket, Flow, Think};
 use crate::schedule::Curve;
 
+pub(crate) use callbacks::{Callbacks, Fate};
 pub(crate) use user::{Connections, Heard, User};
 
 /// Index of the hot SKU in the catalogue.
@@ -26,6 +29,9 @@ pub(crate) const GONE: u32 = 1;
 /// Index of the first further SKU.
 pub(crate) const FURTHER: u32 = 2;
 
+/// Time after which a request without an answer is sent again, as by somebody who loads a page anew.
+pub(crate) const RESEND_AFTER: Duration = Duration::from_millis(500);
+
 /// Streams of random numbers that one user draws from, each for one purpose.
 #[derive(Clone, Copy)]
 #[repr(u64)]
@@ -34,6 +40,7 @@ enum Stream {
     Basket = 0x42_41_53_4B,
     Click = 0x43_4C_49_43_4B,
     Think = 0x54_48_49_4E_4B,
+    Callback = 0x43_41_4C_4C,
 }
 
 /// What the crowd buys and when it comes.
@@ -49,6 +56,8 @@ pub(crate) struct CastTerms {
     /// Customers to draw from; 0 makes every user one of its own.
     pub(crate) customers: u32,
     pub(crate) ttl: Duration,
+    /// Payments that are lost or doubled.
+    pub(crate) callbacks: Arc<Callbacks>,
     /// The rates; `None` in the closed loop.
     pub(crate) curve: Option<Arc<Curve>>,
     pub(crate) pacer: Arc<Pacer>,
@@ -129,6 +138,9 @@ impl Cast {
 
     /// Returns whether a user clicks twice in a step, and whether at the same moment.
     fn clicks_twice(&self, user: &User, actor: &Actor) -> (bool, bool) {
+        if actor.double_click <= 0.0 {
+            return (false, false);
+        }
         let mut rng = self.draw(Stream::Click, user.number, user.at as u64);
         (rng.chance(actor.double_click), rng.chance(0.5))
     }
@@ -165,19 +177,20 @@ impl Cast {
 
     /// Returns the requests of an order: clicks, tabs and tries differ in their keys and intents.
     fn order(&self, user: &User, actor: &Actor, kind: OpKind) -> Vec<Planned> {
-        let op = self.op(user, actor, kind);
         let (twice, at_once) = self.clicks_twice(user, actor);
-        let mut asks = Vec::new();
+        let doubled = twice && at_once && !user.clicked;
+        let mut asks = Vec::with_capacity(actor.tabs as usize * (1 + usize::from(doubled)));
         for tab in 0..actor.tabs {
-            let mut op = op.clone();
+            let mut op = self.op(user, actor, kind);
+            // Writing to a string can't fail.
             if user.tries > 0 {
-                op.key = format!("{}-r{}", op.key, user.tries);
+                let _ = write!(op.key, "-r{}", user.tries);
             }
             if tab > 0 {
-                op.key = format!("{}-t{tab}", op.key);
+                let _ = write!(op.key, "-t{tab}");
             }
             let intent = intent(user, tab);
-            if twice && at_once && !user.clicked {
+            if doubled {
                 asks.push(Planned { intent, op: op.clone() });
             }
             asks.push(Planned { intent, op });
@@ -185,8 +198,8 @@ impl Cast {
         asks
     }
 
-    /// Returns the next step of a user's flow that can be taken, from where it stands.
-    fn step(&self, user: &mut User) -> Option<Step> {
+    /// Returns the next step of a user's flow that can be taken, from where it stands at `now`.
+    fn step(&self, user: &mut User, now: Duration) -> Option<Step> {
         let actor = &self.terms.actors[usize::from(user.role)];
         loop {
             let held = user.order.is_some();
@@ -205,24 +218,47 @@ impl Cast {
                 user.at += 1;
                 continue;
             };
-            let asks = if kind.makes_order() {
+            let after = self.wait(user, actor, kind);
+            let fate = match kind {
+                // What was sent once is sent again as it was.
+                OpKind::Place if user.resent == 0 => {
+                    let mut rng = self.draw(Stream::Callback, user.number, user.at as u64);
+                    self.terms.callbacks.fate(now + after, rng.unit())
+                }
+                _ => Fate::Sent,
+            };
+            if fate == Fate::Dropped {
+                user.at += 1;
+                continue;
+            }
+            let mut asks = if kind.makes_order() {
                 self.order(user, actor, kind)
             } else {
                 let op = self.op(user, actor, kind);
                 vec![Planned { intent: intent(user, 0), op }]
             };
-            let wait = match kind {
-                OpKind::Place => actor.pay_after,
-                OpKind::Cancel => actor.cancel_after,
-                _ => None,
-            };
-            let after = match wait {
-                Some(wait) => wait,
-                // The first step is the arrival itself; a second click follows at once.
-                None if user.new || user.clicked => Duration::ZERO,
-                None => self.think(user, actor),
-            };
+            if fate == Fate::Doubled {
+                asks.extend(asks.clone());
+            }
             return Some(Step { after, asks });
+        }
+    }
+
+    /// Returns the time from the last answer to a step.
+    fn wait(&self, user: &User, actor: &Actor, kind: OpKind) -> Duration {
+        if user.resent > 0 {
+            return RESEND_AFTER;
+        }
+        let wait = match kind {
+            OpKind::Place => actor.pay_after,
+            OpKind::Cancel => actor.cancel_after,
+            _ => None,
+        };
+        match wait {
+            Some(wait) => wait,
+            // The first step is the arrival itself; a second click follows at once.
+            None if user.new || user.clicked => Duration::ZERO,
+            None => self.think(user, actor),
         }
     }
 
@@ -231,6 +267,12 @@ impl Cast {
         let actor = &self.terms.actors[usize::from(user.role)];
         user.new = false;
         let success = heard.iter().any(Heard::is_success);
+        let lost = heard.iter().any(|heard| heard.lost);
+        if lost && !success && user.resent < actor.resends {
+            user.resent += 1;
+            return true;
+        }
+        user.resent = 0;
         if !kind.makes_order() {
             if success && kind == OpKind::Place {
                 user.reserved = false;
@@ -244,7 +286,8 @@ impl Cast {
         let (twice, at_once) = self.clicks_twice(user, actor);
         if success {
             let first = heard.iter().find_map(|heard| heard.order.filter(|_| heard.is_success()));
-            user.order = user.order.or(first);
+            // What follows is about the latest order; a second click hears of the same one.
+            user.order = first.or(user.order);
             user.reserved = kind == OpKind::Reserve;
             if twice && !at_once && !user.clicked {
                 // The second click, after the first answer: the same request once more.
@@ -267,15 +310,21 @@ impl Plan for Cast {
     fn arrive(&self, now: Duration) -> Result<Option<Arrival>, LoadError> {
         let Some((number, start)) = self.terms.pacer.next(now) else { return Ok(None) };
         let mut user = self.user(number);
-        let step = self.step(&mut user);
+        let step = self.step(&mut user, start.unwrap_or(now));
         let step =
             step.ok_or_else(|| LoadError::usage("an actor has no step that can be taken"))?;
         Ok(Some(Arrival { start, user, step }))
     }
 
-    fn next(&self, user: &mut User, asked: &[Rc<Planned>], heard: &[Heard]) -> Option<Step> {
+    fn next(
+        &self,
+        user: &mut User,
+        asked: &[Rc<Planned>],
+        heard: &[Heard],
+        now: Duration,
+    ) -> Option<Step> {
         let kind = asked.first()?.op.kind;
-        if self.hear(user, kind, heard) { self.step(user) } else { None }
+        if self.hear(user, kind, heard) { self.step(user, now) } else { None }
     }
 
     fn leave_by(&self) -> Option<Duration> {

@@ -1,14 +1,13 @@
 //! The crowd is a function of the seed, and each kind of user does what it is named for.
 
 use super::*;
-use crate::drive::Pace;
 use crate::load::GRACE;
 use crate::scenario::Scenario;
 
 fn cast(toml: &str, seed: u64) -> Cast {
     let head = "schema = 1\n[[stage]]\nshape = \"max\"\nfor = \"1s\"\n";
     let scenario = Scenario::read(&format!("{head}{toml}"), "t.toml").expect("it is a scenario");
-    let curve = Curve::hold("10k/s".parse().expect("a rate"), None);
+    let curve = Curve::hold(10_000.0);
     Cast::new(CastTerms {
         seed,
         run: "t".into(),
@@ -18,8 +17,9 @@ fn cast(toml: &str, seed: u64) -> Cast {
         hot_share: scenario.stock.hot_share,
         customers: scenario.customers,
         ttl: scenario.ttl,
+        callbacks: Arc::new(Callbacks::new(&scenario.faults)),
         curve: Some(Arc::new(curve)),
-        pacer: Arc::new(Pacer::new(Pace::Max, seed, None, GRACE)),
+        pacer: Arc::new(Pacer::of_arrivals(None, None, GRACE)),
         leave_by: None,
     })
 }
@@ -27,14 +27,14 @@ fn cast(toml: &str, seed: u64) -> Cast {
 /// Plays a user to its end against answers; returns each step with its wait.
 fn play(cast: &Cast, number: u64, answer: impl Fn(usize, &Planned) -> Heard) -> Vec<Step> {
     let mut user = cast.user(number);
-    let mut next = cast.step(&mut user);
+    let mut next = cast.step(&mut user, Duration::ZERO);
     let mut steps = Vec::new();
     while let Some(step) = next {
         let asks: Vec<_> = step.asks.iter().cloned().map(Rc::new).collect();
         let heard: Vec<_> = asks.iter().map(|ask| answer(steps.len(), ask)).collect();
         steps.push(step);
         assert!(steps.len() < 200, "user {number} never leaves");
-        next = cast.next(&mut user, &asks, &heard);
+        next = cast.next(&mut user, &asks, &heard, Duration::ZERO);
     }
     steps
 }
@@ -186,4 +186,40 @@ in_vain = 0.25
     // 84.1 % of a normal distribution lie below one deviation.
     let high = thinks[thinks.len() * 841 / 1_000].as_secs_f64();
     near(high / (2.0 * 0.5_f64.exp()), 1.0);
+}
+
+/// What got no answer is sent again as it was, half a second later, as often as the habit says; an
+/// answer ends it.
+#[test]
+fn lost_requests_are_sent_again_as_they_were() {
+    let cast = cast("[actor.payer]\nresends = 2\nflow = [\"reserve\", \"place\"]\n", 5);
+    let lost = Heard { code: "", order: None, lost: true };
+    let steps =
+        play(&cast, 1, |at, planned| if at < 2 || at == 3 { lost } else { yes(at, planned) });
+    let wanted = [OpKind::Reserve, OpKind::Reserve, OpKind::Reserve, OpKind::Place, OpKind::Place];
+    assert_eq!(kinds(&steps), wanted);
+    assert!(steps[1].asks == steps[0].asks && steps[2].asks == steps[0].asks);
+    assert_eq!(steps[4].asks, steps[3].asks);
+    let waits: Vec<_> = [1, 2, 4].map(|at: usize| steps[at].after).to_vec();
+    assert_eq!(waits, [RESEND_AFTER; 3]);
+    let never = play(&cast, 1, |_, _| lost);
+    assert_eq!(kinds(&never), [OpKind::Reserve; 3]);
+}
+
+/// Who orders twice pays for the order that it has just reserved, not for the one before.
+#[test]
+fn a_payment_is_about_the_latest_order() {
+    for flow in [r#"["buy", "reserve", "place"]"#, r#"["reserve", "place", "reserve", "place"]"#] {
+        let cast = cast(&format!("[actor.human]\nflow = {flow}\nthink = \"0s\"\n"), 1);
+        let steps = play(&cast, 7, yes);
+        for pair in steps.windows(2) {
+            let [reserve, place] = pair else { continue };
+            if place.asks[0].op.kind == OpKind::Place {
+                assert_eq!(reserve.asks[0].op.kind, OpKind::Reserve);
+                let reserved = u128::from(reserve.asks[0].intent) + 1;
+                assert_eq!(place.asks[0].op.order, reserved, "{flow}");
+            }
+        }
+        assert_eq!(kinds(&steps).last(), Some(&OpKind::Place), "{flow}");
+    }
 }

@@ -43,6 +43,8 @@ pub(crate) struct User {
     pub(super) at: usize,
     /// Tries of this step that were refused.
     pub(super) tries: u32,
+    /// How often this step was sent again because it got no answer.
+    pub(super) resent: u32,
     /// Whether the first click of this step was answered and the second is due.
     pub(super) clicked: bool,
     /// Its order, once it has one.
@@ -62,6 +64,7 @@ impl User {
             connections,
             at: 0,
             tries: 0,
+            resent: 0,
             clicked: false,
             order: None,
             reserved: false,

@@ -52,7 +52,8 @@ pub(super) struct Ready {
 struct Live {
     user: User,
     asks: Vec<Rc<Planned>>,
-    heard: Vec<Option<Heard>>,
+    /// What was heard of each; one without an answer yet has its place.
+    heard: Vec<Heard>,
     due: Option<Duration>,
     /// Whether it came by the schedule, so that its latency counts from when a step was due.
     scheduled: bool,
@@ -71,6 +72,8 @@ pub(super) struct Hall {
     queue: BinaryHeap<Due>,
     lives: Vec<Option<Live>>,
     free: Vec<usize>,
+    /// Lists of users who have left, for those who come.
+    spare: Vec<(Vec<Rc<Planned>>, Vec<Heard>)>,
     live: usize,
     /// Users who are not due yet, in order; at most `group`.
     pending: VecDeque<Arrival>,
@@ -82,6 +85,8 @@ pub(super) struct Hall {
     came: u64,
     /// Users who came in, by role.
     came_by: Vec<u64>,
+    /// Users who were at the door when the doors were closed.
+    sent_home: u64,
 }
 
 impl Hall {
@@ -94,6 +99,7 @@ impl Hall {
             queue: BinaryHeap::new(),
             lives: Vec::new(),
             free: Vec::new(),
+            spare: Vec::new(),
             live: 0,
             pending: VecDeque::new(),
             no_more: false,
@@ -101,6 +107,7 @@ impl Hall {
             turn: 0,
             came: 0,
             came_by: vec![0; ACTORS_MAX],
+            sent_home: 0,
         }
     }
 
@@ -117,6 +124,11 @@ impl Hall {
     /// Returns how many users came in, by role.
     pub(super) fn take_came_by(&mut self) -> Vec<u64> {
         std::mem::take(&mut self.came_by)
+    }
+
+    /// Returns how many users were at the door and never let in.
+    pub(super) fn never_let_in(&self) -> u64 {
+        self.sent_home + self.pending.len() as u64
     }
 
     /// Reads ahead in the schedule, so that the next start is known.
@@ -142,7 +154,9 @@ impl Hall {
     pub(super) fn next_due(&mut self, now: Duration) -> Result<Option<Duration>, LoadError> {
         self.fill(now)?;
         let queued = self.queue.peek().map(|Reverse((at, ..))| *at);
-        let leave_by = self.plan.leave_by().filter(|_| self.live > 0 || !self.pending.is_empty());
+        // Once the doors are closed there is nothing to be done but to wait for answers.
+        let inside = !self.closed && (self.live > 0 || !self.pending.is_empty());
+        let leave_by = self.plan.leave_by().filter(|_| inside);
         Ok([queued, self.door_opens(), leave_by].into_iter().flatten().min())
     }
 
@@ -187,7 +201,7 @@ impl Hall {
             *came += 1;
         }
         let scheduled = start.is_some();
-        let (asks, heard) = (Vec::new(), Vec::new());
+        let (asks, heard) = self.spare.pop().unwrap_or_default();
         self.lives[live] = Some(Live { user, asks, heard, due: start, scheduled, open: 0 });
         self.enqueue(live, step, start.unwrap_or(now));
     }
@@ -196,8 +210,9 @@ impl Hall {
         let Some(entry) = self.lives[live].as_mut() else { return };
         entry.open = step.asks.len();
         entry.heard.clear();
-        entry.heard.resize(step.asks.len(), None);
-        entry.asks = step.asks.into_iter().map(Rc::new).collect();
+        entry.heard.resize(step.asks.len(), Heard::default());
+        entry.asks.clear();
+        entry.asks.extend(step.asks.into_iter().map(Rc::new));
         for ask in 0..entry.open {
             self.turn += 1;
             self.queue.push(Reverse((at, self.turn, live, ask)));
@@ -220,7 +235,7 @@ impl Hall {
     pub(super) fn answered(&mut self, ready: Ready, heard: Heard, done: Duration) {
         let Some(live) = self.lives.get_mut(ready.live).and_then(Option::as_mut) else { return };
         if let Some(slot) = live.heard.get_mut(ready.ask) {
-            *slot = Some(heard);
+            *slot = heard;
         }
         live.open = live.open.saturating_sub(1);
         if live.open > 0 {
@@ -229,8 +244,7 @@ impl Hall {
         if self.closed {
             return self.let_out(ready.live);
         }
-        let heard: Vec<Heard> = live.heard.drain(..).flatten().collect();
-        match self.plan.next(&mut live.user, &live.asks, &heard) {
+        match self.plan.next(&mut live.user, &live.asks, &live.heard, done) {
             Some(step) => {
                 let at = done + step.after;
                 live.due = live.scheduled.then_some(at);
@@ -241,7 +255,10 @@ impl Hall {
     }
 
     fn let_out(&mut self, live: usize) {
-        if self.lives[live].take().is_some() {
+        if let Some(Live { mut asks, mut heard, .. }) = self.lives[live].take() {
+            asks.clear();
+            heard.clear();
+            self.spare.push((asks, heard));
             self.live -= 1;
             self.free.push(live);
         }
@@ -250,6 +267,7 @@ impl Hall {
     /// Sends everybody home who has no request under way, and lets nobody in any more.
     fn close_doors(&mut self) {
         (self.no_more, self.closed) = (true, true);
+        self.sent_home += self.pending.len() as u64;
         self.pending.clear();
         for Reverse((_, _, live, _)) in std::mem::take(&mut self.queue) {
             if let Some(entry) = self.lives[live].as_mut() {
@@ -296,7 +314,13 @@ mod tests {
             Ok(start.map(arrival))
         }
 
-        fn next(&self, _: &mut User, asked: &[Rc<Planned>], heard: &[Heard]) -> Option<Step> {
+        fn next(
+            &self,
+            _: &mut User,
+            asked: &[Rc<Planned>],
+            heard: &[Heard],
+            _: Duration,
+        ) -> Option<Step> {
             assert_eq!(asked.len(), heard.len());
             (asked.len() == 2).then(|| Step { after: THINK, asks: asks(1) })
         }
@@ -403,6 +427,21 @@ mod tests {
         assert_eq!(intended.iter().filter(|time| **time > 1).count(), 45);
         // Service time alone hides the stall: one request in a hundred shows it.
         assert_eq!(service.iter().filter(|time| **time > 1).count(), 1);
+    }
+
+    /// When the doors are closed, nothing is due while the last answers are awaited, and who was at
+    /// the door is counted.
+    #[test]
+    fn closed_doors_leave_nothing_to_do() {
+        let mut hall = hall_of(&[10, 20, 500, 600], 1, 2, 9, Some(100));
+        let under_way = take(&mut hall, 20);
+        assert_eq!((under_way.len(), due(&mut hall, 20)), (2, Some(100)));
+        assert_eq!((take(&mut hall, 100), due(&mut hall, 100)), (vec![], None));
+        assert_eq!((hall.never_let_in(), hall.is_over()), (2, false));
+        for ready in under_way {
+            answer(&mut hall, ready, 150);
+        }
+        assert!(hall.is_over());
     }
 
     /// A full hall lets nobody in until somebody has left; their start stays what it was.

@@ -69,7 +69,7 @@ impl Timer {
 
     /// Serves the alarms until the timer is closed; `stop` is asked often and closes it.
     pub(super) fn serve(&self, stop: impl Fn() -> bool) {
-        let mut due = Vec::new();
+        let (mut due, mut second) = (Vec::new(), 0);
         let mut state = self.lock();
         loop {
             if stop() {
@@ -81,6 +81,11 @@ impl Timer {
                 return;
             }
             let now = self.started.elapsed();
+            if now.as_secs() > second {
+                // Whoever sleeps hands in the second that is over as well.
+                second = now.as_secs();
+                due.extend(0..self.alarms.len());
+            }
             while let Some(Reverse((at, alarm))) = state.heap.peek().copied() {
                 if at > now {
                     break;

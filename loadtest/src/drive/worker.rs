@@ -1,6 +1,7 @@
 //! One generator thread: its connections take what is due, send it, and enter the answers.
 
 use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,18 +11,23 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::hall::{Hall, Ready};
-use super::{Counters, Drive, LAG_P99_MAX, Plan, Told, runtime};
+use super::{
+    BACKLOG_SHARE_MAX, Counters, Drive, GENERATOR_CPU_MAX, LAG_P99_MAX, Plan, Told, runtime,
+};
 use crate::crowd::{Connections, Heard};
 use crate::error::LoadError;
-use crate::ledger::Ledger;
+use crate::ledger::{LOST_MAX, Ledger};
 use crate::machine;
-use crate::meter::{Group, Interval, Times};
-use crate::op::{Answer, Catalogue, Op, OpKind, Outcome, Planned};
+use crate::meter::{DialTimes, Group, Interval, Times};
+use crate::op::{Answer, Catalogue, Loss, Op, OpKind, Outcome, Planned};
 use crate::port::Port;
 use crate::scenario::ACTORS_MAX;
 
 /// Most pairs of arrival and position that one thread keeps for the rank correlation.
 const RANKS_MAX: usize = 65_536;
+
+/// Pause of a connection that could not be made.
+const AWAY_PAUSE: Duration = Duration::from_millis(20);
 
 /// One generator thread.
 pub(super) struct Worker {
@@ -46,7 +52,16 @@ pub(super) struct Desk {
     pub(super) backlogged: u64,
     pub(super) reconnects: u64,
     pub(super) renewals: u64,
+    pub(super) dials: DialTimes,
     pub(super) ranks: Vec<(u64, u64)>,
+    /// Users who were read from the schedule and never let in.
+    pub(super) never_let_in: u64,
+    /// Seconds in which this thread was at its limit while requests started late.
+    pub(super) saturated: u64,
+    /// Requests of this second that started late because every connection was waiting.
+    backlog: u64,
+    /// When this second began, and the processor time used by then.
+    second_began: Option<(Duration, Duration)>,
     /// Users who came and orders they got, by role.
     pub(super) came_by: Vec<u64>,
     pub(super) orders_by: Vec<u64>,
@@ -86,7 +101,11 @@ impl Worker {
     /// Drives this thread's connections and tells what came of it.
     pub(super) fn run(self, ports: Vec<Port>) {
         let worker = Rc::new(self);
-        let result = worker.drive(ports);
+        // Whoever waits for this thread must hear of its end, whatever ends it.
+        let driven = catch_unwind(AssertUnwindSafe(|| worker.drive(ports)));
+        let result = driven.unwrap_or_else(|_| {
+            Err(LoadError::input("a thread of the generator panicked: this is a bug of it"))
+        });
         // The receiver waits for every thread, so sending can't fail.
         drop(worker.sender.send(Told::End(Box::new(result))));
     }
@@ -105,7 +124,9 @@ impl Worker {
         let live_max = self.drive.live_max.div_ceil(self.threads);
         let rows = (self.drive.ledger_rows / self.threads).max(1);
         let orders_by = vec![0; ACTORS_MAX];
-        let desk = Desk { ledger: Ledger::new(rows), orders_by, ..Desk::default() };
+        let mut desk = Desk { ledger: Ledger::new(rows), orders_by, ..Desk::default() };
+        desk.ledger.lost_max = LOST_MAX / self.threads;
+        desk.ledger.keeps_rows = self.drive.truth;
         let room = Room {
             hall: Hall::new(Arc::clone(&self.plan), self.drive.group, live_max),
             desk,
@@ -133,6 +154,7 @@ impl Worker {
             return Err(error);
         }
         room.desk.came_by = room.hall.take_came_by();
+        room.desk.never_let_in = room.hall.never_let_in();
         Ok((std::mem::take(&mut room.desk), share))
     }
 
@@ -210,7 +232,7 @@ impl Worker {
                 room.note_work(now, working, !group.is_empty(), shared.bells.len());
                 working = !group.is_empty();
                 if working {
-                    self.note_starts(&mut room, &group);
+                    self.note_starts(&mut room, &group, now);
                 } else {
                     room.idle.push(number);
                     // The dispatcher looks again: this may have been the last user's last answer.
@@ -225,8 +247,12 @@ impl Worker {
         }
     }
 
-    /// Notes how late the requests of a group start, and whose fault it is.
-    fn note_starts(&self, room: &mut Room, group: &[Ready]) {
+    /// Notes how late the requests of a group start, and whose fault it is; `taken` is when they
+    /// were taken.
+    ///
+    /// The part of the wait in which a connection was idle is the generator's fault; the part in
+    /// which every connection waited for an answer is the target's.
+    fn note_starts(&self, room: &mut Room, group: &[Ready], taken: Duration) {
         let now = self.now();
         let came = room.hall.take_came();
         self.counters.users.fetch_add(came, Ordering::Relaxed);
@@ -234,15 +260,16 @@ impl Worker {
         room.desk.open.counts.users += came;
         // A group starts when its last request is due.
         let Some(due) = group.iter().filter_map(|ready| ready.due).max() else { return };
-        if room.full_since.is_some_and(|since| since <= due) {
-            room.desk.backlogged += group.len() as u64;
+        let count = group.len() as u64;
+        let Some(lag) = own_lag(due, now, taken, room.full_since) else {
+            room.desk.backlogged += count;
+            room.desk.backlog += count;
             return;
-        }
-        let lag = now.saturating_sub(due);
-        room.desk.lag.record(lag);
+        };
+        room.desk.lag.record_n(lag, count);
         if lag > LAG_P99_MAX {
-            room.desk.late += group.len() as u64;
-            room.desk.open.counts.late += group.len() as u64;
+            room.desk.late += count;
+            room.desk.open.counts.late += count;
         }
     }
 
@@ -259,7 +286,8 @@ impl Worker {
                 let Some((_, user)) = room.hall.request(*ready) else { continue };
                 match user.connections() {
                     Connections::PerUser if room.hall.is_first(*ready) => port.renew(),
-                    Connections::KeepAlive | Connections::PerUser => port.set_close(false),
+                    Connections::PerUser => port.set_close(false),
+                    Connections::KeepAlive => port.keep(),
                     Connections::PerRequest => port.set_close(true),
                 }
             }
@@ -277,14 +305,23 @@ impl Worker {
             room.desk.open.counts.sent += ops.len() as u64;
         }
         port.exchange(&ops, &mut outcomes).await;
-        let mut room = shared.room.borrow_mut();
-        let room = &mut *room;
-        for (ready, outcome) in group.iter().zip(&outcomes) {
-            self.enter(room, *ready, outcome, after, sent)?;
+        {
+            let mut room = shared.room.borrow_mut();
+            let room = &mut *room;
+            port.take_dials().into_iter().for_each(|dial| room.desk.dials.record(dial));
+            let mut tally = Tally::default();
+            for (ready, outcome) in group.iter().zip(&outcomes) {
+                self.enter(room, &mut tally, (*ready, outcome), after, sent)?;
+            }
+            self.count(&tally);
+            // A step that is due before what the dispatcher waits for must be seen by it.
+            if !room.idle.is_empty() {
+                self.timer.ring(self.thread);
+            }
         }
-        // A step that is due before what the dispatcher waits for must be seen by it.
-        if !room.idle.is_empty() {
-            self.timer.ring(self.thread);
+        // A host that is away is not asked as fast as it can refuse.
+        if outcomes.iter().any(|outcome| matches!(outcome, Err(Loss::Unreachable))) {
+            tokio::time::sleep(AWAY_PAUSE).await;
         }
         Ok(())
     }
@@ -292,19 +329,17 @@ impl Worker {
     fn enter(
         &self,
         room: &mut Room,
-        ready: Ready,
-        outcome: &Outcome,
+        tally: &mut Tally,
+        (ready, outcome): (Ready, &Outcome),
         after: u64,
         sent: Duration,
     ) -> Result<(), LoadError> {
         let Room { hall, desk, .. } = room;
         let Some((planned, user)) = hall.request(ready) else { return Ok(()) };
         let kind = planned.op.kind;
-        let mut done = self.now();
-        match outcome {
+        let done = match outcome {
             Ok(answer) => {
-                self.counters.seq.fetch_max(answer.seq, Ordering::Relaxed);
-                done = answer.done.saturating_duration_since(self.started);
+                let done = answer.done.saturating_duration_since(self.started);
                 self.turn_page(desk, done);
                 let due = ready.due.unwrap_or(sent);
                 let group = Group {
@@ -328,28 +363,45 @@ impl Worker {
                 if made && desk.ranks.len() < RANKS_MAX {
                     desk.ranks.push((due.as_nanos() as u64, answer.seq));
                 }
+                done
             }
             Err(_) => {
+                let done = self.now();
                 self.turn_page(desk, done);
                 desk.open.counts.lost += 1;
+                done
             }
-        }
-        self.count(kind.makes_order(), outcome);
+        };
+        tally.note(kind.makes_order(), outcome);
         desk.ledger.enter(planned, outcome, after, &self.catalogue)?;
         hall.answered(ready, heard(outcome), done);
         Ok(())
     }
 
-    fn count(&self, makes: bool, outcome: &Outcome) {
-        let counter = match outcome {
-            Ok(answer) if answer.is_success() && makes && !answer.replayed => {
-                &self.counters.accepted
+    /// Adds what a group counted.
+    fn count(&self, tally: &Tally) {
+        for (counter, count) in [
+            (&self.counters.accepted, tally.accepted),
+            (&self.counters.refused, tally.refused),
+            (&self.counters.lost, tally.lost),
+        ] {
+            if count > 0 {
+                counter.fetch_add(count, Ordering::Relaxed);
             }
-            Ok(answer) if answer.is_success() => return,
-            Ok(_) => &self.counters.refused,
-            Err(_) => &self.counters.lost,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
+        }
+        self.counters.seq.fetch_max(tally.seq, Ordering::Relaxed);
+    }
+
+    /// Notes whether this thread was at its limit in the second that is over.
+    fn note_limit(desk: &mut Desk, sent: u64, now: Duration) {
+        let backlog = std::mem::take(&mut desk.backlog) as f64 / sent.max(1) as f64;
+        let Some(used) = machine::thread_cpu() else { return };
+        if let Some((began, before)) = desk.second_began.replace((now, used)) {
+            let share = used.saturating_sub(before).as_secs_f64()
+                / now.saturating_sub(began).as_secs_f64().max(1e-9);
+            let at_limit = share > GENERATOR_CPU_MAX && backlog > BACKLOG_SHARE_MAX;
+            desk.saturated += u64::from(at_limit);
+        }
     }
 
     /// Begins a new second where it has begun, and sends the old one off.
@@ -360,8 +412,31 @@ impl Worker {
         }
         let fresh = Interval { second, ..Interval::default() };
         let full = std::mem::replace(&mut desk.open, fresh);
+        Self::note_limit(desk, full.counts.sent, now);
         // The receiver waits for every thread, so sending can't fail.
         drop(self.sender.send(Told::Second(Box::new(full))));
+    }
+}
+
+/// What a group of requests counted.
+#[derive(Debug, Default)]
+struct Tally {
+    accepted: u64,
+    refused: u64,
+    lost: u64,
+    seq: u64,
+}
+
+impl Tally {
+    fn note(&mut self, makes: bool, outcome: &Outcome) {
+        match outcome {
+            Ok(answer) => {
+                self.seq = self.seq.max(answer.seq);
+                self.accepted += u64::from(answer.is_success() && makes && !answer.replayed);
+                self.refused += u64::from(!answer.is_success());
+            }
+            Err(_) => self.lost += 1,
+        }
     }
 }
 
@@ -394,5 +469,46 @@ fn heard(outcome: &Outcome) -> Heard {
     match outcome {
         Ok(Answer { code, order, .. }) => Heard { code, order: *order, lost: false },
         Err(_) => Heard { code: "", order: None, lost: true },
+    }
+}
+
+/// Returns how late requests start by the generator's own fault: from when they were due to when
+/// every connection was at work. `None` if they waited for a free connection and hardly for anything
+/// else; `taken` is when they were taken, `now` when they start.
+fn own_lag(
+    due: Duration,
+    now: Duration,
+    taken: Duration,
+    full_since: Option<Duration>,
+) -> Option<Duration> {
+    // The connection that takes them may have been the last idle one.
+    let waited = full_since.filter(|since| *since < taken);
+    let lag = waited.unwrap_or(now).saturating_sub(due);
+    (waited.is_none() || lag > LAG_P99_MAX).then_some(lag)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whose fault a late start is: that of the generator as long as a connection was idle, and that
+    /// of the target from then on.
+    #[test]
+    fn a_late_start_is_blamed_on_whom_it_waited_for() {
+        let check = |due: u64, taken: u64, full_since: Option<u64>, lag: Option<u64>| {
+            let millis = Duration::from_millis;
+            let found = own_lag(millis(due), millis(taken), millis(taken), full_since.map(millis));
+            assert_eq!(found, lag.map(millis), "{due} {taken} {full_since:?}");
+        };
+        // Nobody is at work, or the last idle connection takes it.
+        check(100, 107, None, Some(7));
+        check(100, 107, Some(107), Some(7));
+        // All were at work before it was due.
+        check(100, 180, Some(90), None);
+        check(100, 180, Some(100), None);
+        // A burst: the first requests of it took all connections a moment later.
+        check(100, 180, Some(101), None);
+        // The generator slept, and then the rest had to wait as well.
+        check(100, 180, Some(130), Some(30));
     }
 }

@@ -30,7 +30,7 @@ const AMOUNT_MAX: i64 = (1 << 53) - 1;
 pub(super) enum Entry {
     Sku { code: String, amount: i64, currency: String, limit: Option<u32> },
     Stock { sku: u32, location: u32, quantity: u32 },
-    Order { op: Op, at_ms: u64 },
+    Order { op: Op, at_ms: Option<u64> },
 }
 
 #[derive(Deserialize)]
@@ -257,7 +257,7 @@ fn parse_order(wire: &EntryWire<'_>, catalogue: &Catalogue) -> Result<Entry, Str
         ttl_ms: 0,
         order: 0,
     };
-    Ok(Entry::Order { op, at_ms: wire.at_ms.unwrap_or(0) })
+    Ok(Entry::Order { op, at_ms: wire.at_ms })
 }
 
 fn parse_line(line: &LineWire<'_>, catalogue: &Catalogue) -> Result<AskLine, String> {
@@ -310,7 +310,9 @@ mod tests {
         assert_eq!(read(stock), Ok(entry));
         let order = r#"{"type":"order","key":"k","customer":"c","at_ms":9,"lines":[
             {"sku":"a","quantity":2,"location":7,"price":{"unit":10,"discount":20}}]}"#;
-        let Ok(Entry::Order { op, at_ms: 9 }) = read(order) else { panic!("{:?}", read(order)) };
+        let Ok(Entry::Order { op, at_ms: Some(9) }) = read(order) else {
+            panic!("{:?}", read(order))
+        };
         let price = Some(Price { unit: 10, discount: 20 });
         assert_eq!(op.lines, [AskLine { sku: 0, quantity: 2, location: 7, price }]);
         assert_eq!((op.key.as_str(), op.customer.as_str(), op.kind), ("k", "c", OpKind::Buy));

@@ -1,28 +1,34 @@
-//! The scenario `replay`: orders from a file, by schedule, by their recorded times, or as fast as
+//! Stages of shape `trace`: orders from a file, by schedule, by their recorded times, or as fast as
 //! possible. The file is streamed; only its SKUs and the ledger are kept.
 
 mod file;
 
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::crowd::{Heard, User};
-use crate::drive::{Arrival, LIVE_USERS_MAX, Pace, Pacer, Plan, Step, runtime};
+use crate::drive::{Arrival, LIVE_USERS_MAX, Pacer, Plan, SECONDS_MAX, Step, runtime};
 use crate::error::LoadError;
-use crate::load::{GRACE, LoadOptions, LoadReport, Phase, Prepared, Target, execute};
+use crate::load::{GRACE, LoadOptions, LoadReport, Phase, Prepared, execute};
 use crate::op::{Catalogue, Planned, RunSku};
-use crate::scenario::ActorKind;
+use crate::scenario::{ActorKind, Scenario, StageArrivals};
+use crate::schedule::{Arrivals, Curve};
 use crate::session::{Definition, IMPORT_LINES_MAX, ListPrice, Session, StockLine};
-use crate::truth::Terms;
+use crate::truth;
 use file::{Entry, Lines, RawLine};
 
 pub use file::{BASKET_LINES_MAX, LINE_BYTES_MAX, QUANTITY_MAX};
 
 /// Most orders that `preload` holds in memory.
 pub const PRELOAD_ORDERS_MAX: usize = 4_000_000;
+/// Slowest and fastest that recorded times may be kept.
+pub(crate) const SPEED_MIN: f64 = 1e-6;
+/// See [`SPEED_MIN`].
+pub(crate) const SPEED_MAX: f64 = 1e9;
+/// Name of the users of a file: each sends one recorded order.
+pub(crate) const ACTOR: &str = "recorded";
 /// Definitions that are read ahead while SKUs are defined.
 const DEFINE_CHUNK: usize = 4_096;
 /// Connections that prepare the host.
@@ -48,86 +54,16 @@ impl Placement {
     }
 }
 
-/// Options of a replay.
-#[derive(Debug)]
-pub struct ReplayOptions {
-    /// What every scenario has.
-    pub load: LoadOptions,
-    /// The file.
-    pub file: PathBuf,
-    /// Keeps the recorded times, this many times as fast; `None` goes by the pace of `load`.
-    pub speed: Option<f64>,
-    /// Sends the first orders only.
-    pub orders: Option<u64>,
-    /// How cells are placed. Default by SKU.
-    pub placement: Placement,
-    /// Reads all orders before the first is sent, up to [`PRELOAD_ORDERS_MAX`], so that reading
-    /// is no part of the figures.
-    pub preload: bool,
-}
-
-impl ReplayOptions {
-    /// Makes the options of a target and a file with all defaults.
-    pub fn new(target: Target, file: impl Into<PathBuf>) -> Self {
-        Self {
-            load: LoadOptions::new(target),
-            file: file.into(),
-            speed: None,
-            orders: None,
-            placement: Placement::Sku,
-            preload: false,
-        }
-    }
-
-    fn check(&self) -> Result<(), LoadError> {
-        self.load.check()?;
-        match self.speed {
-            Some(speed) if !(speed > 0.0 && speed <= 1e9) => {
-                Err(LoadError::usage(format!("speed is {speed}, outside above 0 to 1000000000")))
-            }
-            Some(_) if self.load.pace != Pace::Max => {
-                Err(LoadError::usage("speed keeps the recorded times, a rate does not; give one"))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-/// What came of a replay.
+/// What a stage of shape `trace` asks for.
 #[derive(Clone, Debug)]
-pub struct ReplayReport {
-    /// What every scenario reports.
-    pub load: LoadReport,
-    /// The file.
-    pub file: PathBuf,
-    /// How cells were placed.
-    pub placement: Placement,
-    /// SKUs of the file.
-    pub skus: u64,
-    /// Lines of opening stock.
-    pub stock_lines: u64,
-    /// Time that definitions and opening stock took.
-    pub setup_elapsed: Duration,
-    /// Baskets sent.
-    pub baskets: u64,
-    /// Lines in them.
-    pub lines: u64,
-    /// Speed, if recorded times were kept.
-    pub speed: Option<f64>,
-    /// Whether the orders were read before the first was sent.
-    pub preloaded: bool,
-}
-
-impl ReplayReport {
-    /// Returns the baskets sent a second.
-    pub fn basket_rate(&self) -> f64 {
-        self.baskets as f64 / self.load.elapsed.as_secs_f64().max(1e-9)
-    }
-
-    /// Returns the order lines sent a second.
-    pub fn line_rate(&self) -> f64 {
-        self.lines as f64 / self.load.elapsed.as_secs_f64().max(1e-9)
-    }
+struct Terms {
+    file: PathBuf,
+    /// Keeps the recorded times, this many times as fast.
+    speed: Option<f64>,
+    /// Sends the first orders only.
+    orders: Option<u64>,
+    placement: Placement,
+    preload: bool,
 }
 
 /// Defines the file's SKUs, puts its stock in, sends its orders and checks the truth; blocks
@@ -136,61 +72,59 @@ impl ReplayReport {
 /// # Errors
 ///
 /// Returns an input error that names file and line for what is outside the schema, and otherwise
-/// what [`flash::run`](crate::flash::run) returns.
-pub fn run(mut options: ReplayOptions) -> Result<ReplayReport, LoadError> {
-    options.check()?;
+/// what [`run`](crate::run) returns.
+pub(crate) fn run(scenario: &Scenario, load: &mut LoadOptions) -> Result<LoadReport, LoadError> {
+    let trace = scenario.stages.iter().find_map(|stage| match &stage.arrivals {
+        StageArrivals::Trace { file, speed, rate, orders, placement, preload } => {
+            let (file, placement, preload) = (file.clone(), *placement, *preload);
+            Some((Terms { file, speed: *speed, orders: *orders, placement, preload }, *rate))
+        }
+        StageArrivals::Rate(_) | StageArrivals::Max => None,
+    });
+    let (terms, rate) = trace.ok_or_else(|| LoadError::usage("the scenario has no trace"))?;
     let started = SystemTime::now();
-    let begun = Instant::now();
-    let lines = Lines::open(&options.file)?;
-    let ready = runtime()?.block_on(set_up(&mut options, lines))?;
-    let setup_elapsed = begun.elapsed();
-    let pacer = Arc::new(Pacer::new(options.load.pace, options.load.seed, None, GRACE));
+    let lines = Lines::open(&terms.file)?;
+    let ready = runtime()?.block_on(set_up(&terms, load, lines))?;
+    let curve = rate.map(|rate| Arc::new(Curve::hold(rate)));
+    let arrivals = curve.map(|curve| Arrivals::new(curve, scenario.shape, load.seed));
+    let pacer = Arc::new(Pacer::of_arrivals(arrivals, None, GRACE));
     let catalogue = Arc::new(ready.catalogue);
     let plan = ReplayPlan {
-        path: options.file.clone(),
+        path: terms.file,
         source: Mutex::new(Source {
             lines: ready.lines,
             ahead: ready.first_order,
             read: 0,
+            latest: None,
             preloaded: Vec::new().into_iter(),
         }),
-        orders_max: options.orders.unwrap_or(u64::MAX),
+        orders_max: terms.orders.unwrap_or(u64::MAX),
         catalogue: Arc::clone(&catalogue),
-        speed: options.speed,
+        speed: terms.speed,
         pacer: Arc::clone(&pacer),
-        baskets: AtomicU64::new(0),
-        basket_lines: AtomicU64::new(0),
     };
-    if options.preload {
+    if terms.preload {
         plan.preload()?;
     }
-    let plan = Arc::new(plan);
     let prepared = Prepared {
-        scenario: "replay".to_owned(),
+        scenario: scenario.name.clone(),
         catalogue: Arc::clone(&catalogue),
-        plan: Arc::clone(&plan) as Arc<dyn Plan>,
+        plan: Arc::new(plan),
         pacer,
         length: None,
         after: ready.after,
         started,
-        open_loop: options.speed.is_some() || options.load.pace != Pace::Max,
+        open_loop: terms.speed.is_some() || rate.is_some(),
         live_users: LIVE_USERS_MAX,
-        actors: vec![("recorded".to_owned(), ActorKind::Human)],
-        terms: Terms::default(),
+        actors: vec![(ACTOR.to_owned(), ActorKind::Human)],
+        terms: truth::Terms {
+            expiry_skew_ms: scenario.expiry_skew.as_millis() as u64,
+            allowed: scenario.allowed.clone(),
+            ..truth::Terms::default()
+        },
+        callbacks: Arc::default(),
     };
-    let load = execute(&mut options.load, &prepared)?;
-    Ok(ReplayReport {
-        load,
-        file: options.file,
-        placement: options.placement,
-        skus: catalogue.skus().len() as u64,
-        stock_lines: ready.stock_lines,
-        setup_elapsed,
-        baskets: plan.baskets.load(Ordering::Relaxed),
-        lines: plan.basket_lines.load(Ordering::Relaxed),
-        speed: options.speed,
-        preloaded: options.preload,
-    })
+    execute(load, &prepared)
 }
 
 /// The host is prepared; the reader stands behind the first order.
@@ -198,25 +132,28 @@ struct Ready {
     lines: Lines,
     catalogue: Catalogue,
     first_order: Option<RawLine>,
-    stock_lines: u64,
     after: u64,
 }
 
 /// Reads SKUs and stock and hands them to the host, chunk by chunk.
-async fn set_up(options: &mut ReplayOptions, mut lines: Lines) -> Result<Ready, LoadError> {
+async fn set_up(
+    terms: &Terms,
+    load: &mut LoadOptions,
+    mut lines: Lines,
+) -> Result<Ready, LoadError> {
     let begun = Instant::now();
-    options.load.tell_phase(Phase::Setup, begun.elapsed());
-    let mut crew = Crew::new(&options.load, options.placement);
+    load.tell_phase(Phase::Setup, begun.elapsed());
+    let mut crew = Crew::new(load, terms.placement)?;
     let mut catalogue = Catalogue::default();
     let (mut skus, mut stock) = (Vec::new(), Vec::new());
-    let (mut stock_lines, mut after) = (0, u64::MAX);
+    let (mut stocked, mut after) = (false, u64::MAX);
     let first_order = loop {
         let Some(line) = lines.next()? else { break None };
         let wrong = |what: &str| file::wrong(lines.path(), line.number, what);
         match file::parse(&line.bytes, &catalogue).map_err(|what| wrong(&what))? {
             Entry::Order { .. } => break Some(line),
             Entry::Sku { code, amount, currency, limit } => {
-                if stock_lines > 0 {
+                if stocked {
                     return Err(wrong("SKUs stand before stock and orders"));
                 }
                 if catalogue.skus().is_empty() && crew.first().knows(&code).await? {
@@ -233,14 +170,14 @@ async fn set_up(options: &mut ReplayOptions, mut lines: Lines) -> Result<Ready, 
             }
             Entry::Stock { sku, location, quantity } => {
                 catalogue.put_in(sku, quantity.into());
-                stock_lines += 1;
+                stocked = true;
                 stock.push(StockLine { sku, location, quantity });
                 if !skus.is_empty() {
                     after = after.min(crew.define(std::mem::take(&mut skus)).await?);
                 }
                 if stock.len() >= IMPORT_LINES_MAX * 16 {
                     catalogue = crew.import(std::mem::take(&mut stock), catalogue).await?;
-                    options.load.tell_phase(Phase::Setup, begun.elapsed());
+                    load.tell_phase(Phase::Setup, begun.elapsed());
                 }
             }
         }
@@ -250,10 +187,10 @@ async fn set_up(options: &mut ReplayOptions, mut lines: Lines) -> Result<Ready, 
     }
     catalogue = crew.import(stock, catalogue).await?;
     if catalogue.skus().is_empty() {
-        let path = options.file.display();
+        let path = terms.file.display();
         return Err(LoadError::input(format!("{path} defines no SKU")));
     }
-    Ok(Ready { lines, catalogue, first_order, stock_lines, after })
+    Ok(Ready { lines, catalogue, first_order, after })
 }
 
 /// Several sessions that prepare the host side by side.
@@ -264,9 +201,9 @@ struct Crew {
 }
 
 impl Crew {
-    fn new(options: &LoadOptions, placement: Placement) -> Self {
-        let sessions = (0..SETUP_CONNECTIONS).map(|_| options.session()).collect();
-        Self { sessions, placement: placement.name(), imports: 0 }
+    fn new(options: &LoadOptions, placement: Placement) -> Result<Self, LoadError> {
+        let sessions: Result<_, _> = (0..SETUP_CONNECTIONS).map(|_| options.session()).collect();
+        Ok(Self { sessions: sessions?, placement: placement.name(), imports: 0 })
     }
 
     fn first(&mut self) -> &mut Session {
@@ -358,9 +295,14 @@ struct Source {
     ahead: Option<RawLine>,
     /// Orders read.
     read: u64,
+    /// Line and time of the latest order, where recorded times are kept.
+    latest: Option<(u64, u64)>,
     /// Orders that were read before the run.
-    preloaded: std::vec::IntoIter<(Planned, u64)>,
+    preloaded: std::vec::IntoIter<Timed>,
 }
+
+/// An order with its start, where recorded times are kept.
+type Timed = (Planned, Option<Duration>);
 
 /// The orders of a file in their order.
 #[derive(Debug)]
@@ -371,8 +313,6 @@ struct ReplayPlan {
     catalogue: Arc<Catalogue>,
     speed: Option<f64>,
     pacer: Arc<Pacer>,
-    baskets: AtomicU64,
-    basket_lines: AtomicU64,
 }
 
 impl ReplayPlan {
@@ -383,10 +323,10 @@ impl ReplayPlan {
             if all.len() >= PRELOAD_ORDERS_MAX {
                 return Err(LoadError::usage(format!(
                     "the file has more than {PRELOAD_ORDERS_MAX} orders, the most that are \
-                     preloaded; take --orders or leave --preload away"
+                     preloaded; take the first `orders` or leave `preload` away"
                 )));
             }
-            all.push(self.planned(number, &line)?);
+            all.push(self.timed(&mut source, number, &line)?);
         }
         source.preloaded = all.into_iter();
         Ok(())
@@ -409,7 +349,33 @@ impl ReplayPlan {
         Ok(Some((number, line)))
     }
 
-    fn planned(&self, intent: u64, line: &RawLine) -> Result<(Planned, u64), LoadError> {
+    /// Reads an order and, where recorded times are kept, when it starts: times ascend, for an
+    /// order behind its time would wait for those before it, and call that latency.
+    fn timed(&self, source: &mut Source, intent: u64, line: &RawLine) -> Result<Timed, LoadError> {
+        let (planned, at_ms) = self.planned(intent, line)?;
+        let Some(speed) = self.speed else { return Ok((planned, None)) };
+        let wrong = |what: String| Err(file::wrong(&self.path, line.number, &what));
+        let Some(at_ms) = at_ms else {
+            return wrong(
+                "at_ms is missing; recorded times are kept only if all orders have one".into(),
+            );
+        };
+        if let Some((before, latest)) = source.latest.filter(|(_, latest)| *latest > at_ms) {
+            return wrong(format!(
+                "at_ms is {at_ms}, before {latest} in line {before}; sort the orders by at_ms"
+            ));
+        }
+        source.latest = Some((line.number, at_ms));
+        let seconds = at_ms as f64 / 1e3 / speed;
+        if seconds > SECONDS_MAX as f64 {
+            return wrong(format!(
+                "at_ms is {at_ms}, which at speed {speed} is beyond {SECONDS_MAX} s, the longest run"
+            ));
+        }
+        Ok((planned, Some(Duration::from_secs_f64(seconds))))
+    }
+
+    fn planned(&self, intent: u64, line: &RawLine) -> Result<(Planned, Option<u64>), LoadError> {
         let wrong = |what: &str| file::wrong(&self.path, line.number, what);
         match file::parse(&line.bytes, &self.catalogue).map_err(|what| wrong(&what))? {
             Entry::Order { op, at_ms } => Ok((Planned { intent, op }, at_ms)),
@@ -420,35 +386,41 @@ impl ReplayPlan {
     }
 }
 
+/// The next order: read already, or still to be read.
+enum Next {
+    Ready(Timed),
+    Raw(u64, RawLine),
+}
+
 impl Plan for ReplayPlan {
     fn arrive(&self, now: Duration) -> Result<Option<Arrival>, LoadError> {
         // Only the order of lines and slots is kept under the lock; parsing is not.
-        let (raw, ready, slot) = {
+        let (next, slot) = {
             let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
-            let ready = source.preloaded.next();
-            let raw = if ready.is_none() { self.read(&mut source)? } else { None };
-            if ready.is_none() && raw.is_none() {
-                return Ok(None);
-            }
-            (raw, ready, self.pacer.next(now))
+            let next = match source.preloaded.next() {
+                Some(ready) => Next::Ready(ready),
+                None => match self.read(&mut source)? {
+                    None => return Ok(None),
+                    // Recorded times are compared with those before, in the order of the lines.
+                    Some((number, line)) if self.speed.is_some() => {
+                        Next::Ready(self.timed(&mut source, number, &line)?)
+                    }
+                    Some((number, line)) => Next::Raw(number, line),
+                },
+            };
+            (next, self.pacer.next(now))
         };
-        let (planned, at_ms) = match (ready, raw) {
-            (Some(ready), _) => ready,
-            (None, Some((number, line))) => self.planned(number, &line)?,
-            (None, None) => return Ok(None),
+        let (planned, at) = match next {
+            Next::Ready(ready) => ready,
+            Next::Raw(number, line) => (self.planned(number, &line)?.0, None),
         };
-        self.baskets.fetch_add(1, Ordering::Relaxed);
-        self.basket_lines.fetch_add(planned.op.lines.len() as u64, Ordering::Relaxed);
-        let start = match self.speed {
-            Some(speed) => Some(Duration::from_secs_f64(at_ms as f64 / 1e3 / speed)),
-            None => slot.and_then(|(_, start)| start),
-        };
+        let start = at.or_else(|| slot.and_then(|(_, start)| start));
         let user = User::passer(planned.intent);
         let step = Step { after: Duration::ZERO, asks: vec![planned] };
         Ok(Some(Arrival { start, user, step }))
     }
 
-    fn next(&self, _: &mut User, _: &[Rc<Planned>], _: &[Heard]) -> Option<Step> {
+    fn next(&self, _: &mut User, _: &[Rc<Planned>], _: &[Heard], _: Duration) -> Option<Step> {
         None
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::words::time_text;
+use super::words::{plural, time_text};
 use crate::error::LoadError;
 use crate::results::compare::{Change, Comparison, Figure};
 
@@ -12,23 +12,22 @@ pub(crate) fn comparison_sentence(comparison: &Comparison) -> String {
     let named = |wanted: Change| {
         let figures = comparison.figures.iter().filter(|figure| figure.change == wanted);
         let notes = comparison.notes.iter().filter(|note| note.change == wanted);
-        figures.count() + notes.count()
+        (figures.count() + notes.count()) as u64
     };
     match comparison.verdict {
         Change::Regressed => {
-            format!("{b} is worse than {a} in {} respects.", named(Change::Regressed))
+            let count = plural(named(Change::Regressed), "respect", "respects");
+            format!("{b} is worse than {a} in {count}.")
         }
         Change::Improved => {
-            format!(
-                "{b} is better than {a} in {} respects, and in none worse.",
-                named(Change::Improved)
-            )
+            let count = plural(named(Change::Improved), "respect", "respects");
+            format!("{b} is better than {a} in {count}, and in none worse.")
         }
         Change::Same => format!("{b} is as good as {a}."),
-        Change::Unclear => format!(
-            "No regression was found in {b}, but {} figures are too noisy for a verdict.",
-            named(Change::Unclear)
-        ),
+        Change::Unclear => {
+            let count = plural(named(Change::Unclear), "comparison", "comparisons");
+            format!("No regression was found in {b}, but {count} allow no verdict.")
+        }
     }
 }
 

@@ -4,7 +4,8 @@
 mod comparison;
 #[cfg(feature = "report")]
 mod html;
-mod load;
+#[cfg(feature = "report")]
+mod knee;
 #[cfg(feature = "report")]
 mod prometheus;
 mod text;
@@ -13,9 +14,10 @@ mod words;
 #[cfg(feature = "report")]
 pub use comparison::{comparison_json, comparison_text};
 #[cfg(feature = "report")]
-pub use html::{comparison_html, run_html};
-pub use load::{exit_code, flash_json, flash_text, replay_json, replay_text};
+pub use html::{comparison_html, knee_html, run_html};
+#[cfg(feature = "report")]
+pub use knee::knee_text;
 #[cfg(feature = "report")]
 pub use prometheus::prometheus_text;
 pub use text::run_text;
-pub(crate) use words::time_text;
+pub use words::time_text;

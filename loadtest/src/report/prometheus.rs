@@ -40,6 +40,16 @@ pub fn prometheus_text(run: &Run) -> String {
     for (reason, count) in &run.lost {
         out.sample("lost", &[("reason", reason)], *count as f64);
     }
+    out.family("settled", "Requests asked again after the load by what became of them");
+    let settled = &run.settled;
+    let states = [
+        ("accepted", settled.accepted),
+        ("refused", settled.refused),
+        ("unknown", settled.unknown),
+    ];
+    for (state, count) in states {
+        out.sample("settled", &[("state", state)], count as f64);
+    }
     out.family("latency_seconds", "Latency by quantile, clock and group");
     for group in &run.latency {
         for (clock, spectrum) in [("intended", &group.intended), ("service", &group.service)] {
@@ -50,6 +60,13 @@ pub fn prometheus_text(run: &Run) -> String {
     }
     out.family("lag_seconds", "How late the generator started by its own fault");
     out.spectrum("lag_seconds", &[], &run.generator.lag);
+    if let Some(connecting) = &run.connecting {
+        out.family("connecting_seconds", "How long connections took to make");
+        out.spectrum("connecting_seconds", &[("part", "tcp")], &connecting.tcp);
+        if let Some(tls) = &connecting.tls {
+            out.spectrum("connecting_seconds", &[("part", "tls")], tls);
+        }
+    }
     out.family("generator_limited", "Whether the generator set the limit");
     out.sample("generator_limited", &[], f64::from(u8::from(run.generator.limited.is_some())));
     if let Some(stock) = &run.stock {

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::words::{bytes_text, exit_text, grouped, part, percent, plain_name, time_text, verdict};
+use super::words::{
+    bytes_text, exit_text, grouped, part, percent, plain_name, time_text, verdict, worker_text,
+};
 use crate::results::run::{LatencyGroup, Run, Spectrum, Verdict};
 use crate::results::threshold::Threshold;
 
@@ -31,7 +33,11 @@ fn asked(out: &mut String, run: &Run) {
     let (scenario, target, machine) = (&run.scenario, &run.target, &run.machine);
     let hash = scenario.hash.get(..12).unwrap_or(&scenario.hash);
     row(out, "scenario", &format!("{} ({hash}), seed {}", scenario.name, scenario.seed));
-    let tls = if target.tls { " with TLS" } else { "" };
+    let tls = match (target.tls, target.unverified) {
+        (false, _) => "",
+        (true, false) => " with TLS",
+        (true, true) => " with TLS, CERTIFICATE NOT VERIFIED",
+    };
     let way = format!("{} {}{tls}", target.kind.name(), target.url);
     row(out, "target", &format!("{}, ack {}", way.trim(), target.ack));
     let memory = bytes_text(machine.memory_bytes);
@@ -71,6 +77,13 @@ fn told(out: &mut String, run: &Run) {
     for (reason, count) in &run.lost {
         let share = part(*count, counts.sent);
         row(out, "no answer", &format!("{} {reason} ({share})", grouped(*count)));
+    }
+    let settled = &run.settled;
+    if settled.asked > 0 {
+        let [asked, accepted, refused, unknown] =
+            [settled.asked, settled.accepted, settled.refused, settled.unknown].map(grouped);
+        let text = format!("{asked}: {accepted} accepted, {refused} refused, {unknown} unknown");
+        row(out, "asked again", &text);
     }
     let Some(stock) = &run.stock else { return };
     let sum = stock.sold + stock.reserved + stock.left;
@@ -135,10 +148,17 @@ fn generator(out: &mut String, run: &Run) {
     let (own, host) =
         (cpu("itself", generator.cpu_share), cpu("the host", generator.host_cpu_share));
     row(out, "generator", &format!("{threads} threads, {connections} connections{own}{host}"));
+    if let Some(connecting) = &run.connecting {
+        spectrum_row(out, "TCP", &connecting.tcp);
+        connecting.tls.iter().for_each(|tls| spectrum_row(out, "TLS handshake", tls));
+    }
     spectrum_row(out, "start lag", &generator.lag);
     let (late, backlogged) = (grouped(generator.late), grouped(generator.backlogged));
     let text = format!("{late} by its own fault; {backlogged} waited for a free connection");
     row(out, "late", &text);
+    for worker in &generator.workers {
+        row(out, "worker", &format!("{}: {}", worker.address, worker_text(worker)));
+    }
     if let Some(why) = &generator.limited {
         let _ = writeln!(out, "  GENERATOR LIMITED: {why}");
     }
@@ -147,14 +167,18 @@ fn generator(out: &mut String, run: &Run) {
 fn fairness(out: &mut String, run: &Run) {
     let Some(fairness) = &run.fairness else { return };
     let tau = fairness.kendall_tau.map_or("unknown".to_owned(), |tau| format!("{tau:.3}"));
-    let wait = time_text(fairness.wait_p99_ns as f64);
+    let wait = |nanos: Option<u64>| nanos.map_or("–".to_owned(), |ns| time_text(ns as f64));
+    let all = match fairness.wait_p99_ns {
+        None => "nobody was served".to_owned(),
+        some => format!("99 % of what was served within {}", wait(some)),
+    };
     let bots = fairness
         .bot_share
         .map_or(String::new(), |share| format!(", {} of orders to bots", percent(share)));
-    row(out, "fairness", &format!("Kendall's tau {tau}, 99 % served within {wait}{bots}"));
+    row(out, "fairness", &format!("Kendall's tau {tau}, {all}{bots}"));
     for actor in &fairness.by_actor {
         let (users, orders) = (grouped(actor.users), grouped(actor.orders));
-        let wait = time_text(actor.wait_p99_ns as f64);
+        let wait = wait(actor.wait_p99_ns);
         let _ = writeln!(
             out,
             "               {:<24} {users:>9} came, {orders:>9} orders, p99 wait {wait}",

@@ -89,7 +89,7 @@ pub(crate) fn verdict(run: &Run) -> Sentence {
 fn what_happened(run: &Run) -> String {
     let mut text = format!(
         "{} placed {}",
-        plural(run.counts.users, "customer", "customers"),
+        plural(run.counts.users, "user", "users"),
         plural(run.counts.orders, "order", "orders"),
     );
     let hot = run.stock.as_ref().and_then(|stock| stock.sku_hot.as_ref());
@@ -161,13 +161,27 @@ fn listed(items: &[String]) -> String {
 }
 
 /// Writes a time in nanoseconds with a unit that fits it.
-pub(crate) fn time_text(nanos: f64) -> String {
+pub fn time_text(nanos: f64) -> String {
     match nanos.abs() {
         abs if abs < 1e3 => format!("{nanos:.0} ns"),
         abs if abs < 1e6 => format!("{:.1} us", nanos / 1e3),
         abs if abs < 1e9 => format!("{:.2} ms", nanos / 1e6),
         _ => format!("{:.2} s", nanos / 1e9),
     }
+}
+
+/// Says what one worker did, and how near it is.
+pub(crate) fn worker_text(worker: &crate::results::run::WorkerFacts) -> String {
+    let time = |nanos: u64| time_text(nanos as f64);
+    let cpu = worker.cpu_share.map_or(String::new(), |s| format!(", {:.0} % of a core", s * 100.0));
+    format!(
+        "{} users, {} sent, p99 lag {}{cpu}; round trip {}, clock {} off",
+        grouped(worker.users),
+        grouped(worker.sent),
+        time(worker.lag.p99_ns),
+        time(worker.round_trip_ns),
+        time_text(worker.clock_offset_ns as f64),
+    )
 }
 
 /// Writes bytes with a unit that fits them.
@@ -235,7 +249,7 @@ mod tests {
         let mut run = Run::default();
         run.counts.users = 1_200;
         run.counts.orders = 1;
-        assert_eq!(verdict(&run).more, "1,200 customers placed 1 order.");
+        assert_eq!(verdict(&run).more, "1,200 users placed 1 order.");
         let mut hot = HotSku { code: "HOT".into(), put_in: 10, sold_out_at_ns: None };
         run.stock = Some(Stock { sku_hot: Some(hot.clone()), ..Stock::default() });
         assert!(verdict(&run).more.contains("; HOT did not sell out."));

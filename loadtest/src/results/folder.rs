@@ -20,6 +20,8 @@ pub const SERIES_FILE: &str = "series.csv";
 pub const LOG_FILE: &str = "latency.hlog";
 /// Name of the report for people.
 pub const REPORT_FILE: &str = "report.html";
+/// Name of the output of a host that the load tester started.
+pub const HOST_FILE: &str = "host.log";
 /// End of the name of a file that is being written.
 pub const PART_END: &str = ".part";
 /// Largest `run.json` or `series.csv` that is read, in bytes.
@@ -170,14 +172,26 @@ pub fn read_run(text: &str, shown: &str) -> Result<Run, LoadError> {
     serde_json::from_value(json).map_err(|e| LoadError::input(format!("{shown}: {e}")))
 }
 
-/// Writes a file at once and whole: beside its place, flushed, renamed.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), LoadError> {
+/// Writes a file at once and whole: beside its place, flushed, renamed, and its name flushed.
+///
+/// # Errors
+///
+/// The file can't be written; what was there before is there still.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), LoadError> {
     let part = part_of(path);
     let written = File::create(&part).and_then(|mut file| {
         file.write_all(bytes)?;
         file.sync_all()
     });
-    let named = written.and_then(|()| fs::rename(&part, path));
+    let named = written.and_then(|()| fs::rename(&part, path)).and_then(|()| {
+        // Where a folder can't be flushed, as on some file systems, there is nothing more to do.
+        let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let flushed = File::open(folder.unwrap_or(Path::new("."))).and_then(|f| f.sync_all());
+        flushed.or_else(|error| match error.kind() {
+            io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported => Ok(()),
+            _ => Err(error),
+        })
+    });
     named.map_err(|error| {
         // What was begun is of no use to anybody, and may be what fills the disk.
         let _ = fs::remove_file(&part);

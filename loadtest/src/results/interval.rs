@@ -1,8 +1,8 @@
 //! Latency second by second, `latency.hlog`: one HDR histogram for each second and group of
 //! requests, in the interval log format of `HdrHistogram` (V2, deflated, with tags).
 //!
-//! Source: `HistogramLogWriter` of `HdrHistogram`, log format 1.3. The standard tools read it. Every
-//! percentile of a record comes from this log, so the log and the record can't differ.
+//! Source: `HistogramLogWriter` of `HdrHistogram`, log format 1.3. The standard tools read it. The
+//! percentiles of a record are those of the sums over this log: a test compares them.
 //!
 //! A tag names what its requests share, as `clock=intended;op=buy;outcome=accepted`; the format
 //! allows neither commas nor spaces in it.
@@ -362,11 +362,11 @@ impl Totals {
     }
 
     /// Adds one histogram to each group that it belongs to: all, its operation, its outcome, its
-    /// stage, its actor, and its operation with its outcome.
+    /// stage, its actor, and its outcome with its operation and with its stage.
     pub fn add(&mut self, tags: &Tags, histogram: &Histogram<u64>) {
         let told = |value: &String| (!value.is_empty()).then(|| value.clone());
         let values = [&tags.op, &tags.outcome, &tags.stage, &tags.actor].map(told);
-        let shown: [&[usize]; 6] = [&[], &[0], &[1], &[2], &[3], &[0, 1]];
+        let shown: [&[usize]; 7] = [&[], &[0], &[1], &[2], &[3], &[0, 1], &[1, 2]];
         for places in shown {
             let mut key: GroupKey = [const { None }; 4];
             for place in places {
@@ -558,6 +558,7 @@ mod tests {
             ":3000",
             "stage=the, peak:3000",
             "outcome=accepted:3000",
+            "outcome=accepted;stage=the, peak:3000",
             "op=buy:1000",
             "op=buy;outcome=accepted:1000",
             "op=place:2000",

@@ -5,6 +5,8 @@ pub mod compare;
 pub mod folder;
 #[cfg(feature = "report")]
 pub mod interval;
+#[cfg(feature = "report")]
+pub mod knee;
 pub mod run;
 pub mod series;
 pub mod threshold;

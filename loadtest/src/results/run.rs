@@ -52,9 +52,16 @@ pub struct Run {
     /// Requests without an answer, by reason.
     #[serde(default)]
     pub lost: BTreeMap<String, u64>,
+    /// What came of asking again, after the load, for the outcome of requests that no answer told;
+    /// none of the counts above has it.
+    #[serde(default)]
+    pub settled: SettledCounts,
     /// Latency by group; the group without any name is the whole run.
     #[serde(default)]
     pub latency: Vec<LatencyGroup>,
+    /// How long connections took to make; absent inside the process and where none was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connecting: Option<Connecting>,
     /// How well the generator kept its own promise.
     pub generator: Generator,
     /// Units, as the target's events add up to; absent where nobody could read them.
@@ -72,6 +79,9 @@ pub struct Run {
     /// The faults that were put in, in order of time.
     #[serde(default)]
     pub faults: Vec<FaultOutcome>,
+    /// Why the run is not whole: the target was lost for good, or the truth could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
     /// How the command ended.
     pub exit: Exit,
 }
@@ -153,7 +163,11 @@ pub struct TargetFacts {
     /// Whether the way was encrypted.
     #[serde(default)]
     pub tls: bool,
-    /// Level of acknowledgement: `memory`, `group` or `strict`.
+    /// Whether the target's certificate was taken unseen, so that anybody might have been it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unverified: bool,
+    /// Level of acknowledgement: `memory`, `group` or `strict`; of a peer, the settings that make
+    /// its answers durable.
     pub ack: String,
 }
 
@@ -220,6 +234,19 @@ pub struct Counts {
     /// Answers by HTTP status, where the target has one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub status: BTreeMap<u16, u64>,
+}
+
+/// Requests whose outcome no answer told, asked again with their keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettledCounts {
+    /// How many there were.
+    pub asked: u64,
+    /// Those that had been carried out, or were now.
+    pub accepted: u64,
+    /// Those that had not been, and were refused.
+    pub refused: u64,
+    /// Those whose outcome stayed unknown: each may explain one surprise in the events.
+    pub unknown: u64,
 }
 
 /// Latency of the requests that share the named tags; an absent tag stands for all its values.
@@ -318,12 +345,23 @@ fn curve(histogram: &Histogram<u64>) -> Vec<(f64, u64)> {
     points
 }
 
+/// How long the connections of the load took to make; part of the service time of the requests
+/// that waited for them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Connecting {
+    /// TCP; its count is that of the connections made.
+    pub tcp: Spectrum,
+    /// The TLS handshake after it; absent without TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Spectrum>,
+}
+
 /// How well the generator kept its own promise.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Generator {
     /// Threads.
     pub threads: u64,
-    /// Most connections at a time.
+    /// Most connections at a time; over HTTP/2 most requests under way, which share connections.
     pub connections: u64,
     /// Processor time used as a share of one core; 1.5 is one core and a half.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -340,6 +378,33 @@ pub struct Generator {
     /// Why the figures say more about the generator than about the target, where they do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limited: Option<String>,
+    /// The processes that shared the load, where there were several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub workers: Vec<WorkerFacts>,
+}
+
+/// A process that drove a share of the load.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct WorkerFacts {
+    /// Its address, as it was named.
+    pub address: String,
+    /// Its machine.
+    pub machine: MachineFacts,
+    /// Users who came to it.
+    pub users: u64,
+    /// Requests that it sent.
+    pub sent: u64,
+    /// How late its requests started although a connection was free.
+    pub lag: Spectrum,
+    /// Requests that started too late by its own fault.
+    pub late: u64,
+    /// Processor time used as a share of one core.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_share: Option<f64>,
+    /// Shortest round trip to it; the common start is exact to half of it.
+    pub round_trip_ns: u64,
+    /// How far its clock was ahead of the coordinator's; the start does not depend on it.
+    pub clock_offset_ns: i64,
 }
 
 /// Units over all SKUs of a run: `sold + reserved + left = put_in` in an honest shop.
@@ -373,7 +438,8 @@ pub struct HotSku {
 /// Who came first and who got what.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Fairness {
-    /// Rank correlation of arriving and of being served: 1 is first come, first served; 0 is a
+    /// Rank correlation of when purchases that were served had been due and of their places in the
+    /// journal, of the first 65,536 of each generator thread: 1 is first come, first served; 0 is a
     /// lottery; absent with fewer than two who were served.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kendall_tau: Option<f64>,
@@ -383,8 +449,10 @@ pub struct Fairness {
     /// Each kind of user.
     #[serde(default)]
     pub by_actor: Vec<ActorShare>,
-    /// 99 % of those served waited at most this, from arrival to the accepting answer.
-    pub wait_p99_ns: u64,
+    /// 99 % of the purchases that were served waited at most this, from when they were due to the
+    /// accepting answer; what their users did before is not in it. Absent if nobody was served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_p99_ns: Option<u64>,
 }
 
 /// What one kind of user got.
@@ -396,8 +464,9 @@ pub struct ActorShare {
     pub users: u64,
     /// Orders they got.
     pub orders: u64,
-    /// 99 % of those served waited at most this.
-    pub wait_p99_ns: u64,
+    /// The same of this kind of user; absent if none was served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_p99_ns: Option<u64>,
 }
 
 /// What came of a check.
@@ -468,6 +537,9 @@ pub struct ThresholdOutcome {
 pub struct FaultOutcome {
     /// When.
     pub at_ns: u64,
+    /// When it was over; absent where nobody knows, or in a record of an older version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_ns: Option<u64>,
     /// What was done, such as `kill-host`.
     pub action: String,
     /// What came of it, such as how long the host was away.
@@ -487,6 +559,8 @@ pub struct Exit {
 
 /// Exit code of a run in which all is well.
 pub const EXIT_PASS: u8 = 0;
+/// Exit code of a run that is not whole.
+pub const EXIT_ERROR: u8 = 1;
 /// Exit code of a run with a threshold that does not hold.
 pub const EXIT_THRESHOLD: u8 = 3;
 /// Exit code of a run that was limited by the generator.
@@ -526,8 +600,8 @@ impl Run {
 
     /// Returns how the command ends; thresholds must have been evaluated.
     ///
-    /// A violated truth comes first, then an interruption, then a limiting generator, and then a
-    /// threshold: each makes what comes after it worth less.
+    /// A violated truth comes first, then an interruption, then a target that was lost, then a
+    /// limiting generator, and then a threshold: each makes what comes after it worth less.
     pub fn judge(&self, generator_limit_allowed: bool) -> Exit {
         let mut found: Vec<(u8, String)> = Vec::new();
         for check in self.violated() {
@@ -536,6 +610,9 @@ impl Run {
         }
         if self.interrupted {
             found.push((EXIT_INTERRUPTED, "interrupted".to_owned()));
+        }
+        if let Some(why) = &self.trouble {
+            found.push((EXIT_ERROR, why.clone()));
         }
         if let Some(why) = self.generator.limited.as_ref().filter(|_| !generator_limit_allowed) {
             found.push((EXIT_GENERATOR, format!("limited by the generator: {why}")));

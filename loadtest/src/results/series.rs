@@ -14,7 +14,7 @@ use crate::error::LoadError;
 pub const SERIES_ROWS_MAX: usize = 90_000;
 
 /// The columns of `series.csv`, in their order.
-pub const SERIES_COLUMNS: [&str; 18] = [
+pub const SERIES_COLUMNS: [&str; 19] = [
     "second",
     "users",
     "sent",
@@ -33,7 +33,11 @@ pub const SERIES_COLUMNS: [&str; 18] = [
     "refused_sold_out",
     "refused_limit",
     "refused_other",
+    "faults",
 ];
+
+/// Column that a series of an older version lacks; it is 0 then.
+const LATER_COLUMN: &str = "faults";
 
 /// One second of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +78,9 @@ pub struct SeriesRow {
     pub refused_limit: u64,
     /// All other refusals.
     pub refused_other: u64,
+    /// Faults in effect at some time of the second.
+    #[serde(default)]
+    pub faults: u64,
 }
 
 impl SeriesRow {
@@ -98,6 +105,7 @@ impl SeriesRow {
             Some(self.refused_sold_out),
             Some(self.refused_limit),
             Some(self.refused_other),
+            Some(self.faults),
         ]
     }
 
@@ -121,6 +129,7 @@ impl SeriesRow {
             refused_sold_out,
             refused_limit,
             refused_other,
+            faults,
         ] = *values;
         Self {
             second: second.unwrap_or(0),
@@ -141,6 +150,7 @@ impl SeriesRow {
             refused_sold_out: refused_sold_out.unwrap_or(0),
             refused_limit: refused_limit.unwrap_or(0),
             refused_other: refused_other.unwrap_or(0),
+            faults: faults.unwrap_or(0),
         }
     }
 }
@@ -174,12 +184,13 @@ pub fn read_series_csv(text: &str) -> Result<Vec<SeriesRow>, LoadError> {
     let mut lines = text.lines().enumerate();
     let head = lines.next().map_or("", |(_, line)| line);
     let names: Vec<&str> = head.split(',').map(str::trim).collect();
-    let mut places = [0; SERIES_COLUMNS.len()];
+    let mut places = [None; SERIES_COLUMNS.len()];
     for (place, column) in places.iter_mut().zip(SERIES_COLUMNS) {
-        let found = names.iter().position(|name| *name == column);
-        *place = found.ok_or_else(|| {
-            LoadError::input(format!("series.csv:1: column `{column}` is missing"))
-        })?;
+        *place = names.iter().position(|name| *name == column);
+        if place.is_none() && column != LATER_COLUMN {
+            let text = format!("series.csv:1: column `{column}` is missing");
+            return Err(LoadError::input(text));
+        }
     }
     let mut rows = Vec::new();
     for (at, line) in lines {
@@ -196,6 +207,7 @@ pub fn read_series_csv(text: &str) -> Result<Vec<SeriesRow>, LoadError> {
             let wrong = |what: &str| {
                 LoadError::input(format!("series.csv:{}: column `{column}` {what}", at + 1))
             };
+            let Some(place) = place else { continue };
             let field = *fields.get(place).ok_or_else(|| wrong("has no field"))?;
             if !field.is_empty() {
                 let number = field.parse();
@@ -244,6 +256,15 @@ mod tests {
         assert_eq!(read_series_csv(&turned).expect("it is a series"), vec![row(4)]);
     }
 
+    /// A series of a version without faults is read; they are 0.
+    #[test]
+    fn a_series_without_faults_is_read() {
+        let text = series_csv(&[SeriesRow { faults: 1, ..row(4) }]);
+        let cut = |line: &str| line.rsplit_once(',').expect("there are commas").0.to_owned();
+        let older = text.lines().map(cut).collect::<Vec<_>>().join("\n");
+        assert_eq!(read_series_csv(&older).expect("it is a series"), vec![row(4)]);
+    }
+
     /// A damaged series is refused with the line and the column.
     #[test]
     fn a_damaged_series_is_refused() {
@@ -257,6 +278,6 @@ mod tests {
             "series.csv:2: column `intended_p99_us` is `fast`, no number"
         });
         let cut = text.trim_end().rsplit_once(',').expect("there are commas").0;
-        check(cut, "series.csv:3: column `refused_other` has no field");
+        check(cut, "series.csv:3: column `faults` has no field");
     }
 }

@@ -86,6 +86,8 @@ pub(crate) struct Actor {
     pub(crate) double_click: f64,
     pub(crate) tabs: u32,
     pub(crate) retries: u32,
+    /// How often it sends again, with the same key, what got no answer.
+    pub(crate) resends: u32,
     pub(crate) connections: Connections,
     /// Wait before `place`; `None` thinks as before every step.
     pub(crate) pay_after: Option<Duration>,
@@ -94,20 +96,6 @@ pub(crate) struct Actor {
     /// Customers of its own; 0 for the common ones.
     pub(crate) customers: u32,
     pub(crate) basket: Basket,
-}
-
-impl Actor {
-    /// Makes an actor who buys at once, for scenarios that are not read from a file.
-    pub(crate) fn plain(name: &str, kind: ActorKind) -> Self {
-        let common = Common {
-            connections: Connections::KeepAlive,
-            basket: Basket::default(),
-            ttl: Duration::ZERO,
-        };
-        let think = Think::Fixed(Duration::ZERO);
-        let flow = vec![Flow::Buy];
-        Self { kind, think, flow, ..ActorKind::Human.actor(name, &common) }
-    }
 }
 
 /// Habits that an actor takes over.
@@ -184,6 +172,7 @@ impl ActorKind {
             double_click: 0.0,
             tabs: 1,
             retries: 0,
+            resends: 0,
             connections: common.connections,
             pay_after: None,
             cancel_after: None,
@@ -254,6 +243,7 @@ pub(super) fn actor(name: &str, wire: &At<ActorWire>, common: &Common) -> Result
     };
     actor.tabs = within("tabs", wire.tabs.as_ref(), actor.tabs, 1, 16)?;
     actor.retries = within("retries", wire.retries.as_ref(), actor.retries, 0, 100)?;
+    actor.resends = within("resends", wire.resends.as_ref(), actor.resends, 0, 100)?;
     let most = u64::from(u32::MAX);
     actor.customers = within("customers", wire.customers.as_ref(), actor.customers, 0, most)?;
     if let Some(mode) = &wire.connections {

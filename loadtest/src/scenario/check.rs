@@ -12,9 +12,10 @@ use super::{
 };
 use crate::crowd::Connections;
 use crate::drive::{CONNECTIONS_MAX, LIVE_USERS_MAX, PIPELINE_MAX, THREADS_MAX};
-use crate::http::Authority;
+use crate::http::{Authority, HttpVersion, STREAMS_MAX, Trust, Wire};
 use crate::load::{AckLevel, TIMEOUT_MAX};
 use crate::port::BATCH_ITEMS_MAX;
+use crate::results::threshold::THRESHOLDS_MAX;
 use crate::schedule::Shape;
 use crate::truth::Terms;
 
@@ -28,6 +29,9 @@ const SKUS_MAX: u64 = 100_000;
 const TTL_MAX: Duration = Duration::from_hours(30 * 24);
 /// Largest price in minor units.
 const PRICE_MAX: u64 = 1_000_000_000_000;
+/// Most groups of requests with times of their own: stages times steps of all actors, accepted and
+/// refused. A group takes half a megabyte.
+const GROUPS_MAX: usize = 512;
 /// Most thresholds, and most faults.
 const LIST_MAX: usize = 256;
 
@@ -69,9 +73,11 @@ pub(super) fn check(file: &File, named: &str) -> Result<Scenario, Wrong> {
         text: String::new(),
         seed: file.seed.as_ref().map(|seed| seed.value),
         url: url(&file.target)?,
+        command: command(&file.target)?,
         key_env: file.target.key_env.as_ref().map_or("ONHAND_KEY".into(), |env| env.value.clone()),
         notes: Vec::new(),
         truth: file.truth.check.unwrap_or(true),
+        wire: wire(&file.target)?,
         slo: slo(file)?,
         faults: faults(&file.fault)?,
         drive: drive(&file.target)?,
@@ -84,7 +90,14 @@ pub(super) fn check(file: &File, named: &str) -> Result<Scenario, Wrong> {
         actors,
         expiry_skew: span_of_time("hold_expiry_skew", &file.truth.hold_expiry_skew, skew, TTL_MAX)?,
         allowed: file.truth.allowed(),
+        #[cfg(feature = "workers")]
+        steady: None,
     };
+    for (expression, bound) in &file.slo {
+        let text = format!("{expression} {}", bound.value.trim());
+        let read = scenario.threshold(&text);
+        read.map_err(|error| Wrong::new(&bound.span, error.to_string()))?;
+    }
     let notes = contradictions(file, &scenario)?;
     Ok(Scenario { notes, ..scenario })
 }
@@ -111,6 +124,39 @@ fn url(target: &TargetWire) -> Result<Option<String>, Wrong> {
         Authority::parse(&url.value).map_err(|e| Wrong::new(&url.span, e.to_string()))?;
     }
     Ok(Some(url.value.clone()))
+}
+
+fn wire(target: &TargetWire) -> Result<Wire, Wrong> {
+    let versions = HttpVersion::ALL.map(|http| (http.name(), http));
+    let http = target.http.as_ref();
+    let default = Wire::default();
+    let (most, usual) = (STREAMS_MAX as u64, default.streams as u64);
+    let streams = Within { name: "streams", default: usual, min: 1, max: most };
+    Ok(Wire {
+        http: http.map_or(Ok(default.http), |http| one_of("http", http, &versions))?,
+        streams: whole(target.streams.as_ref(), streams)? as usize,
+        trust: target
+            .tls
+            .ca
+            .as_ref()
+            .map_or(Trust::System, |ca| Trust::Ca(ca.value.clone().into())),
+    })
+}
+
+fn command(target: &TargetWire) -> Result<Option<Vec<String>>, Wrong> {
+    let Some(At { value: words, span }) = &target.command else { return Ok(None) };
+    let wrong = |text: &str| Err(Wrong::new(span, text.to_owned()));
+    if target.url.is_some() {
+        return wrong("command starts a host, url names one that is running: leave one out");
+    }
+    if words.first().is_none_or(String::is_empty) || words.len() > LIST_MAX {
+        return wrong("command is empty or has over 256 words, want a program and its arguments");
+    }
+    let named = |mark: &str| words.iter().any(|word| word.contains(mark));
+    if !named("{listen}") && !named("{port}") {
+        return wrong("command has neither {listen} nor {port}, so the host can't be told where");
+    }
+    Ok(Some(words.clone()))
 }
 
 fn drive(target: &TargetWire) -> Result<DriveTerms, Wrong> {
@@ -177,9 +223,12 @@ fn slo(file: &File) -> Result<Vec<(String, String)>, Wrong> {
             let text = format!("the bound is {:?}, want such as \"<50ms\" or \"==0\"", bound.value);
             return Err(Wrong::new(&bound.span, text));
         };
-        if bound.value.trim().len() == operator.len() || list.len() >= LIST_MAX {
-            let text = format!("the bound is {:?}, or there are over {LIST_MAX}", bound.value);
+        if bound.value.trim().len() == operator.len() {
+            let text = format!("the bound is {:?}, without a value", bound.value);
             return Err(Wrong::new(&bound.span, text));
+        }
+        if list.len() >= THRESHOLDS_MAX {
+            return Err(Wrong::new(&bound.span, format!("more than {THRESHOLDS_MAX} thresholds")));
         }
         list.push((expression.clone(), bound.value.trim().to_owned()));
     }
@@ -201,10 +250,46 @@ fn faults(wire: &[At<FaultWire>]) -> Result<Vec<Fault>, Wrong> {
             None => None,
             some => Some(span_of_time("for", some, Duration::ZERO, TTL_MAX)?),
         };
-        faults.push(Fault { at, action: one_of("do", &fault.action, &known)?, length });
+        let action = one_of("do", &fault.action, &known)?;
+        let share = share("share", fault.share.as_ref(), 1.0)?;
+        let off = action.is_of_host() || share <= 0.0;
+        if let Some(given) = fault.share.as_ref().filter(|_| off) {
+            let text = format!("share is {share}, want above 0 to 1, and of callbacks only");
+            return Err(Wrong::new(&given.span, text));
+        }
+        faults.push(Fault { at, action, length, share });
     }
     faults.sort_by_key(|fault| fault.at);
     Ok(faults)
+}
+
+/// Refuses faults that nothing would come of.
+fn fault_contradictions(file: &File, scenario: &Scenario) -> Result<(), Wrong> {
+    let places = scenario.actors.iter().any(|actor| actor.flow.contains(&Flow::Place));
+    let traced = matches!(scenario.stages[0].arrivals, StageArrivals::Trace { .. });
+    for At { value: fault, span } in &file.fault {
+        let of_host = FaultAction::ALL
+            .iter()
+            .any(|action| action.name() == fault.action.value && action.is_of_host());
+        if !of_host && (!places || traced) {
+            let text = format!("{}: no actor places a reservation", fault.action.value);
+            return Err(Wrong::new(&fault.action.span, text));
+        }
+        if of_host && scenario.url.is_some() {
+            let text = format!(
+                "{} needs a host that the load tester starts: name its command instead of url",
+                fault.action.value
+            );
+            return Err(Wrong::new(span, text));
+        }
+        let at = time(&fault.at.value).unwrap_or_default();
+        if let Some(length) = scenario.length().filter(|length| at >= *length) {
+            let (at, length) = (&fault.at.value, time_text(length));
+            let text = format!("at is {at:?}, but the last stage ends at {length}");
+            return Err(Wrong::new(&fault.at.span, text));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses what can't be run; returns what can be, but not as it is written.
@@ -212,7 +297,9 @@ fn contradictions(file: &File, scenario: &Scenario) -> Result<Vec<String>, Wrong
     let mut notes = Vec::new();
     let span = |name: &str| file.actor.get(name).map_or(0..0, |actor| actor.span.clone());
     let grouped = scenario.drive.batch * scenario.drive.pipeline > 1;
-    for actor in &scenario.actors {
+    // Actors play no part in a trace.
+    let actors = if scenario.is_trace() { &[][..] } else { &scenario.actors };
+    for actor in actors {
         let Actor { name, flow, connections, .. } = actor;
         let looks = [Flow::Browse, Flow::Quote, Flow::Poll];
         if scenario.drive.batch > 1 && flow.iter().any(|step| looks.contains(step)) {
@@ -243,17 +330,26 @@ fn contradictions(file: &File, scenario: &Scenario) -> Result<Vec<String>, Wrong
             ));
         }
     }
+    let steps = |actor: &Actor| {
+        let mut flow = actor.flow.clone();
+        flow.sort_unstable_by_key(|step| *step as u8);
+        flow.dedup();
+        flow.len()
+    };
+    let groups = scenario.stages.len() * scenario.actors.iter().map(steps).sum::<usize>() * 2;
+    if groups > GROUPS_MAX {
+        let (stages, actors) = (scenario.stages.len(), scenario.actors.len());
+        let text = format!(
+            "{stages} stages and the steps of {actors} actors make {groups} groups of requests, at \
+             most {GROUPS_MAX} are allowed"
+        );
+        return Err(Wrong::new(&file.stage.first().map_or(0..0, |stage| stage.span.clone()), text));
+    }
     let traced = matches!(scenario.stages[0].arrivals, StageArrivals::Trace { .. });
     if traced && !file.actor.is_empty() {
         notes.push("actors play no part in a trace: its orders are sent as recorded".to_owned());
     }
-    if !scenario.faults.is_empty() {
-        notes.push(
-            "faults need a host that the load tester starts itself; a run against a host that is \
-             running already refuses them"
-                .to_owned(),
-        );
-    }
+    fault_contradictions(file, scenario)?;
     Ok(notes)
 }
 

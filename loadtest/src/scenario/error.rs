@@ -20,6 +20,11 @@ impl ScenarioError {
         self.place
     }
 
+    /// Returns what is wrong, without the place.
+    pub fn message(&self) -> &str {
+        &self.what
+    }
+
     /// Makes the error of a value that was read but is not allowed.
     pub(super) fn of_value(file: &str, text: &str, wrong: Wrong) -> Self {
         Self { file: file.to_owned(), place: place(text, wrong.span.start), what: wrong.what }

@@ -9,6 +9,7 @@ mod error;
 mod ready;
 #[cfg(feature = "schema")]
 mod schema;
+mod setting;
 mod stage;
 mod value;
 mod wire;
@@ -17,8 +18,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+#[cfg(feature = "workers")]
+use crate::crew::Steady;
 use crate::error::LoadError;
+use crate::http::{Trust, Wire};
 use crate::load::AckLevel;
+use crate::replay::Placement;
+use crate::results::threshold::Threshold;
 use crate::schedule::{Form, Shape};
 
 pub use actor::{ACTORS_MAX, ActorKind};
@@ -26,15 +32,22 @@ pub use error::ScenarioError;
 pub use ready::{READY, Ready, ready};
 #[cfg(feature = "schema")]
 pub use schema::schema_json;
+pub use setting::{SETTINGS_MAX, Setting};
 pub use stage::STAGES_MAX;
+pub use value::time as time_of;
 
 pub(crate) use actor::{Actor, Basket, Flow, Think};
 pub(crate) use check::HOT_SKU_NAME;
+pub(crate) use value::nearest;
 
 /// Version of the form that this build reads.
 pub const SCHEMA: u32 = 1;
 /// Largest scenario file in bytes.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Name of the stage that is measured in a run at one steady rate.
+#[cfg(any(feature = "report", feature = "workers"))]
+pub(crate) const MEASURED: &str = "measured";
 
 /// A scenario that was read and checked.
 #[derive(Clone, Debug)]
@@ -49,8 +62,13 @@ pub struct Scenario {
     pub seed: Option<u64>,
     /// Where the load goes; `None` leaves it to the command.
     pub url: Option<String>,
+    /// Command of a host that the load tester starts; `None` takes the ordinary one where it has
+    /// to start one.
+    pub command: Option<Vec<String>>,
     /// Environment variable that holds the API key.
     pub key_env: String,
+    /// How the target is spoken to.
+    pub wire: Wire,
     /// What is worth knowing although the scenario can be run.
     pub notes: Vec<String>,
     /// Whether the truth is checked.
@@ -70,6 +88,9 @@ pub struct Scenario {
     pub(crate) actors: Vec<Actor>,
     pub(crate) expiry_skew: Duration,
     pub(crate) allowed: BTreeMap<String, u64>,
+    /// The one rate that replaces the stages of the text, where one does.
+    #[cfg(feature = "workers")]
+    pub(crate) steady: Option<Steady>,
 }
 
 /// How the load is driven.
@@ -117,8 +138,14 @@ pub(crate) enum StageArrivals {
         file: PathBuf,
         /// How many times as fast as recorded; `None` as fast as answers come.
         speed: Option<f64>,
+        /// Orders a second, against the recorded times.
+        rate: Option<f64>,
         /// The first orders only.
         orders: Option<u64>,
+        /// Which cells the host keeps together.
+        placement: Placement,
+        /// Whether the orders are read before the first is sent.
+        preload: bool,
     },
     /// As fast as answers come.
     Max,
@@ -138,28 +165,30 @@ impl StageArrivals {
 }
 
 /// Something that goes wrong on purpose.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Fault {
     /// When, from the start of the load.
     pub at: Duration,
     /// What.
     pub action: FaultAction,
-    /// How long, where it does not end at once.
+    /// How long; `None` takes [`FaultAction::length`].
     pub length: Option<Duration>,
+    /// Share of the callbacks that it hits, above 0 to 1.
+    pub share: f64,
 }
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultAction {
-    /// The host is killed and started again.
+    /// The host is killed and started again on the same data.
     KillHost,
     /// The host is stopped and continued.
     PauseHost,
     /// The disk of the host is full.
     DiskFull,
-    /// Callbacks are dropped.
+    /// Payments are confirmed by nobody: `place` is never sent.
     DropCallbacks,
-    /// Callbacks come twice.
+    /// Payments are confirmed twice with the same key.
     DoubleCallbacks,
 }
 
@@ -181,6 +210,21 @@ impl FaultAction {
             Self::DiskFull => "disk-full",
             Self::DropCallbacks => "drop-callbacks",
             Self::DoubleCallbacks => "double-callbacks",
+        }
+    }
+
+    /// Returns whether it happens to the host, so that the load tester must have started it.
+    pub const fn is_of_host(self) -> bool {
+        matches!(self, Self::KillHost | Self::PauseHost | Self::DiskFull)
+    }
+
+    /// Returns how long it lasts unless a scenario says otherwise; `None` is to the end.
+    pub const fn length(self) -> Option<Duration> {
+        match self {
+            Self::KillHost => Some(Duration::ZERO),
+            Self::PauseHost => Some(Duration::from_secs(1)),
+            Self::DiskFull => Some(Duration::from_secs(2)),
+            Self::DropCallbacks | Self::DoubleCallbacks => None,
         }
     }
 }
@@ -209,10 +253,34 @@ impl Scenario {
     ///
     /// Returns an input error if there is no such file, and otherwise as [`Scenario::read`].
     pub fn open(path: &Path) -> Result<Self, LoadError> {
+        Self::open_with(path, &[])
+    }
+
+    /// As [`Scenario::read`], with settings against those of the text.
+    ///
+    /// # Errors
+    ///
+    /// Returns what is wrong with the text or with a setting.
+    pub fn read_with(text: &str, shown: &str, settings: &[Setting]) -> Result<Self, LoadError> {
+        // The text as it stands is read first: its faults have a line and a column there.
+        let plain = Self::read(text, shown).map_err(|e| LoadError::input(e.to_string()))?;
+        if settings.is_empty() {
+            return Ok(plain);
+        }
+        let text = setting::apply(text, settings)?;
+        let read = Self::read(&text, shown);
+        read.map_err(|e| LoadError::usage(format!("with what was set: {}", e.message())))
+    }
+
+    /// As [`Scenario::open`], with settings against those of the file.
+    ///
+    /// # Errors
+    ///
+    /// Returns what is wrong with the file or with a setting.
+    pub fn open_with(path: &Path, settings: &[Setting]) -> Result<Self, LoadError> {
         let shown = path.display().to_string();
         if let Some(ready) = ready(&shown).filter(|_| !path.exists()) {
-            let read = Self::read(ready.text, &format!("{}.toml", ready.name));
-            return read.map_err(|e| LoadError::input(e.to_string()));
+            return Self::read_with(ready.text, &format!("{}.toml", ready.name), settings);
         }
         let wrong = |what: String| LoadError::input(format!("scenario {shown}: {what}"));
         let length = std::fs::metadata(path).map_err(|e| {
@@ -228,9 +296,11 @@ impl Scenario {
             return Err(wrong(format!("it is longer than {FILE_BYTES_MAX} bytes")));
         }
         let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
-        let mut scenario =
-            Self::read(&text, &shown).map_err(|e| LoadError::input(e.to_string()))?;
+        let mut scenario = Self::read_with(&text, &shown, settings)?;
         let beside = path.parent().unwrap_or(Path::new(""));
+        if let Trust::Ca(ca) = &mut scenario.wire.trust {
+            *ca = beside.join(&ca);
+        }
         for stage in &mut scenario.stages {
             if let StageArrivals::Trace { file, .. } = &mut stage.arrivals {
                 *file = beside.join(&file);
@@ -239,60 +309,93 @@ impl Scenario {
         Ok(scenario)
     }
 
-    /// Returns a scenario with all defaults and no stage, for those that are not read from a file.
-    pub(crate) fn blank(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            description: String::new(),
-            text: String::new(),
-            seed: None,
-            url: None,
-            key_env: "ONHAND_KEY".to_owned(),
-            notes: Vec::new(),
-            truth: true,
-            slo: Vec::new(),
-            faults: Vec::new(),
-            drive: DriveTerms {
-                ack: AckLevel::Group,
-                connections: 64,
-                threads: 1,
-                batch: 1,
-                pipeline: 1,
-                timeout: Duration::from_secs(10),
-            },
-            stock: StockTerms {
-                skus: 0,
-                units: 1,
-                hot_units: 1,
-                hot_limit: None,
-                currency: "EUR".to_owned(),
-                price: 1_999,
-                zipf: 1.1,
-                hot_share: 1.0,
-            },
-            customers: 0,
-            ttl: Duration::from_secs(2),
-            shape: Shape::Uniform,
-            live_users: 100_000,
-            stages: Vec::new(),
-            actors: Vec::new(),
-            expiry_skew: Duration::from_millis(crate::truth::Terms::EXPIRY_SKEW_MS),
-            allowed: BTreeMap::new(),
+    /// Returns whether recorded orders are sent.
+    pub(crate) fn is_trace(&self) -> bool {
+        self.stages.iter().any(|stage| matches!(stage.arrivals, StageArrivals::Trace { .. }))
+    }
+
+    /// Reads a threshold and checks that what it names exists in a run of this scenario.
+    ///
+    /// # Errors
+    ///
+    /// The expression is malformed, or names a stage, a kind of user, a check, a request or an
+    /// outcome that no run of it has.
+    pub(crate) fn threshold(&self, text: &str) -> Result<Threshold, LoadError> {
+        let threshold = Threshold::parse(text)?;
+        let stages: Vec<&str> = self.stages.iter().map(|stage| stage.name.as_str()).collect();
+        let mut actors: Vec<&str> = self.actors.iter().map(|actor| actor.name.as_str()).collect();
+        if self.stages.iter().any(|stage| matches!(stage.arrivals, StageArrivals::Trace { .. })) {
+            actors = vec![crate::replay::ACTOR];
         }
+        threshold.check_names(&stages, &actors)?;
+        Ok(threshold)
+    }
+
+    /// Returns whether it is about a host that the load tester starts itself.
+    pub fn starts_host(&self) -> bool {
+        self.command.is_some() || self.faults.iter().any(|fault| fault.action.is_of_host())
+    }
+
+    /// Returns this crowd at one steady rate of users: a stage to warm up, then one that is
+    /// measured. Faults are left out.
+    ///
+    /// # Errors
+    ///
+    /// Returns a usage error for a trace, whose pace is recorded.
+    #[cfg(any(feature = "report", feature = "workers"))]
+    pub(crate) fn at_rate(
+        &self,
+        rate: f64,
+        warm_up: Duration,
+        measured: Duration,
+    ) -> Result<Self, LoadError> {
+        if self.stages.iter().any(|stage| matches!(stage.arrivals, StageArrivals::Trace { .. })) {
+            let text = format!("{} replays a trace, which has no rate to be changed", self.name);
+            return Err(LoadError::usage(text));
+        }
+        let stage = |name: &str, length| StageTerms {
+            name: name.to_owned(),
+            arrivals: StageArrivals::Rate(Form::Hold { rate }),
+            length,
+        };
+        let warm = (!warm_up.is_zero()).then(|| stage("warm-up", warm_up));
+        let stages = warm.into_iter().chain([stage(MEASURED, measured)]).collect();
+        #[cfg(feature = "workers")]
+        let steady = Some(Steady { rate, warm_up, measured });
+        Ok(Self {
+            stages,
+            faults: Vec::new(),
+            slo: Vec::new(),
+            #[cfg(feature = "workers")]
+            steady,
+            ..self.clone()
+        })
     }
 
     /// Returns the length of the schedule; `None` where a trace decides it.
     pub fn length(&self) -> Option<Duration> {
-        let traced = |stage: &StageTerms| matches!(stage.arrivals, StageArrivals::Trace { .. });
-        let open = self.stages.iter().any(traced);
-        (!open).then(|| self.stages.iter().map(|stage| stage.length).sum())
+        (!self.is_trace()).then(|| self.stages.iter().map(|stage| stage.length).sum())
     }
 
     /// Returns the hash of what is asked, whatever the layout of the file, the target's address
-    /// and the seed: runs with the same hash asked the same load.
+    /// and the seed: runs with the same hash asked the same load. A trace counts by its content,
+    /// wherever it lies; if it can't be read, by its name.
     pub fn hash(&self) -> String {
         use std::fmt::Write as _;
         let mut normal = String::new();
+        let mut stages = self.stages.clone();
+        for stage in &mut stages {
+            if let StageArrivals::Trace { file, .. } = &mut stage.arrivals {
+                let mut hasher = blake3::Hasher::new();
+                let read = std::fs::File::open(&*file).and_then(|trace| {
+                    hasher.update_reader(trace)?;
+                    Ok(())
+                });
+                if read.is_ok() {
+                    *file = hasher.finalize().to_hex().as_str().into();
+                }
+            }
+        }
         // Writing to a string can't fail. Debug forms are derived, so they name every member.
         let _ = write!(
             normal,
@@ -303,7 +406,7 @@ impl Scenario {
             self.ttl,
             self.shape,
             self.live_users,
-            self.stages,
+            stages,
             self.actors,
         );
         let _ = write!(normal, " {:?} {:?}", self.faults, self.truth);

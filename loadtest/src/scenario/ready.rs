@@ -12,7 +12,7 @@ pub struct Ready {
 }
 
 /// Every ready scenario, in the order of the documentation.
-pub const READY: [Ready; 6] = [
+pub const READY: [Ready; 8] = [
     Ready {
         name: "flash-sale",
         about: "one hot SKU with a limit, a spike at the opening and a second wave",
@@ -42,6 +42,16 @@ pub const READY: [Ready; 6] = [
         name: "sold-out-storm",
         about: "nothing is left: reads and refusals only",
         text: include_str!("ready/sold-out-storm.toml"),
+    },
+    Ready {
+        name: "crash",
+        about: "the host is killed and stands still in the middle of a sale; payments go astray",
+        text: include_str!("ready/crash.toml"),
+    },
+    Ready {
+        name: "side-by-side",
+        about: "as fast as answers come: what a shop can do at most",
+        text: include_str!("ready/side-by-side.toml"),
     },
 ];
 

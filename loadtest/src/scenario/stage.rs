@@ -10,6 +10,7 @@ use super::value::{rate, time, time_text};
 use super::wire::{At, StageWire, Text};
 use super::{StageArrivals, StageTerms};
 use crate::drive::SECONDS_MAX;
+use crate::replay::{Placement, SPEED_MAX, SPEED_MIN};
 use crate::schedule::{Form, Rate, Second};
 
 /// Most stages of one scenario.
@@ -151,16 +152,35 @@ fn trace(wire: &StageWire, span: &Range<usize>) -> Result<StageArrivals, Wrong> 
     let Some(file) = &wire.file else {
         return Err(Wrong::new(span, "a stage of shape \"trace\" needs `file`"));
     };
+    let paces = [("recorded", true), ("max", false)];
+    let recorded = wire.pace.as_ref().map_or(Ok(true), |pace| one_of("pace", pace, &paces))?;
+    let rate = match &wire.rate {
+        None => None,
+        Some(_) => Some(rate_of("rate", &wire.rate, None, span)?),
+    };
     let speed = match &wire.speed {
-        None => Some(1.0),
-        Some(speed) if speed.value > 0.0 && speed.value <= 1e9 => Some(speed.value),
+        None => 1.0,
+        Some(speed) if (SPEED_MIN..=SPEED_MAX).contains(&speed.value) => speed.value,
         Some(speed) => {
-            let text = format!("speed is {}, outside above 0 to 1000000000", speed.value);
+            let text = format!("speed is {}, outside {SPEED_MIN}..={SPEED_MAX}", speed.value);
             return Err(Wrong::new(&speed.span, text));
         }
     };
-    let orders = wire.orders.as_ref().map(|orders| orders.value);
-    Ok(StageArrivals::Trace { file: PathBuf::from(&file.value), speed, orders })
+    let by = [wire.rate.is_some(), wire.speed.is_some(), !recorded];
+    if by.iter().filter(|given| **given).count() > 1 {
+        return Err(Wrong::new(span, "give one of rate, speed and pace \"max\""));
+    }
+    let placements = [Placement::Sku, Placement::Location].map(|by| (by.name(), by));
+    let placement = wire.placement.as_ref();
+    Ok(StageArrivals::Trace {
+        file: PathBuf::from(&file.value),
+        speed: (recorded && rate.is_none()).then_some(speed),
+        rate,
+        orders: wire.orders.as_ref().map(|orders| orders.value),
+        placement: placement
+            .map_or(Ok(Placement::Sku), |placement| one_of("placement", placement, &placements))?,
+        preload: wire.preload.unwrap_or(false),
+    })
 }
 
 /// Refuses a member that belongs to another shape.
@@ -184,8 +204,13 @@ fn refuse_foreign(wire: &StageWire, kind: Kind) -> Result<(), Wrong> {
         ("file", span(&wire.file), Kind::Trace),
         ("speed", speed, Kind::Trace),
         ("orders", orders, Kind::Trace),
+        ("pace", span(&wire.pace), Kind::Trace),
+        ("placement", span(&wire.placement), Kind::Trace),
+        ("preload", wire.preload.map(|_| wire.shape.span.clone()), Kind::Trace),
     ] {
-        if let Some(span) = span.filter(|_| of != kind) {
+        // Both have a rate.
+        let shared = name == "rate" && kind == Kind::Trace;
+        if let Some(span) = span.filter(|_| of != kind && !shared) {
             let owner = KINDS.iter().find(|(_, kind)| *kind == of).map_or("", |(name, _)| name);
             let shape = &wire.shape.value;
             let text = format!("{name} belongs to shape {owner:?}, this stage has {shape:?}");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::schedule::{Rate, rate_number};
 
 /// Reads a time: a number with `ns`, `us`, `ms`, `s`, `m`, `h` or `d`, such as `1.5s`.
-pub(super) fn time(text: &str) -> Option<Duration> {
+pub fn time(text: &str) -> Option<Duration> {
     let unit_at = text.find(|c: char| c.is_ascii_alphabetic())?;
     let (digits, unit) = text.split_at(unit_at);
     let seconds = match unit {
@@ -62,7 +62,7 @@ pub(super) fn time_of_ttl(text: &str, ttl: Duration) -> Option<Duration> {
 }
 
 /// Returns the known word that is nearest to an unknown one, if it is near enough to be meant.
-pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let near = word.chars().count().div_ceil(3).max(1);
     let scored = known.into_iter().map(|known| (distance(word, known), known));
     scored.filter(|(distance, _)| *distance <= near).min().map(|(_, known)| known)

@@ -96,16 +96,31 @@ pub(super) struct File {
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(super) struct TargetWire {
-    /// `http://HOST:PORT`, or `inproc` for an engine inside the generator's process.
+    /// `http://HOST:PORT`, `https://HOST:PORT`, or `inproc` for an engine inside the generator's
+    /// process.
     #[serde(default)]
     pub(super) url: Text,
+    /// `1.1` (the default) or `2`.
+    #[serde(default)]
+    pub(super) http: Text,
+    /// Requests under way that share one HTTP/2 connection, 1 to 256. Default 32.
+    #[serde(default)]
+    pub(super) streams: Option<At<u64>>,
+    /// Whom to trust where TLS is spoken.
+    #[serde(default)]
+    pub(super) tls: TlsWire,
+    /// Command of a host that the load tester starts, waits for and ends; for faults of the host.
+    /// `{listen}` stands for a free address, `{port}` for its port, `{data}` for a new directory.
+    /// By default `["onhand", "serve", "--dev", "--listen", "{listen}", "--data", "{data}"]`.
+    #[serde(default)]
+    pub(super) command: Option<At<Vec<String>>>,
     /// Environment variable that holds the API key. Default `ONHAND_KEY`.
     #[serde(default)]
     pub(super) key_env: Text,
     /// Level of acknowledgement: `memory`, `group` (the default) or `strict`.
     #[serde(default)]
     pub(super) ack: Text,
-    /// Connections, 1 to 4096. Default 64.
+    /// Connections, 1 to 4096; over HTTP/2 requests under way, which share connections. Default 64.
     #[serde(default)]
     pub(super) connections: Option<At<u64>>,
     /// Generator threads, 1 to 64. Default 1.
@@ -124,6 +139,17 @@ pub(super) struct TargetWire {
     /// actor may say otherwise.
     #[serde(default)]
     pub(super) mode: Text,
+}
+
+/// Whom to trust where TLS is spoken.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(super) struct TlsWire {
+    /// PEM file of the certificate that has signed the target's own, beside the scenario. Default:
+    /// those that the system trusts.
+    #[serde(default)]
+    pub(super) ca: Text,
 }
 
 /// What is for sale.
@@ -239,7 +265,7 @@ pub(super) struct StageWire {
     /// `ramp`: users a second at the end.
     #[serde(default)]
     pub(super) to: Text,
-    /// `hold`: users a second.
+    /// `hold`: users a second. `trace`: orders a second, against the recorded times.
     #[serde(default)]
     pub(super) rate: Text,
     /// `flash`: users a second before and long after the peak. Default `0/s`.
@@ -264,9 +290,20 @@ pub(super) struct StageWire {
     /// `trace`: how many times as fast as recorded. Default 1.
     #[serde(default)]
     pub(super) speed: Option<At<f64>>,
+    /// `trace`: `recorded` (the default: the recorded times) or `max` (as fast as answers come).
+    #[serde(default)]
+    pub(super) pace: Text,
     /// `trace`: the first orders only.
     #[serde(default)]
     pub(super) orders: Option<At<u64>>,
+    /// `trace`: the cells that the host keeps in one shard: those of a `sku` (the default), or those
+    /// of a `location`.
+    #[serde(default)]
+    pub(super) placement: Text,
+    /// `trace`: whether all orders are read before the first is sent, up to 4000000, so that reading
+    /// is no part of the figures. Default false.
+    #[serde(default)]
+    pub(super) preload: Option<bool>,
 }
 
 /// The second wave of a flash crowd.
@@ -311,6 +348,10 @@ pub(super) struct ActorWire {
     /// How often it tries again after `sold_out`, with a new key, 0 to 100.
     #[serde(default)]
     pub(super) retries: Option<At<u64>>,
+    /// How often it sends a request that got no answer again, with the same key, half a second
+    /// later, 0 to 100. Default 0.
+    #[serde(default)]
+    pub(super) resends: Option<At<u64>>,
     /// `keep-alive`, `per-user` or `per-request`.
     #[serde(default)]
     pub(super) connections: Text,
@@ -446,10 +487,16 @@ impl TruthWire {
 pub(super) struct FaultWire {
     /// When, from the start of the load.
     pub(super) at: At<String>,
-    /// `kill-host`, `pause-host`, `disk-full`, `drop-callbacks` or `double-callbacks`.
+    /// `kill-host` (killed and started again on the same data), `pause-host`, `disk-full`,
+    /// `drop-callbacks` (payments that are never sent) or `double-callbacks` (sent twice).
     #[serde(rename = "do")]
     pub(super) action: At<String>,
-    /// How long, where it does not end at once.
+    /// How long: a killed host stays away at least so long (default none), a paused one stands
+    /// still (default `1s`), a disk stays full (default `2s`), callbacks are lost or doubled (by
+    /// default to the end).
     #[serde(default, rename = "for")]
     pub(super) length: Text,
+    /// Share of the callbacks, above 0 to 1. Default 1.
+    #[serde(default)]
+    pub(super) share: Option<At<f64>>,
 }

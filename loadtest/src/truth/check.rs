@@ -12,7 +12,8 @@ pub enum Verdict {
     Holds,
     /// The claim is false; the evidence says where.
     Violated,
-    /// The target does not serve what the check needs, or the run had no case of it; says which.
+    /// The target does not serve what the check needs, the run had no case of it, or what was found
+    /// may be explained by requests whose outcome is unknown; says which.
     NotChecked(String),
 }
 
@@ -35,6 +36,8 @@ pub struct Check {
     pub evidence: Vec<String>,
     /// Why there was nothing to look at.
     absent: String,
+    /// Why what was found allows no verdict.
+    doubt: Option<String>,
 }
 
 impl Check {
@@ -53,10 +56,17 @@ impl Check {
         }
     }
 
+    /// Notes what may contradict the claim, and may not: without a violation there is no verdict.
+    pub(super) fn doubt(&mut self, why: String) {
+        self.doubt = Some(why);
+    }
+
     /// Returns the verdict.
     pub fn verdict(&self) -> Verdict {
         if self.violations > self.allowed {
             Verdict::Violated
+        } else if let Some(why) = &self.doubt {
+            Verdict::NotChecked(why.clone())
         } else if self.checked == 0 {
             Verdict::NotChecked(self.absent.clone())
         } else {
@@ -70,8 +80,26 @@ impl Check {
     }
 }
 
-/// A check of the table: name, claim, and why it may have nothing to look at.
-pub(crate) struct Kind(&'static str, &'static str, &'static str);
+/// What a check needs the host's events for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Events {
+    /// Without them it can't be made.
+    Needed,
+    /// Without them it sees less; if that is nothing, their absence is why.
+    Helpful,
+    /// It does without.
+    Unused,
+}
+
+/// A check of the table: name, claim, why it may have nothing to look at, and its need of events.
+pub(crate) struct Kind(&'static str, &'static str, &'static str, Events);
+
+impl Kind {
+    /// Returns the stable name.
+    pub(crate) const fn name(&self) -> &'static str {
+        self.0
+    }
+}
 
 /// Every check, in the order of reports and of bits; a bit is never given to another check.
 pub(crate) const CHECKS: [Kind; 16] = [
@@ -79,71 +107,99 @@ pub(crate) const CHECKS: [Kind; 16] = [
         "oversold",
         "no unit was promised twice: no bucket below zero, no more promised than put in",
         "no event moved a unit",
+        Events::Needed,
     ),
     Kind(
         "undersold",
         "nobody was sent away at the end while units were left over, and no basket holds units \
          for ever",
         "the stock was not read",
+        Events::Needed,
     ),
-    Kind("stock_balance", "sold + left = put in, for every SKU", "the stock was not read"),
+    Kind(
+        "stock_balance",
+        "sold + left = put in, for every SKU",
+        "the stock was not read",
+        Events::Needed,
+    ),
     Kind(
         "duplicate_orders",
         "no request made more than one order",
         "no request that makes an order was accepted",
+        Events::Unused,
     ),
     Kind(
         "lost_acknowledgements",
         "every accepted request has its order",
         "no request that makes an order was accepted",
+        Events::Needed,
     ),
     Kind(
         "receipts_identical",
         "the same request sent twice got the same bytes and the same order",
         "no request was accepted twice",
+        Events::Unused,
     ),
     Kind(
         "customer_limit",
         "no customer holds more than the limit",
         "nobody bought a SKU that has a limit",
+        Events::Needed,
     ),
     Kind(
         "false_sold_out",
         "nobody was told sold out while enough units were available",
         "nobody was told sold out",
+        Events::Needed,
     ),
     Kind(
         "fifo_inversions",
         "nobody overtook another in a waiting line",
         "the target serves no waiting line, so nobody has a place in one",
+        Events::Unused,
     ),
     Kind(
         "expiry_skew",
         "reservations end at their deadline: never before it, and not later than allowed",
         "no reservation ran to its deadline",
+        Events::Needed,
     ),
     Kind(
         "late_payments",
         "a payment after the deadline never stands, and one before it does",
         "no reservation was paid",
+        Events::Needed,
     ),
     Kind(
         "totals_exact",
         "receipts and events state what the lines cost, to the cent",
         "no receipt states a total",
+        Events::Helpful,
     ),
     Kind(
         "ghost_orders",
         "every order stems from a request that was accepted or stayed unanswered",
         "the run made no order",
+        Events::Needed,
     ),
-    Kind("order_whole", "every order got exactly the units it asked", "the run made no order"),
+    Kind(
+        "order_whole",
+        "every order got exactly the units it asked",
+        "the run made no order",
+        Events::Needed,
+    ),
     Kind(
         "placed_as_told",
         "a reservation was placed if, and only if, its buyer was told so",
         "no reservation was placed",
+        Events::Needed,
     ),
-    Kind("feed_order", "events arrive in the order of their positions", "the feed has no event"),
+    Kind(
+        "feed_order",
+        "events arrive in the order of their positions",
+        "the feed has no event",
+        Events::Needed,
+    ),
 ];
 
 /// The checks of a run, each by name.
@@ -170,7 +226,7 @@ pub(super) struct Checks {
 impl Checks {
     pub(super) fn new(allowed: &BTreeMap<String, u64>) -> Self {
         let check = |bit: u8| {
-            let Kind(name, claim, absent) = CHECKS[usize::from(bit)];
+            let Kind(name, claim, absent, _) = CHECKS[usize::from(bit)];
             Check {
                 name,
                 claim,
@@ -180,6 +236,7 @@ impl Checks {
                 allowed: allowed.get(name).copied().unwrap_or(0),
                 evidence: Vec::new(),
                 absent: absent.to_owned(),
+                doubt: None,
             }
         };
         Self {
@@ -228,12 +285,13 @@ impl Checks {
 /// Leaves those checks that the buyers' answers alone allow; the others say why they can't.
 pub(super) fn without_feed(checks: &mut [Check], why: &str) {
     for check in checks {
-        let by_answers = matches!(check.name, "receipts_identical" | "duplicate_orders")
-            || check.name == "totals_exact"
-            || check.name == "fifo_inversions";
-        if !by_answers {
+        let Kind(.., events) = CHECKS[usize::from(check.bit)];
+        if events == Events::Needed {
             (check.checked, check.violations) = (0, 0);
             check.evidence.clear();
+            check.doubt = None;
+        }
+        if events != Events::Unused {
             why.clone_into(&mut check.absent);
         }
     }

@@ -23,9 +23,10 @@ use crate::spill::{Sorted, Sorter};
 pub use check::{Check, EVIDENCE_MAX, Verdict};
 
 use check::Checks;
-use orders::{Judge, Rows};
+pub(crate) use check::{CHECKS, Kind};
+use orders::{Judge, Rows, Untold};
 use rows::{Fact, HeldByOrder, Paid, ToldOrder};
-use watch::Watch;
+use watch::{SentAway, Watch};
 
 /// Most seconds of the stock's course that are kept.
 const COURSE_SECONDS_MAX: u64 = 90_000;
@@ -41,17 +42,42 @@ pub(crate) struct Terms {
     pub(crate) expiry_skew_ms: u64,
     /// Violations that the scenario allows, by check.
     pub(crate) allowed: BTreeMap<String, u64>,
+    /// When the host was kept from its work on purpose, by its clock, which is this machine's then.
+    pub(crate) outages: Vec<Outage>,
+}
+
+/// A time in which the host was killed, stopped or out of disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Outage {
+    /// Begin in milliseconds since 1970.
+    pub(crate) from_ms: u64,
+    /// End.
+    pub(crate) to_ms: u64,
 }
 
 impl Terms {
     /// How much later than its deadline a reservation may end by default.
     pub(crate) const EXPIRY_SKEW_MS: u64 = 1_000;
+
+    /// Returns how much later than its deadline a reservation that ended at `until_ms` may have:
+    /// as late as is allowed, and while the host was away nothing could end.
+    fn late_allowed_ms(&self, deadline_ms: u64, until_ms: u64) -> u64 {
+        // From an outage on that holds the deadline, or begins soon after it.
+        let mut due = deadline_ms.saturating_add(self.expiry_skew_ms);
+        for outage in &self.outages {
+            if outage.from_ms < due && deadline_ms < outage.to_ms && outage.from_ms < until_ms {
+                due = due.max(outage.to_ms.saturating_add(self.expiry_skew_ms));
+            }
+        }
+        due - deadline_ms
+    }
 }
 
 impl Default for Terms {
     fn default() -> Self {
         let allowed = BTreeMap::new();
-        Self { started_ms: 0, hot: None, expiry_skew_ms: Self::EXPIRY_SKEW_MS, allowed }
+        let (expiry_skew_ms, outages) = (Self::EXPIRY_SKEW_MS, Vec::new());
+        Self { started_ms: 0, hot: None, expiry_skew_ms, allowed, outages }
     }
 }
 
@@ -126,6 +152,19 @@ pub struct Unresolved {
     pub changes: u64,
 }
 
+/// What came of asking again, after the load, for the outcome of requests that no answer told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// Requests that were to be asked again.
+    pub asked: u64,
+    /// Those that had been carried out, or were now.
+    pub accepted: u64,
+    /// Those that had not been, and were refused.
+    pub refused: u64,
+    /// Those whose outcome stayed unknown.
+    pub unknown: Unresolved,
+}
+
 /// Balances of one SKU over all its cells.
 #[derive(Clone, Copy, Debug, Default)]
 struct SkuTrack {
@@ -155,8 +194,25 @@ impl SkuTrack {
         })
     }
 
+    /// Returns the units that orders and baskets have.
     const fn promised(&self) -> i64 {
-        self.tentative + self.reserved + self.committed + self.shipped
+        self.held().saturating_add(self.sold())
+    }
+
+    const fn sold(&self) -> i64 {
+        self.committed.saturating_add(self.shipped)
+    }
+
+    const fn held(&self) -> i64 {
+        self.reserved.saturating_add(self.tentative)
+    }
+
+    const fn free(&self) -> i64 {
+        self.available.saturating_add(self.tentative)
+    }
+
+    const fn left(&self) -> i64 {
+        self.available.saturating_add(self.unavailable)
     }
 }
 
@@ -281,28 +337,31 @@ impl<'a> Checker<'a> {
     }
 
     fn apply(&mut self, event: &FeedEvent, movement: &Movement) -> Result<(), LoadError> {
-        let units = i64::try_from(movement.quantity).unwrap_or(i64::MAX / 4);
+        // A figure beyond all sense is a violation like any other, and no reason to stop: balances
+        // stay at the edge of their range.
+        let units = i64::try_from(movement.quantity).unwrap_or(i64::MAX);
         let Some(track) = self.skus.get_mut(movement.sku as usize) else { return Ok(()) };
         track.changed = event.seq;
         let follow = self.terms.hot.is_none_or(|hot| hot == movement.sku);
         let tracks = [Some(track), follow.then_some(&mut self.followed)];
         for track in tracks.into_iter().flatten() {
             if let Some(balance) = track.bucket(movement.from) {
-                *balance -= units;
+                *balance = balance.saturating_sub(units);
             } else if movement.from == Bucket::Outside {
-                track.supplied += units;
+                track.supplied = track.supplied.saturating_add(units);
             }
             if let Some(balance) = track.bucket(movement.to) {
-                *balance += units;
+                *balance = balance.saturating_add(units);
             } else if movement.to == Bucket::Outside {
-                track.supplied -= units;
+                track.supplied = track.supplied.saturating_sub(units);
             }
         }
         let free = |bucket| matches!(bucket, Bucket::Available | Bucket::Tentative);
         let held = |bucket| matches!(bucket, Bucket::Reserved | Bucket::Committed);
         let change = i64::from(free(movement.to)) - i64::from(free(movement.from));
         if change != 0 {
-            *self.cells.entry((movement.sku, movement.location)).or_default() += change * units;
+            let cell = self.cells.entry((movement.sku, movement.location)).or_default();
+            *cell = cell.saturating_add(change * units);
         }
         let Some(order) = event.order else { return Ok(()) };
         let change = i64::from(held(movement.to) && free(movement.from))
@@ -340,7 +399,7 @@ impl<'a> Checker<'a> {
                 )
             }));
             self.watch.level(sku, location, event.seq, cell);
-            self.watch.level(sku, 0, event.seq, track.available + track.tentative);
+            self.watch.level(sku, 0, event.seq, track.free());
         }
     }
 
@@ -350,8 +409,7 @@ impl<'a> Checker<'a> {
             return;
         }
         let since = event.time_ms.saturating_sub(self.terms.started_ms);
-        let SkuTrack { available, tentative, reserved, committed, shipped, supplied, .. } =
-            self.followed;
+        let SkuTrack { available, supplied, .. } = self.followed;
         let sold_out = available <= 0 && supplied > 0 && self.terms.hot.is_some();
         if sold_out && self.sold_out_at_ms.is_none() {
             self.sold_out_at_ms = Some(since);
@@ -364,8 +422,8 @@ impl<'a> Checker<'a> {
         let point = CoursePoint {
             second,
             available: clamp(available),
-            reserved: clamp(reserved + tentative),
-            sold: clamp(committed + shipped),
+            reserved: clamp(self.followed.held()),
+            sold: clamp(self.followed.sold()),
         };
         self.course.insert(second, point);
     }
@@ -376,7 +434,8 @@ impl<'a> Checker<'a> {
             let held = matches!(movement.to, Bucket::Reserved | Bucket::Committed);
             held && matches!(movement.from, Bucket::Available | Bucket::Tentative)
         };
-        let granted: u64 = event.movements.iter().filter(enters).map(|m| m.quantity).sum();
+        let quantities = event.movements.iter().filter(enters).map(|m| m.quantity);
+        let granted = quantities.fold(0, u64::saturating_add);
         if event.kind == EventKind::Other && granted == 0 {
             return Ok(());
         }
@@ -391,6 +450,12 @@ impl<'a> Checker<'a> {
             priced: event.priced,
             moves: !event.movements.is_empty(),
         })
+    }
+
+    /// Notes that the events end before a position that a buyer was told.
+    pub(crate) fn feed_ends(&mut self, at: u64, told: u64) {
+        let text = format!("the events end at {at}, but a buyer was told of position {told}");
+        self.checks.lost.note(Some(text));
     }
 
     /// Returns whether the events read so far add up to what the host says about a SKU.
@@ -419,37 +484,32 @@ impl<'a> Checker<'a> {
         let agrees = self.agrees(sku, level);
         let Some(track) = self.skus.get(sku as usize).copied() else { return Ok(()) };
         let facts = self.catalogue.sku(sku);
-        let told = level.available
-            + level.tentative
-            + level.reserved
-            + level.committed
-            + level.unavailable
-            + level.shipped;
-        let complete = told == facts.put_in && track.in_transit == 0;
+        let sum = |parts: &[u64]| parts.iter().map(|units| u128::from(*units)).sum::<u128>();
+        let sold = sum(&[level.committed, level.shipped]);
+        let held = sum(&[level.reserved, level.tentative]);
+        let left = sum(&[level.available, level.unavailable]);
+        let complete = sold + held + left == u128::from(facts.put_in) && track.in_transit == 0;
         self.checks.balance.note((!agrees || !complete).then(|| {
             format!(
-                "{}: {} put in; the host says {} sold, {} reserved, {} left; the events add up to \
-                 {} sold, {} reserved, {} left",
+                "{}: {} put in; the host says {sold} sold, {held} reserved, {left} left; the \
+                 events add up to {} sold, {} reserved, {} left",
                 facts.code,
                 facts.put_in,
-                level.committed + level.shipped,
-                level.reserved + level.tentative,
-                level.available + level.unavailable,
-                track.committed + track.shipped,
-                track.reserved + track.tentative,
-                track.available + track.unavailable,
+                track.sold(),
+                track.held(),
+                track.left(),
             )
         }));
-        let sent_away = self.watch.last_refusal(sku).filter(|last| {
-            last.after >= track.changed && i128::from(last.asked) <= i128::from(track.available)
-        });
+        let sent_away = self.watch.sent_away(sku);
         let stuck = (level.tentative > 0).then(|| {
             format!("{}: {} units are in baskets that never end", facts.code, level.tentative)
         });
-        self.checks.undersold.note(stuck.or(sent_away.map(|last| {
+        self.checks.undersold.note(stuck.or(sent_away.map(|SentAway { refusal, left, since }| {
+            let (code, place) = (&facts.code, place(refusal.location));
+            let SoldOut { asked, seq, .. } = refusal;
             format!(
-                "{}: {} units are left since {}; a request for {} was refused at {}",
-                facts.code, track.available, track.changed, last.asked, last.seq
+                "{code}{place}: {left} units are left since {since}; a request for {asked} was \
+                 refused at {seq}"
             )
         })));
         Ok(())
@@ -471,6 +531,7 @@ impl<'a> Checker<'a> {
             unresolved: self.unresolved,
             end_ms: self.time_ms,
             rows_max: self.rows_max,
+            silent: Untold::default(),
         };
         let rows = Rows { told: self.told, facts: self.facts, paid: self.paid, held: self.held };
         let joined = judge.judge(rows)?;
@@ -478,9 +539,10 @@ impl<'a> Checker<'a> {
         let mut units = Units::default();
         for (track, sku) in self.skus.iter().zip(self.catalogue.skus()) {
             units.put_in += sku.put_in;
-            units.sold += clamp(track.committed + track.shipped);
-            units.reserved += clamp(track.reserved + track.tentative);
-            units.left += clamp(track.available + track.unavailable);
+            let add = |sum: &mut u64, units: i64| *sum = sum.saturating_add(clamp(units));
+            add(&mut units.sold, track.sold());
+            add(&mut units.reserved, track.held());
+            add(&mut units.left, track.left());
         }
         Ok(TruthReport {
             checks: self.checks.into_list(),
@@ -510,18 +572,22 @@ impl<'a> Checker<'a> {
     }
 }
 
+fn place(location: u32) -> String {
+    if location == 0 { String::new() } else { format!(" in location {location}") }
+}
+
 fn false_sold_out(catalogue: &Catalogue, refusal: SoldOut, tally: SoldOutTally) -> String {
-    let place = match refusal.location {
-        0 => String::new(),
-        location => format!(" in location {location}"),
-    };
+    let SoldOut { seq, stale, asked, sku, location } = refusal;
+    let (count, code, place) = (tally.count, &catalogue.sku(sku).code, place(location));
+    if stale {
+        return format!(
+            "{count} requests for {asked} of {code}{place} were refused with a position before \
+             {seq}, which was known when they were sent; at {seq} as many were available"
+        );
+    }
     format!(
-        "{} requests for {} of {}{place} were refused at {}, though at least as many were \
-         available at every position from {} on",
-        tally.count,
-        refusal.asked,
-        catalogue.sku(refusal.sku).code,
-        refusal.seq,
+        "{count} requests for {asked} of {code}{place} were refused at {seq}, though at least as \
+         many were available at every position from {} on",
         tally.after,
     )
 }

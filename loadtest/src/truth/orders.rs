@@ -6,7 +6,7 @@ use crate::ledger::{Ledger, NO_TOTAL, PaymentAnswer, Told};
 use crate::op::{Catalogue, order_to_text};
 use crate::spill::{Sorted, Sorter};
 
-use super::check::{Checks, EVIDENCE_MAX};
+use super::check::{Check, Checks, EVIDENCE_MAX};
 use super::rows::{Fact, HeldByCustomer, HeldByOrder, Paid, ToldOrder};
 use super::{Terms, Unresolved};
 
@@ -40,7 +40,6 @@ pub(super) fn take_told(
     let mut last: Option<Told> = None;
     let mut first: Option<Told> = None;
     while let Some(one) = sorted.next()? {
-        note_total(&one, checks);
         let again = first.filter(|first| first.intent == one.intent);
         if let Some(first) = again {
             let same = one.order == first.order && one.body_hash == first.body_hash;
@@ -72,13 +71,6 @@ pub(super) fn take_told(
     Ok(by_order)
 }
 
-/// Compares the total of a receipt with lines times prices; the events have their say later.
-fn note_total(told: &Told, checks: &mut Checks) {
-    if told.total != NO_TOTAL && told.expected != NO_TOTAL {
-        checks.totals.checked += 1;
-    }
-}
-
 /// Judges every order.
 pub(super) struct Judge<'a> {
     pub(super) checks: &'a mut Checks,
@@ -88,6 +80,8 @@ pub(super) struct Judge<'a> {
     /// Time of the last event.
     pub(super) end_ms: u64,
     pub(super) rows_max: usize,
+    /// Orders that were placed though no buyer was told.
+    pub(super) silent: Untold,
 }
 
 impl Judge<'_> {
@@ -97,7 +91,7 @@ impl Judge<'_> {
         let (mut paid, mut held) = (rows.paid.sorted()?, rows.held.sorted()?);
         let mut by_customer = Sorter::new(self.rows_max);
         let mut joined = Joined::default();
-        let mut ghosts = Ghosts::default();
+        let mut ghosts = Untold::default();
         let (mut its_facts, mut payments) = (Vec::new(), Vec::new());
         loop {
             let next = [
@@ -145,6 +139,7 @@ impl Judge<'_> {
             }
         }
         self.judge_ghosts(&ghosts);
+        self.judge_silent();
         self.judge_limits(by_customer.sorted()?)?;
         Ok(joined)
     }
@@ -184,10 +179,12 @@ impl Judge<'_> {
         self.judge_total(told, &making);
         let placed = facts.iter().filter(|fact| fact.kind == EventKind::Placed).count();
         let told_placed = paid.iter().any(|paid| paid.told == PaymentAnswer::Placed);
-        // An unanswered `place` may explain a placed order that nobody was told of.
-        let silent = placed == 1 && !told_placed && self.unresolved.changes > 0;
-        if placed > 0 || told_placed {
-            let as_told = placed == usize::from(told_placed) || silent;
+        // A `place` whose outcome stayed unknown may explain one that nobody was told of.
+        let silent = placed == 1 && !told_placed;
+        if silent {
+            self.silent.note(told.order);
+        } else if placed > 0 || told_placed {
+            let as_told = placed == usize::from(told_placed);
             self.checks.placed.note((!as_told).then(|| {
                 let told = if told_placed { "" } else { "not " };
                 format!("{} was {told}told placed; {placed} events placed it", text())
@@ -205,11 +202,16 @@ impl Judge<'_> {
         if told.total == NO_TOTAL {
             return;
         }
+        // A policy may have decided other prices than those of the list; only events tell.
         let priced = making.iter().any(|fact| fact.priced);
-        if told.expected != NO_TOTAL && told.expected != told.total && !priced {
+        let known = told.stated || !making.is_empty();
+        if told.expected != NO_TOTAL && known && !priced {
             let (total, lines) = (told.total, told.expected);
-            let text = format!("{}: the receipt says {total}, the lines cost {lines}", text());
-            self.checks.totals.violate(1, text);
+            self.checks.totals.note(
+                (lines != total).then(|| {
+                    format!("{}: the receipt says {total}, the lines cost {lines}", text())
+                }),
+            );
         }
         for total in making.iter().filter_map(|fact| fact.total) {
             self.checks.totals.note((total != told.total).then(|| {
@@ -221,7 +223,7 @@ impl Judge<'_> {
     /// Walks through the life of a reservation: deadline, expiry, payment.
     fn judge_times(&mut self, told: &Told, facts: &[Fact], paid: &[Paid]) {
         let id = || order_to_text(told.order);
-        let allowed = self.terms.expiry_skew_ms;
+        let skew_max = self.terms.expiry_skew_ms;
         let mut deadline = 0;
         let mut ended = None;
         for fact in facts {
@@ -232,18 +234,19 @@ impl Judge<'_> {
                 }
                 EventKind::Extended if fact.deadline_ms > 0 => deadline = fact.deadline_ms,
                 EventKind::Placed => {
-                    let late = fact.time_ms.saturating_sub(deadline);
                     if deadline > 0 {
-                        self.checks.late.note(
-                            (late > 0).then(|| {
-                                format!("{} was placed {late} ms after its deadline", id())
-                            }),
-                        );
+                        // At its deadline a reservation is over: none with a deadline up to now
+                        // is live (I8).
+                        let late = fact.time_ms.checked_sub(deadline);
+                        self.checks.late.note(late.map(|late| {
+                            format!("{} was placed {late} ms after its deadline", id())
+                        }));
                     }
                     ended = ended.or(Some(fact.seq));
                 }
                 EventKind::Expired => {
                     let skew = i128::from(fact.time_ms) - i128::from(deadline);
+                    let allowed = self.terms.late_allowed_ms(deadline, fact.time_ms);
                     let fine = (0..=i128::from(allowed)).contains(&skew);
                     self.checks.expiry.note((!fine && deadline > 0).then(|| {
                         format!("{} ended {skew} ms from its deadline, {allowed} allowed", id())
@@ -254,6 +257,7 @@ impl Judge<'_> {
                 EventKind::Bought | EventKind::Extended | EventKind::Other => (),
             }
         }
+        let allowed = self.terms.late_allowed_ms(deadline, self.end_ms);
         if deadline > 0 && ended.is_none() && deadline.saturating_add(allowed) < self.end_ms {
             let late = self.end_ms - deadline;
             let text = format!("{} still holds its units {late} ms after its deadline", id());
@@ -261,7 +265,7 @@ impl Judge<'_> {
         }
         for payment in paid.iter().filter(|paid| paid.told == PaymentAnswer::Expired) {
             let over = ended.is_some_and(|seq| seq <= payment.seq);
-            let by = payment.decided_by_ms.saturating_add(allowed);
+            let by = payment.decided_by_ms.saturating_add(skew_max);
             let early = !over && deadline > 0 && by < deadline;
             self.checks.late.note(early.then(|| {
                 let left = deadline - payment.decided_by_ms;
@@ -288,20 +292,23 @@ impl Judge<'_> {
         }
     }
 
-    fn judge_ghosts(&mut self, ghosts: &Ghosts) {
-        self.checks.ghosts.checked += ghosts.count;
-        let excess = ghosts.count.saturating_sub(self.unresolved.orders);
-        if excess > 0 {
-            let (unresolved, known) = (self.unresolved.orders, ghosts.count);
-            let text = format!(
-                "{known} orders belong to no accepted request, {unresolved} requests are without \
-                 an answer"
-            );
-            self.checks.ghosts.violate(excess, text);
-            for id in &ghosts.first {
-                self.checks.ghosts.violate(0, order_to_text(*id));
-            }
-        }
+    fn judge_ghosts(&mut self, ghosts: &Untold) {
+        let (count, unresolved) = (ghosts.count, self.unresolved.orders);
+        let text = format!(
+            "{count} orders belong to no accepted request, the outcome of {unresolved} requests is \
+             unknown"
+        );
+        ghosts.judge(&mut self.checks.ghosts, unresolved, text);
+    }
+
+    fn judge_silent(&mut self) {
+        let silent = std::mem::take(&mut self.silent);
+        let (count, unresolved) = (silent.count, self.unresolved.changes);
+        let text = format!(
+            "{count} reservations were placed and nobody was told, the outcome of {unresolved} \
+             requests is unknown"
+        );
+        silent.judge(&mut self.checks.placed, unresolved, text);
     }
 
     fn judge_limits(&mut self, mut moves: Sorted<HeldByCustomer>) -> Result<(), LoadError> {
@@ -312,7 +319,7 @@ impl Judge<'_> {
                 of = Some((one.customer, one.sku));
                 held = 0;
             }
-            held += one.units;
+            held = held.saturating_add(one.units);
             let sku = self.catalogue.sku(one.sku);
             let Some(limit) = sku.limit else { continue };
             let over = one.units > 0 && held > i64::from(limit);
@@ -325,18 +332,33 @@ impl Judge<'_> {
     }
 }
 
-/// Orders that nobody was told of.
+/// Orders that something befell of which nobody was told.
 #[derive(Debug, Default)]
-struct Ghosts {
+pub(super) struct Untold {
     count: u64,
     first: Vec<u128>,
 }
 
-impl Ghosts {
+impl Untold {
     fn note(&mut self, order: u128) {
         self.count += 1;
         if self.first.len() < EVIDENCE_MAX - 1 {
             self.first.push(order);
+        }
+    }
+
+    /// Each request whose outcome is unknown may explain one of them; what is beyond violates. If
+    /// all may be explained, nobody can say.
+    fn judge(&self, check: &mut Check, unresolved: u64, text: String) {
+        check.checked += self.count;
+        let excess = self.count.saturating_sub(unresolved);
+        if excess > 0 {
+            check.violate(excess, text);
+            for order in &self.first {
+                check.violate(0, order_to_text(*order));
+            }
+        } else if self.count > 0 {
+            check.doubt(text);
         }
     }
 }

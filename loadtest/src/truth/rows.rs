@@ -150,11 +150,7 @@ impl Row for Paid {
 
     fn read(from: &mut RowReader<'_>) -> Self {
         let order = from.u128();
-        let told = match from.u8() {
-            0 => PaymentAnswer::Placed,
-            1 => PaymentAnswer::Expired,
-            _ => PaymentAnswer::Unknown,
-        };
+        let told = PaymentAnswer::from_byte(from.u8());
         Self { order, told, seq: from.u64(), decided_by_ms: from.u64() }
     }
 }

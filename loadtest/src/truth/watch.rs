@@ -2,9 +2,10 @@
 //!
 //! A refusal was decided at some position between the latest one that its buyer knew when asking
 //! (`after`) and the one that it names (`seq`). It is false if enough units could be promised at
-//! every position of that window. The window is narrow, and no true refusal fails the test.
+//! every position of that window. The window is narrow, and no true refusal fails the test. One
+//! that names an earlier position than `after` tells of the past: its window is `after` alone.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::error::LoadError;
 use crate::ledger::{SoldOut, SoldOutRow, SoldOutTally};
@@ -47,12 +48,25 @@ impl History {
     }
 }
 
-/// The last refusal of a SKU: the one with the latest position known before it was asked.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct LastRefusal {
-    pub(super) after: u64,
-    pub(super) seq: u64,
-    pub(super) asked: u64,
+/// A cell since its last change, as refusals saw it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Rest {
+    /// Position of the last change.
+    changed: u64,
+    /// Units since then.
+    level: i64,
+    /// The refusal of the fewest units that was asked for since then.
+    refusal: Option<SoldOut>,
+}
+
+/// Somebody who was sent away at the end although enough units are left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SentAway {
+    pub(super) refusal: SoldOut,
+    /// Units that are left.
+    pub(super) left: i64,
+    /// Since which position.
+    pub(super) since: u64,
 }
 
 /// The refusals of a run, waiting for the events up to their position.
@@ -60,7 +74,7 @@ pub(super) struct LastRefusal {
 pub(super) struct Watch {
     refusals: Sorted<SoldOutRow>,
     cells: HashMap<(u32, u32), History>,
-    last: HashMap<u32, LastRefusal>,
+    rests: BTreeMap<(u32, u32), Rest>,
     settled: u64,
     exact: u64,
 }
@@ -69,13 +83,17 @@ impl Watch {
     /// Takes the refusals by position, and the cells that they are about.
     pub(super) fn new(refusals: Sorted<SoldOutRow>, watched: &BTreeSet<(u32, u32)>) -> Self {
         let cells = watched.iter().map(|cell| (*cell, History::new())).collect();
-        Self { refusals, cells, last: HashMap::new(), settled: 0, exact: 0 }
+        let rests = watched.iter().map(|cell| (*cell, Rest::default())).collect();
+        Self { refusals, cells, rests, settled: 0, exact: 0 }
     }
 
     /// Notes the level of a cell after the event at `seq`; location 0 stands for the whole SKU.
     pub(super) fn level(&mut self, sku: u32, location: u32, seq: u64, level: i64) {
         if let Some(history) = self.cells.get_mut(&(sku, location)) {
             history.push(level, seq);
+        }
+        if let Some(rest) = self.rests.get_mut(&(sku, location)) {
+            *rest = Rest { changed: seq, level, refusal: None };
         }
     }
 
@@ -93,14 +111,15 @@ impl Watch {
                 tally.count += more.count;
             }
             self.settled += tally.count;
-            let SoldOut { seq, asked, .. } = refusal;
-            let last = LastRefusal { after: tally.after, seq, asked };
-            let entry = self.last.entry(refusal.sku).or_insert(last);
-            if last.after > entry.after || last.after == entry.after && last.asked < entry.asked {
-                *entry = last;
+            let cell = (refusal.sku, refusal.location);
+            if let Some(rest) = self.rests.get_mut(&cell).filter(|r| tally.after >= r.changed) {
+                // Whoever asked for the fewest has the most to complain of.
+                let fewer = rest.refusal.is_none_or(|known| refusal.asked < known.asked);
+                rest.refusal = if fewer { Some(refusal) } else { rest.refusal };
             }
-            let history = self.cells.get(&(refusal.sku, refusal.location));
+            let history = self.cells.get(&cell);
             match history.and_then(|history| history.last_short(refusal.asked)) {
+                Some(u64::MAX) if refusal.stale => (),
                 Some(u64::MAX) => self.exact += tally.count,
                 Some(until) if until >= tally.after => (),
                 Some(_) | None => report(refusal, tally),
@@ -109,9 +128,14 @@ impl Watch {
         Ok(())
     }
 
-    /// Returns the last refusal of a SKU among those that were judged.
-    pub(super) fn last_refusal(&self, sku: u32) -> Option<LastRefusal> {
-        self.last.get(&sku).copied()
+    /// Returns who was sent away from a SKU, at one location or for the whole of it, after the last
+    /// change although there are as many units as he asked. All refusals must have been judged.
+    pub(super) fn sent_away(&self, sku: u32) -> Option<SentAway> {
+        self.rests.range((sku, 0)..=(sku, u32::MAX)).find_map(|(_, rest)| {
+            let Rest { changed: since, level: left, refusal } = *rest;
+            let refusal = refusal.filter(|refusal| i128::from(refusal.asked) <= i128::from(left));
+            refusal.map(|refusal| SentAway { refusal, left, since })
+        })
     }
 
     /// Returns how many refusals were judged.

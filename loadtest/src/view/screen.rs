@@ -40,7 +40,6 @@ impl State {
         } else {
             // The figures of the load stay while the truth is checked.
             self.latest.phase = progress.phase;
-            self.latest.violations = progress.violations;
         }
         let Some(second) = progress.latest else { return };
         if self.seconds.back().is_none_or(|last| last.second < second.second) {
@@ -203,13 +202,9 @@ fn draw_curves(frame: &mut Frame<'_>, area: Rect, state: &State) {
 
 fn truth_line(state: &State) -> Line<'static> {
     let latest = &state.latest;
-    let truth = match latest.violations {
-        None => Span::raw("truth: checked when the load is over"),
-        Some(0) => Span::styled("truth: no violation so far", state.ink(Color::Green)),
-        Some(count) => {
-            let bold = state.ink(Color::Red).add_modifier(Modifier::BOLD);
-            Span::styled(format!("truth: {count} violations so far"), bold)
-        }
+    let truth = match latest.phase {
+        Phase::Truth => Span::raw("truth: being checked"),
+        Phase::Setup | Phase::Load => Span::raw("truth: checked when the load is over"),
     };
     let faults = match latest.faults {
         0 => Span::raw(""),
@@ -259,7 +254,7 @@ mod tests {
     fn the_view_shows_the_run() {
         let mut state = running();
         state.latest.stock = Some((250, 1_000));
-        (state.latest.violations, state.latest.faults) = (Some(2), 1);
+        state.latest.faults = 1;
         let text = shown(&state, 90, 24);
         for wanted in [
             "20 of 40 s",
@@ -269,7 +264,7 @@ mod tests {
             "accepted      1710/s",
             "sold out         9/s",
             "250 of 1000 units left",
-            "truth: 2 violations so far   faults put in: 1",
+            "truth: checked when the load is over   faults put in: 1",
             "Ctrl-C",
             "█",
         ] {
@@ -283,10 +278,10 @@ mod tests {
     fn figures_stay_while_the_truth_is_checked() {
         let mut state = running();
         let phase = Phase::Truth;
-        state.take(&Progress { phase, violations: Some(0), ..Progress::default() });
+        state.take(&Progress { phase, ..Progress::default() });
         let text = shown(&state, 90, 24);
         assert!(text.contains("reading the events and checking the truth"), "{text}");
-        assert!(text.contains("sent      19000") && text.contains("no violation so far"), "{text}");
+        assert!(text.contains("sent      19000") && text.contains("being checked"), "{text}");
     }
 
     /// A terminal of any size is drawn on.

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes the pages of sample runs and opens them in Chromium. Says "skipped" and why, and passes,
-# where there is no browser, no Node.js, or no playwright-core to be had.
+# where there is no browser, no Node.js, or no playwright-core to be had. REPORT_PAGES names a
+# directory where the test has put the pages already.
 #
 # Usage: run.sh [DIRECTORY FOR SCREENSHOTS]
 set -euo pipefail
@@ -25,6 +26,10 @@ if ! (cd "$work" && npm install --no-audit --no-fund --no-package-lock --silent)
     exit 0
 fi
 cd "$root"
-rm -rf "$work/pages"
-ONHAND_PAGES="$work/pages" cargo test -p onhand-loadtest --test suite pages_are_written
-CHROMIUM="$chromium" PLAYWRIGHT_HOME="$work" node "$here/pages.mjs" "$work/pages" "$@"
+pages="${REPORT_PAGES:-}"
+if [ -z "$pages" ]; then
+    pages="$work/pages"
+    rm -rf "$pages"
+    REPORT_PAGES="$pages" cargo test -p onhand-loadtest --test suite pages_are_written
+fi
+CHROMIUM="$chromium" PLAYWRIGHT_HOME="$work" node "$here/pages.mjs" "$pages" "$@"

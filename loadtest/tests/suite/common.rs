@@ -1,12 +1,14 @@
 //! A tiny host written from the HTTP contract, which can be told to lie in many ways.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::{File, OpenOptions};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -69,9 +71,45 @@ struct Shop {
     answers: HashMap<String, (u16, String)>,
     held: HashMap<(String, String), u64>,
     events: Vec<Value>,
+    /// Writes by path, key and body.
+    writes: BTreeSet<(String, String, Vec<u8>)>,
     asked: u64,
     batches: u64,
     connections: u64,
+    /// Time of the request that is carried out, in milliseconds since 1970.
+    now: u64,
+    /// Where changes are written before they are answered, for a host that is killed.
+    journal: Option<File>,
+}
+
+/// A known capacity: a fixed number of requests is served at once, each for a fixed time.
+///
+/// Places in time are given out by arithmetic, so a thread that wakes late takes nothing away from
+/// the capacity.
+pub(crate) struct Gate {
+    started: Instant,
+    time: Duration,
+    /// When each server is free again, from the start.
+    free: Mutex<Vec<Duration>>,
+}
+
+impl Gate {
+    pub(crate) fn new(servers: usize, time: Duration) -> Self {
+        let free = Mutex::new(vec![Duration::ZERO; servers]);
+        Self { started: Instant::now(), time, free }
+    }
+
+    /// Waits until a server has served the caller.
+    fn pass(&self) {
+        let now = self.started.elapsed();
+        let done = {
+            let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+            let next = free.iter_mut().min().expect("there is a server");
+            *next = (*next).max(now) + self.time;
+            *next
+        };
+        std::thread::sleep(done.saturating_sub(now));
+    }
 }
 
 /// A running host; it stops when dropped.
@@ -83,6 +121,12 @@ pub(crate) struct Host {
 
 impl Host {
     pub(crate) fn start(lie: Lie) -> Self {
+        Self::start_with(lie, None)
+    }
+
+    /// Starts a host that serves purchases through a gate.
+    pub(crate) fn start_with(lie: Lie, gate: Option<Gate>) -> Self {
+        let gate = gate.map(Arc::new);
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
         let addr = listener.local_addr().expect("a bound socket has an address");
         let shop = Arc::new(Mutex::new(Shop { lie, ..Shop::default() }));
@@ -93,12 +137,30 @@ impl Host {
                 if stopping.load(Ordering::Relaxed) {
                     return;
                 }
-                let shop = Arc::clone(&shared);
+                let (shop, gate) = (Arc::clone(&shared), gate.clone());
                 shop.lock().unwrap_or_else(PoisonError::into_inner).connections += 1;
-                std::thread::spawn(move || stream.map(|stream| serve(stream, &shop)));
+                std::thread::spawn(move || {
+                    stream.map(|stream| serve(stream, &shop, gate.as_deref()))
+                });
             }
         });
         Self { addr, shop, stop }
+    }
+
+    /// Serves an address until the process ends; changes survive in a directory, unless they are
+    /// forgotten.
+    pub(crate) fn serve(addr: &str, data: &Path, forgets: bool) {
+        let mut shop = Shop::default();
+        std::fs::create_dir_all(data).expect("the directory can be made");
+        if !forgets {
+            shop.recover(&data.join("journal"));
+        }
+        let shop = Arc::new(Mutex::new(shop));
+        let listener = TcpListener::bind(addr).expect("the address is free");
+        for stream in listener.incoming() {
+            let shop = Arc::clone(&shop);
+            std::thread::spawn(move || stream.map(|stream| serve(stream, &shop, None)));
+        }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -108,6 +170,11 @@ impl Host {
     /// Returns how many connections were made.
     pub(crate) fn connections(&self) -> u64 {
         self.shop.lock().unwrap_or_else(PoisonError::into_inner).connections
+    }
+
+    /// Returns the writes that need a key: path, key and body, each once.
+    pub(crate) fn asked(&self) -> BTreeSet<(String, String, Vec<u8>)> {
+        self.shop.lock().unwrap_or_else(PoisonError::into_inner).writes.clone()
     }
 
     /// Returns how many batches were received.
@@ -154,14 +221,23 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Request> {
     Some(Request { method, path, key, close, body })
 }
 
-fn serve(stream: TcpStream, shop: &Mutex<Shop>) {
+fn serve(stream: TcpStream, shop: &Mutex<Shop>, gate: Option<&Gate>) {
     let _ = stream.set_nodelay(true);
     let mut reader = BufReader::new(stream);
     while let Some(request) = read_request(&mut reader) {
+        if let Some(gate) = gate.filter(|_| request.path == "/v1/orders:buy") {
+            gate.pass();
+        }
         let (status, replayed, body, wrong) = {
             let mut shop = shop.lock().unwrap_or_else(PoisonError::into_inner);
             shop.asked += 1;
-            let (status, replayed, body) = shop.route(&request);
+            if !request.key.is_empty() {
+                let (path, key) = (request.path.clone(), request.key.clone());
+                shop.writes.insert((path, key, request.body.clone()));
+            }
+            let now = now_ms();
+            shop.write_down(now, &request);
+            let (status, replayed, body) = shop.route(now, &request);
             let orders = request.path.starts_with("/v1/orders") && shop.asked.is_multiple_of(97);
             (status, replayed, body, orders.then_some(shop.lie))
         };
@@ -206,7 +282,7 @@ impl Shop {
     fn emit(&mut self, mut event: Value) -> u64 {
         let seq = self.seq() + 1;
         event["seq"] = seq.into();
-        event["time"] = time_text(now_ms()).into();
+        event["time"] = time_text(self.now).into();
         self.events.push(event);
         seq
     }
@@ -235,7 +311,7 @@ impl Shop {
     }
 
     fn expire(&mut self) {
-        let now = now_ms();
+        let now = self.now;
         let mut due: Vec<_> =
             self.orders.iter().filter(|(_, o)| o.reserved && o.deadline <= now).collect();
         due.sort_by_key(|(_, order)| order.deadline);
@@ -263,7 +339,35 @@ impl Shop {
                          "movements": movements}))
     }
 
-    fn route(&mut self, request: &Request) -> (u16, bool, String) {
+    /// Writes a change to the journal, if there is one.
+    fn write_down(&mut self, now: u64, request: &Request) {
+        let Some(journal) = self.journal.as_mut().filter(|_| request.method != "GET") else {
+            return;
+        };
+        let Request { method, path, key, body, .. } = request;
+        let body = String::from_utf8_lossy(body);
+        let line = json!({"now": now, "method": method, "path": path, "key": key, "body": body});
+        writeln!(journal, "{line}").expect("the journal can be written");
+    }
+
+    /// Carries out what a journal holds, and writes to it from now on.
+    fn recover(&mut self, path: &Path) {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        for line in text.lines() {
+            // The last line may be cut off; its request was not answered then.
+            let Ok(line) = serde_json::from_str::<Value>(line) else { break };
+            let text = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
+            let (method, path, key) = (text("method"), text("path"), text("key"));
+            let body = text("body").into_bytes();
+            let request = Request { method, path, key, close: false, body };
+            self.route(line["now"].as_u64().unwrap_or(0), &request);
+        }
+        let opened = OpenOptions::new().create(true).append(true).open(path);
+        self.journal = Some(opened.expect("the journal can be made"));
+    }
+
+    fn route(&mut self, now: u64, request: &Request) -> (u16, bool, String) {
+        self.now = now;
         self.expire();
         let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
         let body: Value = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
@@ -474,7 +578,7 @@ impl Shop {
         let movements = self.shift_all(&lines, "available", to);
         let mut event = json!({"type": format!("order.{status}"), "aggregate": id, "version": 1,
                                "movements": movements, "lines": [], "total": total});
-        let deadline = now_ms() + body["ttl_ms"].as_u64().unwrap_or(0);
+        let deadline = self.now + body["ttl_ms"].as_u64().unwrap_or(0);
         if reserve {
             event["expires_at"] = time_text(deadline).into();
         }

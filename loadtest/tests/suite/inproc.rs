@@ -2,9 +2,66 @@
 
 use std::io::Write as _;
 
-use onhand_loadtest::flash::{self, FlashOptions, Mix};
-use onhand_loadtest::replay::{self, Placement, ReplayOptions};
-use onhand_loadtest::{InProcess, Target, flash_text, replay_text};
+use onhand_loadtest::scenario::{Scenario, Setting};
+use onhand_loadtest::{InProcess, Outcome, RunOptions, Target, run, run_text};
+
+const SALE: &str = r#"
+schema = 1
+name = "inside"
+
+[target]
+connections = 8
+
+[stock]
+hot_units = 500
+hot_limit = 2
+
+[customers]
+count = 300
+
+[reservation]
+ttl = "30ms"
+
+[basket]
+in_vain = 0.2
+
+[[stage]]
+shape = "max"
+for = "300ms"
+
+[actor.buyer]
+weight = 70
+think = "0s"
+flow = ["buy"]
+
+[actor.double-clicker]
+weight = 10
+think = "0s"
+double_click = 1.0
+
+[actor.payer]
+weight = 10
+think = "0s"
+flow = ["reserve", "place"]
+
+[actor.abandoner]
+weight = 10
+think = "0s"
+
+[truth]
+hold_expiry_skew = "10s"
+"#;
+
+const TRACE: &str = "schema = 1\nname = \"trace\"\n[target]\nconnections = 4\n[[stage]]\n\
+                     shape = \"trace\"\nfile = \"orders.ndjson\"\npace = \"max\"\n";
+
+fn load(scenario: &Scenario, inside: InProcess) -> (Outcome, String) {
+    let outcome = run(scenario, RunOptions::new(scenario, Target::InProc(inside)));
+    let outcome = outcome.expect("the scenario can be run");
+    let text = run_text(&outcome.run);
+    assert_eq!(outcome.run.exit.code, 0, "{text}");
+    (outcome, text)
+}
 
 /// A flash sale over the engine itself passes every check, on one shard and on several.
 #[test]
@@ -12,20 +69,10 @@ fn a_sale_in_this_process_passes() {
     for shards in [1, 3] {
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
         let inside = InProcess::open(dir.path(), shards).expect("the engine can be opened");
-        let mut options = FlashOptions::new(Target::InProc(inside));
-        options.seconds = 0.3;
-        options.stock = 500;
-        options.customers = 300;
-        options.load.connections = 8;
-        options.mix = Mix { duplicate: 0.1, reserve: 0.2, abort: 0.2 };
-        options.ttl_ms = 30;
-        let report = flash::run(options).expect("the sale can be run");
-        let text = flash_text(&report);
-        assert!(report.load.truth_holds(), "{text}");
-        assert!(
-            report.load.refusals.contains_key("sold_out") && report.load.replayed > 0,
-            "{text}"
-        );
+        let scenario = Scenario::read(SALE, "inside.toml").expect("a scenario");
+        let (outcome, text) = load(&scenario, inside);
+        let run = &outcome.run;
+        assert!(run.refused.contains_key("sold_out") && run.counts.replayed > 0, "{text}");
     }
 }
 
@@ -49,16 +96,19 @@ fn placement_decides_what_crosses_shards() {
         let order = format!(r#"{{"type":"order","key":"o{order}","lines":[{lines}]}}"#);
         writeln!(file, "{order}").expect("written");
     }
-    for (placement, crosses) in [(Placement::Location, false), (Placement::Sku, true)] {
+    let path = file.path().to_str().expect("a temporary path is text");
+    for (placement, crosses) in [("location", false), ("sku", true)] {
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
         let inside = InProcess::open(dir.path(), 4).expect("the engine can be opened");
-        let mut options = ReplayOptions::new(Target::InProc(inside), file.path());
-        options.placement = placement;
-        options.load.connections = 4;
-        let report = replay::run(options).expect("the file can be replayed");
-        let text = replay_text(&report);
-        assert!(report.load.truth_holds() && report.load.orders == 200, "{text}");
-        let crossed = report.load.engine.map_or(0, |engine| engine.cross_baskets);
+        let settings = [
+            Setting::new(&["stage", "0", "file"], path),
+            Setting::new(&["stage", "0", "placement"], placement),
+        ];
+        let scenario = Scenario::read_with(TRACE, "trace.toml", &settings).expect("a scenario");
+        let (outcome, text) = load(&scenario, inside);
+        assert_eq!(outcome.run.counts.orders, 200, "{text}");
+        let report = outcome.report.expect("the run told of itself");
+        let crossed = report.engine.map_or(0, |engine| engine.cross_baskets);
         assert_eq!(crossed > 0, crosses, "{text}");
     }
 }

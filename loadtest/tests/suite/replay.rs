@@ -4,9 +4,11 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 
 use crate::common::{Host, Lie};
-use onhand_loadtest::http::Authority;
-use onhand_loadtest::replay::{self, ReplayOptions, ReplayReport};
-use onhand_loadtest::{LoadError, LoadErrorKind, Target, exit_code, replay_json, replay_text};
+use onhand_loadtest::results::run::Verdict;
+use onhand_loadtest::scenario::{Scenario, Setting};
+use onhand_loadtest::{
+    Authority, LoadError, LoadErrorKind, Outcome, RunOptions, Target, run, run_text,
+};
 use tempfile::NamedTempFile;
 
 /// Ten stores with three SKUs each; every store sells what it has, the last order asks for more.
@@ -36,7 +38,7 @@ fn shop() -> String {
         let _ = writeln!(text, r#"{{"type":"order",{head},"lines":[{lines}]}}"#);
     }
     let lines = r#"[{"sku":"a","quantity":1,"location":3}]"#;
-    let _ = writeln!(text, r#"{{"type":"order","key":"late","lines":{lines}}}"#);
+    let _ = writeln!(text, r#"{{"type":"order","key":"late","at_ms":400,"lines":{lines}}}"#);
     text
 }
 
@@ -46,59 +48,61 @@ fn file(text: &str) -> NamedTempFile {
     file
 }
 
-fn replay(
-    text: &str,
-    lie: Lie,
-    change: impl FnOnce(&mut ReplayOptions),
-) -> Result<ReplayReport, LoadError> {
-    let (host, file) = (Host::start(lie), file(text));
+const TRACE: &str = "schema = 1\nname = \"trace\"\n[target]\nconnections = 4\n\
+                     [[stage]]\nshape = \"trace\"\nfile = \"orders.ndjson\"\n";
+
+fn replay_of(path: &str, lie: Lie, settings: &[&str]) -> Result<Outcome, LoadError> {
+    let host = Host::start(lie);
+    let mut all = vec![Setting::new(&["stage", "0", "file"], path)];
+    for text in settings {
+        all.push(Setting::parse(text)?);
+    }
+    let scenario = Scenario::read_with(TRACE, "trace.toml", &all)?;
     let authority = Authority::parse(&host.url()).expect("the host has an address");
-    let mut options = ReplayOptions::new(Target::Http(authority), file.path());
-    options.load.connections = 4;
-    change(&mut options);
-    replay::run(options)
+    run(&scenario, RunOptions::new(&scenario, Target::Http(authority)))
 }
 
-fn violated(report: &ReplayReport) -> Vec<&'static str> {
-    let truth = report.load.truth.as_ref().expect("the truth was checked");
-    truth.checks.iter().filter(|check| check.violations > 0).map(|check| check.name).collect()
+fn replay(text: &str, lie: Lie, settings: &[&str]) -> Result<Outcome, LoadError> {
+    let file = file(text);
+    replay_of(file.path().to_str().expect("a temporary path is text"), lie, settings)
+}
+
+const MAX: &str = "stage.0.pace=max";
+
+fn violated(outcome: &Outcome) -> Vec<&str> {
+    let broken = outcome.run.truth.iter().filter(|check| check.verdict == Verdict::Violated);
+    broken.map(|check| check.name.as_str()).collect()
 }
 
 /// All orders are sent, in every way of sending, and the truth holds to the unit.
 #[test]
 fn a_file_is_replayed_whole() {
-    type Change = fn(&mut ReplayOptions);
-    let ways: [Change; 5] = [
-        |_| (),
-        |options| options.load.batch = 50,
-        |options| options.preload = true,
-        |options| options.speed = Some(10.0),
-        |options| {
-            let rate = "4k/s".parse().expect("a rate");
-            let shape = onhand_loadtest::Shape::Uniform;
-            options.load.pace = onhand_loadtest::Pace::Open { rate, shape };
-        },
+    let ways: [&[&str]; 5] = [
+        &[MAX],
+        &[MAX, "target.batch=50"],
+        &[MAX, "stage.0.preload=true"],
+        &["stage.0.speed=10"],
+        &["stage.0.rate=4k/s", "arrivals.shape=uniform"],
     ];
-    for (at, way) in ways.into_iter().enumerate() {
-        let report = replay(&shop(), Lie::None, way).expect("the file can be replayed");
-        let text = replay_text(&report);
-        assert_eq!(violated(&report), [""; 0], "way {at}\n{text}");
-        assert_eq!((report.baskets, report.lines), (401, 1_201), "way {at}\n{text}");
+    for way in ways {
+        let outcome = replay(&shop(), Lie::None, way).expect("the file can be replayed");
+        let (text, run) = (run_text(&outcome.run), &outcome.run);
+        assert_eq!(violated(&outcome), [""; 0], "{way:?}\n{text}");
+        assert_eq!((run.counts.users, run.counts.sent), (401, 401), "{way:?}\n{text}");
         // One connection more than orders are equal: which one comes too late is open.
-        assert_eq!(report.load.orders, 400, "way {at}\n{text}");
-        assert_eq!(report.load.refusals.get("sold_out"), Some(&1), "way {at}\n{text}");
-        let units = report.load.truth.as_ref().expect("checked").units;
-        assert_eq!((units.put_in, units.sold + units.left), (1_200, 1_200), "way {at}\n{text}");
-        assert_eq!(replay_json(&report, 0)["scenario_facts"]["baskets"], 401);
+        assert_eq!(run.counts.orders, 400, "{way:?}\n{text}");
+        assert_eq!(run.refused.get("sold_out"), Some(&1), "{way:?}\n{text}");
+        let stock = run.stock.as_ref().expect("the events were read");
+        assert_eq!((stock.put_in, stock.sold + stock.left), (1_200, 1_200), "{way:?}\n{text}");
     }
 }
 
 /// The first orders alone can be taken.
 #[test]
 fn the_first_orders_can_be_taken() {
-    let report = replay(&shop(), Lie::None, |options| options.orders = Some(25));
-    let report = report.expect("the file can be replayed");
-    assert_eq!((report.baskets, report.load.orders), (25, 25));
+    let outcome = replay(&shop(), Lie::None, &[MAX, "stage.0.orders=25"]);
+    let run = outcome.expect("the file can be replayed").run;
+    assert_eq!((run.counts.users, run.counts.orders), (25, 25));
 }
 
 /// A replay finds lies as a flash sale does.
@@ -110,9 +114,9 @@ fn lies_are_found() {
         (Lie::GhostOrder, "ghost_orders"),
         (Lie::ShortOrder, "order_whole"),
     ] {
-        let report = replay(&shop(), lie, |_| ()).expect("the file can be replayed");
-        assert!(violated(&report).contains(&name), "{lie:?}\n{}", replay_text(&report));
-        assert_eq!(exit_code(&report.load, false), 5);
+        let outcome = replay(&shop(), lie, &[MAX]).expect("the file can be replayed");
+        assert!(violated(&outcome).contains(&name), "{lie:?}\n{}", run_text(&outcome.run));
+        assert_eq!(outcome.run.exit.code, 5);
     }
 }
 
@@ -126,7 +130,8 @@ fn errors_name_the_line() {
         format!(r#"{{"type":"order","key":"{key}","lines":{lines}}}"#)
     };
     let refused = |text: &str, preload: bool, line: &str, why: &str| {
-        let result = replay(text, Lie::None, |options| options.preload = preload);
+        let preload = format!("stage.0.preload={preload}");
+        let result = replay(text, Lie::None, &[MAX, &preload]);
         let error = result.map(|_| ()).expect_err("the file is malformed");
         assert_eq!(error.kind(), LoadErrorKind::Input);
         let error = error.to_string();
@@ -144,12 +149,39 @@ fn errors_name_the_line() {
     refused(&format!("{sku}\n{stock}\n{sku}\n"), false, "line 3:", "before stock");
     refused("\n\n", false, "", "defines no SKU");
     refused(&"x".repeat(1 << 21), false, "line 1:", "longer than 1048576 bytes");
-    let mut options = ReplayOptions::new(target("http://127.0.0.1:1"), "/nowhere/file");
-    options.speed = Some(1.0);
-    let missing = replay::run(options).map(|_| ()).expect_err("there is no such file");
-    assert!(missing.to_string().contains("/nowhere/file can't be opened"), "{missing}");
+    let missing = replay_of("/nowhere/file", Lie::None, &[]).map(|_| ());
+    let missing = missing.expect_err("there is no such file").to_string();
+    assert!(missing.contains("/nowhere/file can't be opened"), "{missing}");
 }
 
-fn target(url: &str) -> Target {
-    Target::Http(Authority::parse(url).expect("well formed"))
+/// Recorded times ascend and are on every order; the longest run bounds them.
+#[test]
+fn recorded_times_are_checked() {
+    let sku = r#"{"type":"sku","sku":"a","price":{"amount":1,"currency":"EUR"}}"#;
+    let stock = r#"{"type":"stock","sku":"a","location":1,"quantity":9}"#;
+    let order = |key: &str, at: &str| {
+        let lines = r#"[{"sku":"a","quantity":1,"location":1}]"#;
+        format!(r#"{{"type":"order","key":"{key}"{at},"lines":{lines}}}"#)
+    };
+    for (orders, speed, text) in [
+        ([r#","at_ms":0"#, ""], "1", "line 4: at_ms is missing"),
+        ([r#","at_ms":60"#, r#","at_ms":7"#], "1", "line 4: at_ms is 7, before 60 in line 3; sort"),
+        ([r#","at_ms":0"#, r#","at_ms":18446744073709551615"#], "1", "is beyond 86400 s"),
+        ([r#","at_ms":0"#, r#","at_ms":100000"#], "0.000001", "is beyond 86400 s"),
+    ] {
+        let [first, second] = orders;
+        let file = format!("{sku}\n{stock}\n{}\n{}\n", order("1", first), order("2", second));
+        for preload in ["true", "false"] {
+            let preload = format!("stage.0.preload={preload}");
+            let speed = format!("stage.0.speed={speed}");
+            let error = replay(&file, Lie::None, &[&preload, &speed]).map(|_| ());
+            let error = error.expect_err("the times are wrong").to_string();
+            assert!(error.contains(text), "{error} lacks {text}");
+        }
+    }
+    let error = replay(&shop(), Lie::None, &["stage.0.speed=1e-300"]).map(|_| ());
+    let error = error.expect_err("no such speed").to_string();
+    assert!(error.contains("speed is") && error.contains("outside 0.000001..="), "{error}");
+    let error = replay(&shop(), Lie::None, &["stage.0.speed=2", MAX]).map(|_| ());
+    assert!(error.is_err_and(|e| e.to_string().contains("give one of rate, speed and pace")));
 }

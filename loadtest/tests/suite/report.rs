@@ -5,9 +5,12 @@ use std::fs;
 use onhand_loadtest::results::Folder;
 use onhand_loadtest::results::compare::{Change, CompareOptions, Recorded, compare};
 use onhand_loadtest::results::interval::{LogFile, Totals};
-use onhand_loadtest::results::run::{Run, Verdict};
+use onhand_loadtest::results::knee::{Knee, KneeAsked, KneeBound, KneeStep};
+use onhand_loadtest::results::run::{Run, Spectrum, Verdict};
 use onhand_loadtest::results::threshold::{Evidence, Threshold};
-use onhand_loadtest::{comparison_html, comparison_text, prometheus_text, run_html, run_text};
+use onhand_loadtest::{
+    comparison_html, comparison_text, knee_html, prometheus_text, run_html, run_text,
+};
 
 use crate::sample::Sample;
 
@@ -106,11 +109,55 @@ fn a_slower_shop_is_found_worse() {
     assert!(same.figures.iter().all(|figure| figure.change == Change::Same), "{same:#?}");
 }
 
+/// A search against a shop that answers 3,300 users a second and no more.
+fn knee(like: &Run) -> Knee {
+    let step = |rate: f64, [p50, p99, service]: [u64; 3]| {
+        let spectrum = |p50_ns: u64, p99_ns: u64| {
+            let p999_ns = 2 * p99_ns;
+            Spectrum { count: 1_000, p50_ns, p99_ns, p999_ns, ..Spectrum::default() }
+        };
+        let why = if p99 <= 50_000_000 { Vec::new() } else { vec!["p99 < 50ms".to_owned()] };
+        KneeStep {
+            rate,
+            holds: why.is_empty(),
+            why,
+            users_per_s: rate,
+            sent_per_s: 1.9 * rate,
+            answered_per_s: 1.9 * rate.min(3_300.0),
+            intended: spectrum(p50, p99),
+            service: spectrum(p50.min(service / 3), service),
+            ..KneeStep::default()
+        }
+    };
+    let bound = KneeBound { expression: "p99 < 50ms".to_owned(), bound_ns: 5e7 };
+    Knee {
+        scenario: like.scenario.clone(),
+        target: like.target.clone(),
+        machine: like.machine.clone(),
+        date: like.date.clone(),
+        asked: KneeAsked { bounds: vec![bound], ..KneeAsked::default() },
+        steps: vec![
+            step(500.0, [400_000, 1_500_000, 1_400_000]),
+            step(1_000.0, [450_000, 1_900_000, 1_800_000]),
+            step(2_000.0, [600_000, 4_200_000, 4_000_000]),
+            step(4_000.0, [1_800_000_000, 3_900_000_000, 9_000_000]),
+            step(3_000.0, [900_000, 19_000_000, 8_000_000]),
+            step(3_500.0, [350_000_000, 900_000_000, 9_000_000]),
+            step(3_250.0, [1_200_000, 41_000_000, 8_600_000]),
+            step(3_375.0, [90_000_000, 230_000_000, 9_000_000]),
+        ],
+        holds: Some(3_250.0),
+        fails: Some(3_375.0),
+        why: vec!["p99 < 50ms: 230.00 ms".to_owned()],
+        ..Knee::default()
+    }
+}
+
 /// The pages for the test in a browser are written where its script looks for them, if it asks.
 #[test]
 fn pages_are_written_for_the_browser() {
     let dir = tempfile::tempdir().expect("a directory");
-    let target = std::env::var_os("ONHAND_PAGES").map_or_else(|| dir.path().to_owned(), Into::into);
+    let target = std::env::var_os("REPORT_PAGES").map_or_else(|| dir.path().to_owned(), Into::into);
     fs::create_dir_all(&target).expect("a directory");
     let read = |sample: Sample, name: &str| {
         Recorded::read(&sample.write(&target, name)).expect("it is whole")
@@ -121,6 +168,7 @@ fn pages_are_written_for_the_browser() {
         ("run.html", run_html(&a.run, &a.series).expect("a page")),
         ("honest.html", run_html(&b.run, &b.series).expect("a page")),
         ("comparison.html", comparison_html(&found, &a, &b).expect("a page")),
+        ("knee.html", knee_html(&knee(&a.run)).expect("a page")),
     ];
     for (name, page) in pages {
         assert!(page.len() < 1_000_000, "{name} has {} bytes", page.len());

@@ -458,7 +458,8 @@ impl Shop {
         run.generator.host_cpu_share = Some(1.12);
         let action = "kill-host".to_owned();
         let outcome = "killed and started again; answering after 1.40 s".to_owned();
-        run.faults = vec![FaultOutcome { at_ns: 10 * SECOND, action, outcome }];
+        run.faults =
+            vec![FaultOutcome { at_ns: 10 * SECOND, to_ns: Some(11 * SECOND), action, outcome }];
     }
 
     fn fairness(&self) -> Fairness {
@@ -467,7 +468,7 @@ impl Shop {
             let mut waits: Vec<u64> =
                 served.filter_map(|user| user.served.map(|at| at - user.came)).collect();
             waits.sort_unstable();
-            waits.get(waits.len() * 99 / 100).copied().unwrap_or(0)
+            waits.get(waits.len() * 99 / 100).copied()
         };
         let of_actor = |actor: usize| {
             let users = || self.users.iter().filter(move |user| user.actor == actor);

@@ -1,10 +1,13 @@
 //! Scenario files: what is wrong is said with line and column, value, range and suggestion; the
 //! commands around them; and a run from a file to its folder of results.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Output};
 
 use onhand_loadtest::results::Folder;
+use onhand_loadtest::results::interval::Totals;
+use onhand_loadtest::results::run::LatencyGroup;
 use onhand_loadtest::scenario::{READY, Scenario};
 
 use crate::common::{Host, Lie};
@@ -61,6 +64,21 @@ fn errors_say_where_and_what() {
     check_after(
         "[slo]\n\"buy.p99\" = \"50ms\"\n",
         "sale.toml:6:13: the bound is \"50ms\", want such as \"<50ms\" or \"==0\"",
+    );
+    check_after(
+        "[slo]\n\"buy.p99\" = \"< 50\"\n",
+        "sale.toml:6:13: threshold `buy.p99 < 50`: column 13: a time needs its unit: ns, us, ms, s \
+         or min",
+    );
+    check_after(
+        "[slo]\n\"p99{actor=hooman}\" = \"< 5ms\"\n",
+        "sale.toml:6:23: threshold `p99{actor=hooman} < 5ms`: `hooman` is no actor; did you mean \
+         `human`?",
+    );
+    check_after(
+        "[slo]\n\"truth.overslod\" = \"== 0\"\n",
+        "sale.toml:6:20: threshold `truth.overslod == 0`: `overslod` is no check; did you mean \
+         `oversold`?",
     );
     check_after(
         "[[fault]]\nat = \"1s\"\ndo = \"kill-hots\"\n",
@@ -146,6 +164,23 @@ fn stages_are_checked() {
     stage("shape = \"max\"\nfor = \"1s\"\n[[stage]]\nshape = \"max\"\nfor = \"1s\"\n", {
         "sale.toml:3:9: a stage of shape \"max\" stands alone, here are 2"
     });
+}
+
+/// Groups of requests with times of their own are limited, for each takes memory.
+#[test]
+fn groups_are_limited() {
+    let toml = |stages: usize| {
+        let stage = "[[stage]]\nshape = \"hold\"\nrate = \"1/s\"\nfor = \"1s\"\n";
+        let flow = "flow = [\"browse\", \"reserve\", \"place\", \"reserve\"]";
+        format!("schema = 1\n{}[actor.a]\n{flow}\n[actor.b]\n{flow}\n", stage.repeat(stages))
+    };
+    // Three different steps of two actors, accepted and refused: twelve a stage.
+    Scenario::read(&toml(42), "sale.toml").expect("504 groups are allowed");
+    check(
+        &toml(43),
+        "sale.toml:2:1: 43 stages and the steps of 2 actors make 516 groups of requests, at most \
+         512 are allowed",
+    );
 }
 
 /// The hash of a scenario names what is asked: layout, target and seed play no part, the load does.
@@ -265,8 +300,22 @@ weight = 3
     for file in ["report.html", "report.txt", "latency.hlog"] {
         assert!(folder.file(file).is_file(), "{file}");
     }
+    // The record has what the log adds up to.
+    let log = Totals::read(&folder.file("latency.hlog")).expect("the log is whole");
+    let by_tags = |groups: Vec<LatencyGroup>| {
+        let tags = |group: &LatencyGroup| {
+            group.tags().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>()
+        };
+        groups.into_iter().map(|group| (tags(&group), group)).collect::<BTreeMap<_, _>>()
+    };
+    assert_eq!(by_tags(log.groups()), by_tags(run.latency.clone()));
     let report = command(dir.path(), &["report", "runs/small-9"]);
     assert!(report.status.success() && text(&report.stdout).contains("small"));
+    // A file that can't be written does not hide the verdict.
+    let elsewhere = ["--run", "other", "--json", "nowhere/run.json"];
+    let unwritten = command(dir.path(), &[&arguments[..], &more, &elsewhere].concat());
+    assert_eq!(unwritten.status.code(), Some(3), "{}", text(&unwritten.stderr));
+    assert!(text(&unwritten.stderr).contains("nowhere/run.json can't be written"));
     let again = command(dir.path(), &arguments);
     assert_eq!(again.status.code(), Some(2), "{}", text(&again.stderr));
     assert!(text(&again.stderr).contains("choose another --seed or --run"));

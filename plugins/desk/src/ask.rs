@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use onhand_core::{Buy, Command, CustomerId, Decided, Fill, Key, Line, Lines, Refusal, Reserve};
+use onhand_core::{
+    Buy, Command, CustomerId, Decided, Fill, Key, Line, LinePrice, Lines, Quantity, Refusal,
+    Reserve, SkuId,
+};
 use onhand_policy::fact::DISTANCE_UNKNOWN;
 
 use crate::limits::{COUPONS_MAX, TOKEN_CHARS_MAX};
@@ -258,13 +261,24 @@ impl Ask {
         }
     }
 
-    /// Replaces the lines of the basket.
-    pub(crate) fn set_lines(&mut self, new: Vec<Line>) {
-        if let Command::Buy(Buy { lines, .. }) | Command::Reserve(Reserve { lines, .. }) =
+    /// Gives the lines of the basket their prices, and puts free ones behind them.
+    pub(crate) fn set_prices(&mut self, prices: &[LinePrice], free: &[SkuId]) {
+        let (Command::Buy(Buy { lines, .. }) | Command::Reserve(Reserve { lines, .. })) =
             &mut self.command
-        {
-            *lines = Lines::from(new);
+        else {
+            return;
+        };
+        let own = match lines {
+            Lines::One(line) => std::slice::from_mut(line),
+            Lines::Many(lines) => lines,
+        };
+        own.iter_mut().zip(prices).for_each(|(line, price)| *line = line.priced(*price));
+        if free.is_empty() {
+            return;
         }
+        let nothing = LinePrice { unit: 0, discount: 0 };
+        let more = free.iter().map(|sku| Line::new(*sku, Quantity::ONE).priced(nothing));
+        *lines = lines.as_slice().iter().copied().chain(more).collect::<Vec<_>>().into();
     }
 
     /// Writes what was decided into the command; nothing if nothing was.

@@ -1,15 +1,18 @@
 //! The way of a batch of baskets: sizes, prices, scores, and decisions written into commands.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use onhand_core::limits::LINES_MAX;
 use onhand_core::{
     Currency, Decided, DecidedBy, Fill, FraudDecision, Line, LinePrice, Money, PolicyDecision,
-    PolicyNo, PolicyRefusal, Quantity, Refusal, Reject, Risk as OrderRisk, SkuId, SkuKind,
+    PolicyNo, PolicyRefusal, Refusal, Reject, Risk as OrderRisk, SkuId, SkuKind,
 };
 use onhand_plugin_runtime::{By, Made, World};
 use onhand_policy::decision::{PriceOutcome, Prices, Risk, Verdict, check_prices};
 use onhand_policy::fact::{FraudHeader, FraudLine, PricingHeader, PricingLine};
 
 use crate::ask::{Ask, AskError, Quoting};
+use crate::definitions::Definitions;
 use crate::desk::Shared;
 use crate::facts::{FraudFacts, PriceAnswer, PricingFacts};
 use crate::guard::{Sample, WHOLE};
@@ -17,6 +20,22 @@ use crate::limits::BATCH_MAX;
 use crate::policy::{Answered, Policy};
 use crate::quote::{PricedBasket, Terms, hash_lines};
 use crate::set::{Route, Set, Trial};
+
+/// A thread that is not the desk's own, deciding where it is.
+struct Seat<'s>(&'s AtomicU64);
+
+impl<'s> Seat<'s> {
+    fn take(taken: &'s AtomicU64) -> Self {
+        taken.fetch_add(1, Ordering::Relaxed);
+        Self(taken)
+    }
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// What is known of a basket while it is decided on.
 struct Basket {
@@ -36,10 +55,57 @@ struct Basket {
 }
 
 /// Baskets of one batch, and the list prices of their lines.
-#[derive(Default)]
 pub(crate) struct Work {
     baskets: Vec<Basket>,
     units: Vec<i64>,
+}
+
+impl Work {
+    /// Looks one basket up and adds it.
+    fn size(&mut self, skus: &mut Definitions<'_>, at: usize, ask: &Ask) -> Result<(), AskError> {
+        let lines = ask.lines();
+        let Some(first_line) = lines.first().filter(|_| lines.len() <= LINES_MAX) else {
+            return Err(refused(Reject::LineCount, 0));
+        };
+        let unpriced = first_line.price.is_none();
+        let first = self.units.len();
+        let mut currency = None;
+        let (mut units, mut total) = (0_u64, 0_i64);
+        for (number, line) in lines.iter().enumerate() {
+            let sku = skus.get(line.sku).ok_or(refused(Reject::SkuUnknown, number))?;
+            let (own, quantity) = (sku.price.currency(), line.quantity.units());
+            if *currency.get_or_insert(own) != own {
+                return Err(refused(Reject::CurrencyMismatch, number));
+            }
+            if line.price.is_none() != unpriced {
+                return Err(refused(Reject::AmountInvalid, number));
+            }
+            if quantity == 0 {
+                return Err(refused(Reject::QuantityInvalid, number));
+            }
+            let LinePrice { unit, discount } =
+                line.price.unwrap_or(LinePrice { unit: sku.price.minor(), discount: 0 });
+            let amount = unit.checked_mul(quantity.into()).unwrap_or(i64::MAX);
+            let fits = (0..=Money::MINOR_MAX).contains(&amount) && unit >= 0;
+            if !fits || !(0..=amount).contains(&discount) {
+                return Err(refused(Reject::AmountInvalid, number));
+            }
+            self.units.push(unit);
+            units += u64::from(quantity);
+            // At most 512 amounts below 2^53: no overflow.
+            total += amount - discount;
+        }
+        let currency = currency.unwrap_or(Currency::EUR);
+        if total > Money::MINOR_MAX {
+            return Err(refused(Reject::AmountInvalid, 0));
+        }
+        let decided = Decided { ask: ask.shopper.hash(), ..Decided::default() };
+        let units = u32::try_from(units).unwrap_or(u32::MAX);
+        let list_total = total;
+        let basket = Basket { at, currency, units, list_total, total, first, decided, unpriced };
+        self.baskets.push(basket);
+        Ok(())
+    }
 }
 
 impl Shared {
@@ -48,14 +114,17 @@ impl Shared {
         self.decide_by(&self.set(), asks);
     }
 
-    /// Decides on one basket if no plugin is asked; returns whether it did.
-    pub(crate) fn decide_quick(&self, ask: &mut Ask) -> bool {
+    /// Decides on baskets if that takes little time at most; returns whether it did.
+    pub(crate) fn decide_here(&self, asks: &mut [Ask]) -> bool {
         let set = self.set();
-        let quick = set.is_quick();
-        if quick {
-            self.decide_by(&set, std::slice::from_mut(ask));
+        let seats = set.seats(asks.len() as u64, self.threads);
+        // Counted down in any case, and before anybody else is let in.
+        let _seat = Seat::take(&self.here);
+        let here = self.here.load(Ordering::Relaxed) <= seats;
+        if here {
+            self.decide_by(&set, asks);
         }
-        quick
+        here
     }
 
     fn decide_by(&self, set: &Set, asks: &mut [Ask]) {
@@ -106,9 +175,12 @@ impl Shared {
 
     /// Looks every basket up: its list prices, its sum, and its quote if it names one.
     fn size(&self, asks: &mut [Ask]) -> Work {
-        let mut work = Work::default();
+        let lines = asks.iter().map(|ask| ask.lines().len()).sum();
+        let mut work =
+            Work { baskets: Vec::with_capacity(asks.len()), units: Vec::with_capacity(lines) };
+        let mut skus = Definitions::new(&self.engine);
         for (at, ask) in asks.iter_mut().enumerate() {
-            if let Err(error) = self.size_one(&mut work, at, ask) {
+            if let Err(error) = work.size(&mut skus, at, ask) {
                 // It must not pass undecided: what is refused now may be fit for sale in a moment.
                 ask.fault = Some(error);
                 continue;
@@ -126,51 +198,6 @@ impl Shared {
             }
         }
         work
-    }
-
-    fn size_one(&self, work: &mut Work, at: usize, ask: &Ask) -> Result<(), AskError> {
-        let lines = ask.lines();
-        let Some(first_line) = lines.first().filter(|_| lines.len() <= LINES_MAX) else {
-            return Err(refused(Reject::LineCount, 0));
-        };
-        let unpriced = first_line.price.is_none();
-        let first = work.units.len();
-        let mut currency = None;
-        let (mut units, mut total) = (0_u64, 0_i64);
-        for (number, line) in lines.iter().enumerate() {
-            let sku = self.engine.sku(line.sku).ok_or(refused(Reject::SkuUnknown, number))?;
-            let (own, quantity) = (sku.price.currency(), line.quantity.units());
-            if *currency.get_or_insert(own) != own {
-                return Err(refused(Reject::CurrencyMismatch, number));
-            }
-            if line.price.is_none() != unpriced {
-                return Err(refused(Reject::AmountInvalid, number));
-            }
-            if quantity == 0 {
-                return Err(refused(Reject::QuantityInvalid, number));
-            }
-            let LinePrice { unit, discount } =
-                line.price.unwrap_or(LinePrice { unit: sku.price.minor(), discount: 0 });
-            let amount = unit.checked_mul(quantity.into()).unwrap_or(i64::MAX);
-            let fits = (0..=Money::MINOR_MAX).contains(&amount) && unit >= 0;
-            if !fits || !(0..=amount).contains(&discount) {
-                return Err(refused(Reject::AmountInvalid, number));
-            }
-            work.units.push(unit);
-            units += u64::from(quantity);
-            // At most 512 amounts below 2^53: no overflow.
-            total += amount - discount;
-        }
-        let currency = currency.unwrap_or(Currency::EUR);
-        if total > Money::MINOR_MAX {
-            return Err(refused(Reject::AmountInvalid, 0));
-        }
-        let decided = Decided { ask: ask.shopper.hash(), ..Decided::default() };
-        let units = u32::try_from(units).unwrap_or(u32::MAX);
-        let list_total = total;
-        let basket = Basket { at, currency, units, list_total, total, first, decided, unpriced };
-        work.baskets.push(basket);
-        Ok(())
     }
 
     fn take_quote(&self, token: &str, ask: &mut Ask, basket: &mut Basket) -> Result<(), AskError> {
@@ -228,7 +255,10 @@ impl Shared {
                 let input = batch.input_hash(order);
                 let decision = PricedOrder { no: call.policy.no, made: made[order], input };
                 decision.write(&answer, order, batch.headers()[order], ask, basket);
-                note_price(&mut sample, made[order], &answer.outcomes[order], basket.list_total);
+                if set.pricing.canary.is_some() {
+                    let outcome = &answer.outcomes[order];
+                    note_price(&mut sample, made[order], outcome, basket.list_total);
+                }
             }
             self.note_call(&set.pricing, canary, call.now_ms, sample, nanoseconds);
             let shadowed = call.shadowed(&set.pricing, asks, work);
@@ -568,12 +598,7 @@ impl PricedOrder {
 }
 
 fn write_prices(ask: &mut Ask, basket: &mut Basket, prices: &[LinePrice], coupons: &[SkuId]) {
-    let free = LinePrice { unit: 0, discount: 0 };
-    let own = ask.lines().iter().zip(prices).map(|(line, price)| line.priced(*price));
-    let mut lines: Vec<Line> = Vec::with_capacity(prices.len() + coupons.len());
-    lines.extend(own);
-    lines.extend(coupons.iter().map(|coupon| Line::new(*coupon, Quantity::ONE).priced(free)));
-    ask.set_lines(lines);
+    ask.set_prices(prices, coupons);
     basket.decided.added = coupons.len() as u16;
 }
 

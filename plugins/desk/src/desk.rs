@@ -18,7 +18,7 @@ use crate::error::DeskError;
 use crate::facts::{FraudFacts, PricingFacts};
 use crate::life::Life;
 use crate::limits::{QUEUE, QUOTE_MS, RECORDED, SUBJECTS, THREADS, check_all};
-use crate::queue::{DeskTicket, Queue};
+use crate::queue::{Decision, DeskTicket, Queue};
 use crate::quote::{Quote, QuoteError};
 use crate::recommend::{Learned, Recommendations};
 use crate::record::{Pseudonyms, Recorder};
@@ -107,6 +107,10 @@ pub(crate) struct Shared {
     pub(crate) trust: Trust,
     pub(crate) dev: bool,
     pub(crate) quote_ms: u64,
+    /// Threads that decide, see [`THREADS`].
+    pub(crate) threads: u64,
+    /// Callers that decide where they are.
+    pub(crate) here: AtomicU64,
     pub(crate) secret: Secret,
     pub(crate) shelf: Shelf,
     set: RwLock<Arc<Set>>,
@@ -252,6 +256,8 @@ impl Desk {
             trust: config.trust,
             dev: config.dev,
             quote_ms: config.quote_ms,
+            threads: config.threads,
+            here: AtomicU64::new(0),
             set: RwLock::default(),
             turn: Mutex::default(),
             life: Mutex::default(),
@@ -300,11 +306,16 @@ impl Desk {
         self.shared.decide(asks);
     }
 
-    /// Decides on one basket on the calling thread if no plugin would be asked, which takes
-    /// microseconds and never waits; returns whether it did.
-    pub fn decide_quick(&self, now_ms: u64, ask: &mut Ask) -> bool {
-        ask.now_ms = now_ms;
-        self.shared.decide_quick(ask)
+    /// Decides on baskets on the calling thread if that takes little time at most; returns whether
+    /// it did. It never waits.
+    ///
+    /// Without a plugin that takes microseconds. Plugins are called here if all their fuel is at
+    /// most [`HERE_FUEL_MAX`](crate::limits::HERE_FUEL_MAX) and each has a warm instance that is
+    /// free: by their default limits for one basket at a time. Their calls need a stack of at least
+    /// 1 MiB beside the caller's own use.
+    pub fn decide_here(&self, now_ms: u64, asks: &mut [Ask]) -> bool {
+        asks.iter_mut().for_each(|ask| ask.now_ms = now_ms);
+        self.shared.decide_here(asks)
     }
 
     /// Leaves a basket to the desk's threads, which decide together on what has arrived.
@@ -315,6 +326,21 @@ impl Desk {
     pub fn submit(&self, now_ms: u64, mut ask: Ask) -> Result<DeskTicket, AskError> {
         ask.now_ms = now_ms;
         self.shared.queue.push(ask)
+    }
+
+    /// Leaves baskets to the desk's threads to be decided on together; the answers stand in their
+    /// order. Those for which the queue has no room are answered with [`AskError::Busy`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Desk::submit`], where not even one is taken.
+    pub fn submit_all(
+        &self,
+        now_ms: u64,
+        mut asks: Vec<Ask>,
+    ) -> Result<DeskTicket<Vec<Decision>>, AskError> {
+        asks.iter_mut().for_each(|ask| ask.now_ms = now_ms);
+        self.shared.queue.push_all(asks)
     }
 
     /// Returns whether nobody decides on baskets now, so that a basket that names no quote may
@@ -338,20 +364,24 @@ impl Desk {
         ask.take_quote()
     }
 
-    /// Prices a basket on the calling thread if no plugin would be asked, which takes microseconds
-    /// and never waits; gives it back if one would, for [`Desk::submit_quote`].
+    /// Prices a basket on the calling thread if that takes little time at most, as
+    /// [`Desk::decide_here`] does; gives it back if not, for [`Desk::submit_quote`].
     ///
     /// # Errors
     ///
     /// As [`Desk::quote`].
-    pub fn quote_quick(
+    pub fn quote_here(
         &self,
         now_ms: u64,
         mut ask: Ask,
     ) -> Result<Result<Quote, QuoteError>, Box<Ask>> {
         ask.now_ms = now_ms;
         let mut ask = ask.for_quote();
-        if self.shared.decide_quick(&mut ask) { Ok(ask.take_quote()) } else { Err(Box::new(ask)) }
+        if self.shared.decide_here(std::slice::from_mut(&mut ask)) {
+            Ok(ask.take_quote())
+        } else {
+            Err(Box::new(ask))
+        }
     }
 
     /// Leaves a basket to the desk's threads, which price it together with what else has arrived.

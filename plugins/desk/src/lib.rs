@@ -64,6 +64,7 @@ pub mod limits;
 
 mod ask;
 mod decide;
+mod definitions;
 mod desk;
 mod error;
 mod facts;

@@ -7,6 +7,10 @@ pub use onhand_plugin_runtime::limits::{Bound, LimitError, check_all};
 
 /// Most baskets that are decided together.
 pub const BATCH_MAX: usize = 256;
+/// Most fuel that deciding takes on a caller's own thread, by the limits of the plugins that are
+/// asked: about a millisecond, and ten of code that is made to be slow. Baskets that may take more
+/// go to the desk's threads.
+pub const HERE_FUEL_MAX: u64 = 1_000_000;
 /// Most coupons of one basket; further ones are [`AskError::Coupons`](crate::AskError::Coupons).
 pub const COUPONS_MAX: usize = onhand_policy::fact::COUPONS_MAX;
 /// Most characters of a quote's token: 512 lines and 32 coupons fit.

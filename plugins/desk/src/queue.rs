@@ -88,31 +88,59 @@ impl<T> Future for DeskTicket<T> {
     }
 }
 
-/// Who waits for a basket's answer.
+/// Who waits for the answer on baskets that came together.
 pub(crate) enum Waiter {
     Order(Arc<Answer<Decision>>),
+    Orders(Arc<Answer<Vec<Decision>>>, Beyond),
     Quote(Arc<Answer<Result<Quote, QuoteError>>>),
 }
 
+/// Baskets for which there was no room, behind those that came with them.
+#[derive(Clone, Copy)]
+pub(crate) struct Beyond {
+    baskets: usize,
+    queued: usize,
+}
+
 impl Waiter {
-    fn give(&self, ask: Ask) {
+    fn give(&self, mut asks: impl Iterator<Item = Ask>) {
         match self {
-            Self::Order(answer) => answer.give(ask.take()),
-            Self::Quote(answer) => answer.give(ask.take_quote()),
+            Self::Orders(answer, beyond) => {
+                let busy = (0..beyond.baskets).map(|_| Err(AskError::Busy(beyond.queued)));
+                answer.give(asks.map(Ask::take).chain(busy).collect());
+            }
+            Self::Order(answer) => answer.give(asks.next().map_or(CLOSED, Ask::take)),
+            Self::Quote(answer) => {
+                let quote = asks.next().map(Ask::take_quote);
+                answer.give(quote.unwrap_or(Err(QuoteError::Ask(AskError::Closed))));
+            }
         }
     }
 
-    fn close(&self) {
+    fn close(&self, baskets: usize) {
         match self {
-            Self::Order(answer) => answer.give(Err(AskError::Closed)),
+            Self::Order(answer) => answer.give(CLOSED),
+            Self::Orders(answer, beyond) => {
+                answer.give((0..baskets + beyond.baskets).map(|_| CLOSED).collect());
+            }
             Self::Quote(answer) => answer.give(Err(QuoteError::Ask(AskError::Closed))),
         }
     }
 }
 
+const CLOSED: Decision = Err(AskError::Closed);
+
+/// Baskets that came together, and who waits for them.
+struct Group {
+    asks: Vec<Ask>,
+    waiter: Undecided,
+}
+
 #[derive(Default)]
 struct Waiting {
-    asks: VecDeque<(Ask, Waiter)>,
+    groups: VecDeque<Group>,
+    /// Baskets of all groups.
+    baskets: usize,
     closed: bool,
 }
 
@@ -130,7 +158,13 @@ impl Queue {
 
     /// Takes a basket to be decided on.
     pub(crate) fn push(&self, ask: Ask) -> Result<DeskTicket, AskError> {
-        self.take(ask, Waiter::Order)
+        self.take(vec![ask], |answer, _| Waiter::Order(answer))
+    }
+
+    /// Takes as many baskets as there is room for, to be decided on together; the answers on the
+    /// others, behind them, say that there was none.
+    pub(crate) fn push_all(&self, asks: Vec<Ask>) -> Result<DeskTicket<Vec<Decision>>, AskError> {
+        self.take(asks, Waiter::Orders)
     }
 
     /// Takes a basket to be quoted.
@@ -138,57 +172,70 @@ impl Queue {
         &self,
         ask: Ask,
     ) -> Result<DeskTicket<Result<Quote, QuoteError>>, AskError> {
-        self.take(ask, Waiter::Quote)
+        self.take(vec![ask], |answer, _| Waiter::Quote(answer))
     }
 
     fn take<T>(
         &self,
-        ask: Ask,
-        waiter: fn(Arc<Answer<T>>) -> Waiter,
+        mut asks: Vec<Ask>,
+        waiter: impl FnOnce(Arc<Answer<T>>, Beyond) -> Waiter,
     ) -> Result<DeskTicket<T>, AskError> {
         let answer = Arc::new(Answer::default());
         let mut waiting = self.waiting.lock();
         if waiting.closed {
             return Err(AskError::Closed);
         }
-        if waiting.asks.len() >= self.max {
-            return Err(AskError::Busy(waiting.asks.len()));
+        let queued = waiting.baskets;
+        let room = self.max.saturating_sub(queued).min(asks.len());
+        if room == 0 {
+            return Err(AskError::Busy(queued));
         }
-        waiting.asks.push_back((ask, waiter(Arc::clone(&answer))));
+        let beyond = Beyond { baskets: asks.len() - room, queued: queued + room };
+        asks.truncate(room);
+        let waiter = Undecided { waiter: Some(waiter(Arc::clone(&answer), beyond)), baskets: room };
+        waiting.baskets += room;
+        waiting.groups.push_back(Group { asks, waiter });
         drop(waiting);
         self.arrived.notify_one();
         Ok(DeskTicket(answer))
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.waiting.lock().asks.len()
+        self.waiting.lock().baskets
     }
 
     /// Takes what has arrived and answers it, until the queue is closed and empty.
     pub(crate) fn work(&self, decide: impl Fn(&mut [Ask])) {
         let mut asks = Vec::with_capacity(BATCH_MAX);
-        let mut waiters = Vec::with_capacity(BATCH_MAX);
-        loop {
-            let mut waiting = self.waiting.lock();
-            while waiting.asks.is_empty() {
-                if waiting.closed {
-                    return;
-                }
-                self.arrived.wait(&mut waiting);
-            }
-            let count = waiting.asks.len().min(BATCH_MAX);
-            for (ask, waiter) in waiting.asks.drain(..count) {
-                asks.push(ask);
-                waiters.push(Undecided(Some(waiter)));
-            }
-            drop(waiting);
+        let mut waiters = Vec::new();
+        while self.next(&mut asks, &mut waiters) {
             decide(&mut asks);
-            for (ask, mut waiter) in asks.drain(..).zip(waiters.drain(..)) {
-                if let Some(waiter) = waiter.0.take() {
-                    waiter.give(ask);
-                }
+            let mut decided = asks.drain(..);
+            for waiter in waiters.drain(..) {
+                waiter.give(&mut decided);
             }
         }
+    }
+
+    /// Waits for groups and takes as many as make one batch, or one larger group; `false` when
+    /// there will be none.
+    fn next(&self, asks: &mut Vec<Ask>, waiters: &mut Vec<Undecided>) -> bool {
+        let mut waiting = self.waiting.lock();
+        while waiting.groups.is_empty() {
+            if waiting.closed {
+                return false;
+            }
+            self.arrived.wait(&mut waiting);
+        }
+        while let Some(group) = waiting.groups.front()
+            && (asks.is_empty() || asks.len() + group.asks.len() <= BATCH_MAX)
+            && let Some(Group { asks: mut more, waiter }) = waiting.groups.pop_front()
+        {
+            waiting.baskets -= more.len();
+            asks.append(&mut more);
+            waiters.push(waiter);
+        }
+        true
     }
 
     /// Takes no more; what has arrived is still decided on.
@@ -199,12 +246,24 @@ impl Queue {
 }
 
 /// Tells whoever waits if the thread ends before its answer is there.
-struct Undecided(Option<Waiter>);
+struct Undecided {
+    waiter: Option<Waiter>,
+    baskets: usize,
+}
+
+impl Undecided {
+    /// Answers with the next of the baskets, so many as came together.
+    fn give(mut self, decided: impl Iterator<Item = Ask>) {
+        if let Some(waiter) = self.waiter.take() {
+            waiter.give(decided.take(self.baskets));
+        }
+    }
+}
 
 impl Drop for Undecided {
     fn drop(&mut self) {
-        if let Some(waiter) = &self.0 {
-            waiter.close();
+        if let Some(waiter) = &self.waiter {
+            waiter.close(self.baskets);
         }
     }
 }
@@ -242,13 +301,45 @@ mod tests {
         }
     }
 
+    /// Baskets that came together stay together up to the room that there is, in their order, and
+    /// go into one batch with others as long as that is no larger than a batch.
+    #[test]
+    fn what_came_together_is_answered_together() {
+        let queue = Queue::new(BATCH_MAX + 2);
+        let asks = |keys: std::ops::Range<u128>| keys.map(ask).collect::<Vec<_>>();
+        let most = BATCH_MAX as u128;
+        let large = queue.push_all(asks(0..most + 1)).expect("room");
+        let partly = queue.push_all(asks(0..3)).expect("room for one");
+        assert_eq!(queue.len(), BATCH_MAX + 2);
+        assert_eq!(queue.push_all(asks(0..1)).err(), Some(AskError::Busy(BATCH_MAX + 2)));
+        queue.close();
+        let batches = std::cell::RefCell::new(Vec::new());
+        queue.work(|asks| batches.borrow_mut().push(asks.len()));
+        assert_eq!(batches.into_inner(), [BATCH_MAX + 1, 1]);
+        let keys: Vec<_> = large.wait().into_iter().map(|one| one.map(|c| c.key())).collect();
+        assert_eq!(keys, (0..=most).map(|key| Ok(Some(Key::new(key)))).collect::<Vec<_>>());
+        let partly: Vec<_> = partly.wait().into_iter().map(|one| one.map(|c| c.key())).collect();
+        let busy = Err(AskError::Busy(BATCH_MAX + 2));
+        assert_eq!(partly, [Ok(Some(Key::new(0))), busy.clone(), busy]);
+
+        let queue = Queue::new(BATCH_MAX);
+        let two = queue.push_all(asks(0..2)).expect("room");
+        let one = queue.push(ask(2)).expect("room");
+        queue.close();
+        queue.work(|asks| assert_eq!(asks.len(), 3));
+        assert_eq!(two.wait().len(), 2);
+        assert_eq!(one.wait().expect("decided").key(), Some(Key::new(2)));
+    }
+
     /// Whoever waits is told if the thread that decides goes down.
     #[test]
     fn a_thread_that_panics_leaves_nobody_waiting() {
-        let queue = Queue::new(2);
+        let queue = Queue::new(3);
         let ticket = queue.push(ask(1)).expect("room");
+        let two = queue.push_all(vec![ask(2), ask(3), ask(4)]).expect("room for two");
         let work = std::panic::AssertUnwindSafe(|| queue.work(|_| panic!("on purpose")));
         assert!(std::panic::catch_unwind(work).is_err());
         assert_eq!(ticket.wait(), Err(AskError::Closed));
+        assert_eq!(two.wait(), [const { Err(AskError::Closed) }; 3]);
     }
 }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use onhand_core::{CustomerId, Key};
-use onhand_plugin_runtime::{Fraud, Pricing, Recommend, World};
+use onhand_plugin_runtime::{Fraud, Plugin, Pricing, Recommend, World};
 
 use crate::guard::Watch;
+use crate::limits::HERE_FUEL_MAX;
 use crate::policy::{Policy, PriceBook, RiskBook};
 
 /// A whole in ten-thousandths.
@@ -74,9 +75,25 @@ impl<W: World> Route<W> {
         self.active.is_none() && self.canary.is_none() && self.shadow.is_none()
     }
 
-    fn is_quick(&self) -> bool {
+    /// Returns the plugins that may decide.
+    fn plugins(&self) -> impl Iterator<Item = &Plugin<W>> {
         let canary = self.canary.as_ref().map(|trial| &trial.policy);
-        self.active.iter().chain(canary).all(|policy| policy.is_quick())
+        self.active.iter().chain(canary).filter_map(|policy| policy.plugin())
+    }
+
+    /// Returns the most fuel that deciding on one basket takes, by whichever plugin is asked.
+    fn fuel(&self) -> u64 {
+        self.plugins().map(|plugin| plugin.limits().fuel_per_order).max().unwrap_or(0)
+    }
+
+    /// Returns how many callers may call each plugin beside the desk's threads, so that none ever
+    /// waits for an instance or for its start.
+    fn seats(&self, threads: u64) -> u64 {
+        let seats = |plugin: &Plugin<W>| {
+            let beside = plugin.limits().instances.saturating_sub(threads);
+            if plugin.is_warm() { beside } else { 0 }
+        };
+        self.plugins().map(seats).min().unwrap_or(u64::MAX)
     }
 }
 
@@ -96,9 +113,17 @@ impl Set {
         self.pricing.is_empty() && self.fraud.is_empty()
     }
 
-    /// Returns whether baskets are decided without a plugin.
-    pub(crate) fn is_quick(&self) -> bool {
-        self.pricing.is_quick() && self.fraud.is_quick()
+    /// Returns how many callers at a time may decide on so many baskets where they are, beside the
+    /// desk's threads: any number if no plugin is asked, none if that might take more than
+    /// [`HERE_FUEL_MAX`].
+    pub(crate) fn seats(&self, baskets: u64, threads: u64) -> u64 {
+        // A call for many that fails is followed by one for each.
+        let calls = if baskets > 1 { 2 * baskets } else { 1 };
+        let fuel = (self.pricing.fuel() + self.fraud.fuel()).saturating_mul(calls);
+        if fuel > HERE_FUEL_MAX {
+            return 0;
+        }
+        self.pricing.seats(threads).min(self.fraud.seats(threads))
     }
 }
 

@@ -1,10 +1,11 @@
 //! What was seen lately of customers, addresses and devices: velocity, fed by asks and events.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 
-use onhand_core::{Currency, CustomerId, Key, Money, Timestamp};
+use onhand_core::{CustomerId, Key, Money, Timestamp};
 use onhand_policy::fact::FraudHeader;
 use onhand_policy::fraud::{DAY_BUCKET_MS, Sighting, Stage, Velocity};
+use onhand_policy::hash::FoldSet;
 
 use crate::limits::KEYS_MAX;
 
@@ -16,7 +17,7 @@ pub(crate) struct Sightings {
     /// Latest time seen.
     now_ms: u64,
     /// Look-ups only.
-    keys: HashSet<Key>,
+    keys: FoldSet<Key>,
     order: VecDeque<Key>,
     /// Position up to which committed orders were counted when it was filled.
     pub(crate) filled_to: u64,
@@ -29,7 +30,7 @@ impl Sightings {
             subjects_max,
             velocity: None,
             now_ms: 0,
-            keys: HashSet::new(),
+            keys: FoldSet::default(),
             order: VecDeque::new(),
             filled_to: 0,
         }
@@ -70,21 +71,11 @@ impl Sightings {
             self.at(header.now);
             let again = !self.is_new(key);
             let Some(velocity) = &mut self.velocity else { return };
-            velocity.fill(header);
             if again {
-                continue;
+                velocity.fill(header);
+            } else {
+                velocity.attempt(header);
             }
-            let currency = u16::try_from(header.currency).ok().and_then(Currency::from_number);
-            let amount = Money::new(header.total, currency.unwrap_or(Currency::EUR));
-            let Some(amount) = amount else { continue };
-            let sighting = Sighting {
-                customer: CustomerId(header.customer),
-                address: header.address,
-                device: header.device,
-                now: header.now,
-                amount,
-            };
-            velocity.observe(&sighting, Stage::Attempted);
         }
     }
 

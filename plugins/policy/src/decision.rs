@@ -211,8 +211,9 @@ pub struct Prices {
 impl Prices {
     /// Returns the coupons of which an order takes one use each.
     pub fn coupons_of(&self, order: usize) -> impl Iterator<Item = SkuId> {
+        let first = self.coupons.partition_point(|used| (used.order as usize) < order);
         let own = move |used: &&CouponUse| used.order as usize == order;
-        self.coupons.iter().filter(own).map(|used| used.sku)
+        self.coupons[first..].iter().take_while(own).map(|used| used.sku)
     }
 }
 
@@ -299,7 +300,7 @@ pub fn check_prices(
     // The answer is accepted: nothing below may fail.
     let mut outcomes = Vec::with_capacity(headers.len());
     let mut coupon_uses = Vec::new();
-    let mut scratch = Vec::new();
+    let (mut scratch, mut rests) = (Vec::new(), Vec::new());
     for (index, header) in headers.iter().enumerate() {
         let first = header.first_line as usize;
         let own = &mut prices[first..first + header.line_count as usize];
@@ -315,7 +316,7 @@ pub fn check_prices(
         scratch.extend(own.iter().zip(batch.lines_of(index)).map(left));
         let due: i64 = scratch.iter().sum();
         let off = off_orders[index].min(due);
-        spread(off, &mut scratch);
+        spread(off, &mut scratch, &mut rests);
         own.iter_mut().zip(&scratch).for_each(|(price, share)| price.discount += share);
         let first = header.first_coupon as usize;
         let own = first..first + header.coupon_count as usize;
@@ -327,22 +328,32 @@ pub fn check_prices(
 }
 
 /// Replaces weights by their shares of `amount`, which is at most their sum: largest remainder,
-/// the earlier first among equals. No share is larger than its weight.
-fn spread(amount: i64, weights: &mut [i64]) {
+/// the earlier first among equals. No share is larger than its weight. `rests` is room to work.
+fn spread(amount: i64, weights: &mut [i64], rests: &mut Vec<(i64, usize)>) {
     let sum: i64 = weights.iter().sum();
     assert!((0..=sum).contains(&amount), "{amount} spread over {sum}");
+    if let [only] = weights {
+        *only = amount;
+        return;
+    }
     if amount == 0 {
         weights.fill(0);
         return;
     }
-    let part = |weight: i64| i128::from(weight) * i128::from(amount);
-    let mut rests: Vec<(i128, usize)> = Vec::with_capacity(weights.len());
+    rests.clear();
     let mut given = 0;
     for (index, weight) in weights.iter_mut().enumerate() {
-        let whole = part(*weight);
-        rests.push((whole % i128::from(sum), index));
-        *weight = (whole / i128::from(sum)) as i64;
-        given += *weight;
+        let (share, rest) = match weight.checked_mul(amount) {
+            // What fits a register is divided many times faster.
+            Some(part) => (part / sum, part % sum),
+            None => {
+                let (part, sum) = (i128::from(*weight) * i128::from(amount), i128::from(sum));
+                ((part / sum) as i64, (part % sum) as i64)
+            }
+        };
+        rests.push((rest, index));
+        *weight = share;
+        given += share;
     }
     // Fewer units are left than there are rests above zero.
     rests.sort_unstable_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));

@@ -245,15 +245,21 @@ impl Absorb {
         Self { before: None, block: [0; BLOCK], filled: 0 }
     }
 
-    /// Takes the bytes of one field.
-    fn field<const N: usize>(&mut self, bytes: [u8; N]) {
-        if self.filled + N > BLOCK {
-            let before = self.before.get_or_insert_with(blake3::Hasher::new);
-            before.update(&self.block[..self.filled]);
-            self.filled = 0;
+    /// Makes room for the fields of one record, at most a block.
+    #[inline]
+    fn room(&mut self, bytes: usize) -> &mut [u8] {
+        if self.filled + bytes > BLOCK {
+            self.make_room();
         }
-        self.block[self.filled..self.filled + N].copy_from_slice(&bytes);
-        self.filled += N;
+        let first = self.filled;
+        self.filled += bytes;
+        &mut self.block[first..first + bytes]
+    }
+
+    fn make_room(&mut self) {
+        let before = self.before.get_or_insert_with(blake3::Hasher::new);
+        before.update(&self.block[..self.filled]);
+        self.filled = 0;
     }
 
     fn first_8_bytes(&mut self) -> u64 {
@@ -268,10 +274,17 @@ impl Absorb {
     }
 }
 
+/// Takes the bytes of the fields of one record.
 macro_rules! absorb {
-    ($facts:expr, $($field:expr),+ $(,)?) => {
-        $( $facts.field($field.to_le_bytes()); )+
-    };
+    ($facts:expr, $($field:expr),+ $(,)?) => {{
+        // The sizes are known here, so that one check of the room is all that is left.
+        let room = $facts.room(0 $( + size_of_val(&$field) )+);
+        $(
+            let (own, room) = room.split_at_mut(size_of_val(&$field));
+            own.copy_from_slice(&$field.to_le_bytes());
+        )+
+        debug_assert!(room.is_empty());
+    }};
 }
 
 /// Orders to be priced together, checked: every line and coupon belongs to exactly one order, no
@@ -371,15 +384,14 @@ impl<'a> PricingBatch<'a> {
     pub fn input_hash(&self, order: usize) -> u64 {
         let Some(header) = self.headers.get(order) else { return 0 };
         let mut facts = Absorb::new();
-        let PricingHeader { customer, segment, now, currency, .. } = header;
-        absorb!(facts, customer, segment, now, currency);
-        absorb!(facts, header.line_count, header.coupon_count);
+        let PricingHeader { customer, segment, now, currency, .. } = *header;
+        absorb!(facts, customer, segment, now, currency, header.line_count, header.coupon_count);
         for line in self.lines_of(order) {
-            let PricingLine { sku, class, location, quantity, unit } = line;
+            let PricingLine { sku, class, location, quantity, unit } = *line;
             absorb!(facts, sku, class, location, quantity, unit);
         }
         for coupon in self.coupons_of(order) {
-            absorb!(facts, coupon);
+            absorb!(facts, *coupon);
         }
         facts.first_8_bytes()
     }

@@ -8,6 +8,7 @@
 pub mod decision;
 pub mod fact;
 pub mod fraud;
+pub mod hash;
 pub mod pricing;
 mod range;
 pub mod recommend;

@@ -94,12 +94,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use onhand_core::{Currency, Line, LocationId, Money, Quantity, SkuId};
 
 use crate::decision::{Adjustment, KIND_COUPON, KIND_LINE, KIND_ORDER, PriceOutcome, Prices};
 use crate::fact::{PricingBatch, PricingHeader, PricingLine};
+use crate::hash::FoldMap;
 use crate::range::{SettingError, setting};
 
 /// Most tiers of one price list.
@@ -246,11 +247,11 @@ struct Offer {
 #[derive(Clone, Debug, Default)]
 pub struct PriceList {
     /// Steps of a SKU in a currency by rising `from`. Look-ups only, like those below.
-    tiers: HashMap<(SkuId, Currency), Vec<(u32, i64)>>,
+    tiers: FoldMap<(SkuId, Currency), Vec<(u32, i64)>>,
     /// By falling priority, then by rising code.
     promotions: Vec<Promotion>,
-    by_sku: HashMap<SkuId, Vec<usize>>,
-    by_class: HashMap<u32, Vec<usize>>,
+    by_sku: FoldMap<SkuId, Vec<usize>>,
+    by_class: FoldMap<u32, Vec<usize>>,
     every_line: Vec<usize>,
     orders: Vec<usize>,
 }

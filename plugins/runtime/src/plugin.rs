@@ -330,6 +330,12 @@ impl<W: World> Plugin<W> {
         (lines, std::mem::take(&mut control.logs_dropped))
     }
 
+    /// Returns whether an instance is there that no call uses, so that a call would neither wait for
+    /// one nor start one.
+    pub fn is_warm(&self) -> bool {
+        self.shared.pool.has_idle()
+    }
+
     /// Drops every warm instance, so that the next calls start on fresh ones.
     pub fn cool(&self) {
         self.shared.pool.cool();

@@ -61,6 +61,10 @@ impl<W: World> Pool<W> {
         self.back.notify_one();
     }
 
+    pub(crate) fn has_idle(&self) -> bool {
+        !self.slots.lock().idle.is_empty()
+    }
+
     /// Drops every idle instance.
     pub(crate) fn cool(&self) {
         let idle = std::mem::take(&mut self.slots.lock().idle);

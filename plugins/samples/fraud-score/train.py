@@ -206,6 +206,8 @@ def source(base, trees, area):
         "",
         "/// Trees of the model.",
         f"pub(crate) const TREES: usize = {TREES};",
+        "/// Splits from the root of a tree to a leaf.",
+        f"pub(crate) const DEPTH: usize = {DEPTH};",
         "/// Log-odds of an order before any tree, in 1/65,536.",
         f"pub(crate) const BASE: i32 = {grouped(base)};",
         "/// Splits of each tree in the order of a heap: number of the feature, and the largest value",

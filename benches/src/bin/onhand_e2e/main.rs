@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use onhand_benches::workload::Mix;
 use onhand_benches::{BenchError, machine};
 use onhand_core::{Engine, EngineBuilder, OpenReport};
@@ -67,31 +67,11 @@ enum Scenario {
     All(AllArgs),
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum What {
-    /// One SKU.
-    Hot,
-    /// SKUs by Zipf's law.
-    Zipf,
-    /// Baskets of 9.4 lines.
-    Baskets,
-}
-
-impl What {
-    fn mix(self) -> Mix {
-        match self {
-            Self::Hot => Mix::Hot,
-            Self::Zipf => Mix::Zipf,
-            Self::Baskets => Mix::Baskets,
-        }
-    }
-}
-
 #[derive(Clone, Debug, Args)]
 struct ThroughputArgs {
     /// What is bought.
-    #[arg(long, value_enum, default_value_t = What::Hot)]
-    what: What,
+    #[arg(long, value_enum, default_value_t = Mix::Hot)]
+    what: Mix,
     /// SKUs in the catalogue; 1 for hot.
     #[arg(long, default_value_t = 1_000)]
     skus: usize,
@@ -112,8 +92,8 @@ struct ThroughputArgs {
 #[derive(Clone, Debug, Args)]
 struct LatencyArgs {
     /// What is bought.
-    #[arg(long, value_enum, default_value_t = What::Hot)]
-    what: What,
+    #[arg(long, value_enum, default_value_t = Mix::Hot)]
+    what: Mix,
     /// SKUs in the catalogue; 1 for hot.
     #[arg(long, default_value_t = 1_000)]
     skus: usize,
@@ -141,8 +121,8 @@ struct RestartArgs {
     #[arg(long, default_value_t = 1_000_000)]
     live: u64,
     /// What is bought.
-    #[arg(long, value_enum, default_value_t = What::Zipf)]
-    what: What,
+    #[arg(long, value_enum, default_value_t = Mix::Zipf)]
+    what: Mix,
     /// SKUs in the catalogue.
     #[arg(long, default_value_t = 1_000)]
     skus: usize,

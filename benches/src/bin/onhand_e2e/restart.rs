@@ -19,7 +19,7 @@ pub(crate) fn restart(common: &Common, args: &RestartArgs) -> Result<Value, Benc
     let dir = data_dir(common)?;
     // No checkpoint but that which is asked for.
     let make = || builder(common, &dir).checkpoint_journal_bytes(u64::MAX);
-    let mix = args.what.mix();
+    let mix = args.what;
     let skus = if mix == Mix::Hot { 1 } else { args.skus };
     let plan = Plan { duplicates_per_mille: 0, ..Plan::new(mix, skus) };
     let (engine, _) = make().open()?;

@@ -28,7 +28,7 @@ fn batch_of(in_flight: usize, wanted: usize) -> usize {
 
 /// Measures orders a second for each window.
 pub(crate) fn throughput(common: &Common, args: &ThroughputArgs) -> Result<Value, BenchError> {
-    let plan = plan(args.what.mix(), args.skus);
+    let plan = plan(args.what, args.skus);
     let mut figures = json!({ "machine": machine::describe(), "skus": plan.skus });
     for &in_flight in &args.in_flight {
         let batch = batch_of(in_flight, args.batch);
@@ -127,7 +127,7 @@ fn run_window(
 
 /// Measures latency at half of the maximum, or at a rate.
 pub(crate) fn latency(common: &Common, args: &LatencyArgs) -> Result<Value, BenchError> {
-    let plan = plan(args.what.mix(), args.skus);
+    let plan = plan(args.what, args.skus);
     let rate = if args.rate > 0.0 { args.rate } else { half_of_maximum(common, plan)? };
     let (mut p50, mut p99, mut p999) = (Runs::default(), Runs::default(), Runs::default());
     for run in 0..common.runs {

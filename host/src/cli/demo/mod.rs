@@ -11,8 +11,8 @@ use std::time::Duration;
 use clap::Args;
 use onhand_core::{Engine, EngineBuilder, OpenReport};
 use onhand_desk::{Desk, DeskConfig};
-use onhand_loadtest::flash::{FlashOptions, FlashReport};
-use onhand_loadtest::{Authority, Pace, Target};
+use onhand_loadtest::scenario::{Scenario, Setting};
+use onhand_loadtest::{Authority, LoadReport, RunOptions, Target};
 use onhand_verify::{Options, Report};
 
 use self::picture::Picture;
@@ -70,12 +70,10 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-/// SKUs beside the hot one.
+/// The sale, as a scenario of the load tester.
+const SALE: &str = include_str!("sale.toml");
+/// SKUs beside the hot one, as the scenario says.
 const SKUS: u32 = 300;
-/// Life of a reservation: short, so that what buyers abandon is sold to others in time.
-const TTL_MS: u64 = 500;
-/// Units of each of them.
-const SKU_STOCK: u32 = 1_000_000;
 
 /// Where the demo keeps its data.
 enum Home {
@@ -96,9 +94,18 @@ impl Home {
     }
 }
 
+/// What the sale told of itself.
+struct Sale {
+    load: LoadReport,
+    /// What the codes of its SKUs begin with.
+    run: String,
+    /// Code of the hot SKU.
+    hot_sku: String,
+}
+
 /// What the demo found out.
 struct Outcome {
-    flash: FlashReport,
+    sale: Sale,
     verified: Result<Report, onhand_verify::Failure>,
     journal_bytes: u64,
     drained: bool,
@@ -106,7 +113,7 @@ struct Outcome {
 
 impl Outcome {
     fn holds(&self) -> bool {
-        self.flash.load.truth_holds() && self.verified.is_ok() && self.drained
+        self.sale.load.truth_holds() && self.verified.is_ok() && self.drained
     }
 }
 
@@ -125,16 +132,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let (server, engine) = start(listener, engine)?;
     let addr = server.addr();
     picture.begin(arguments, addr, &home, &opened);
-    let flash = onhand_loadtest::flash::run(options(arguments, addr, &engine, &stop, &picture)?)
-        .map_err(|e| Failure::new(FAILED, e.to_string()));
+    let sale = sell(arguments, addr, &engine, &stop, &picture);
     picture.loaded();
     let drained = server.drain(DRAIN).finished;
     let journal_bytes = engine.metrics().journal_bytes;
     close(engine)?;
-    let flash = flash?;
+    let sale = sale?;
     picture.verifying();
     let verified = onhand_verify::verify(home.path(), Options::default());
-    let outcome = Outcome { flash, verified, journal_bytes, drained };
+    let outcome = Outcome { sale, verified, journal_bytes, drained };
     picture.result(arguments, &outcome);
     let code = if !outcome.holds() {
         UNTRUE
@@ -167,32 +173,36 @@ fn start(listener: TcpListener, engine: Engine) -> Result<(Server, Arc<Engine>),
     Ok((server, engine))
 }
 
-fn options(
+/// Lets the buyers in and checks the truth.
+fn sell(
     arguments: &Arguments,
     addr: SocketAddr,
     engine: &Engine,
     stop: &Arc<AtomicBool>,
     picture: &Picture,
-) -> Result<FlashOptions, Failure> {
-    let authority = Authority::parse(&format!("http://{addr}"))
-        .map_err(|e| Failure::new(FAILED, e.to_string()))?;
-    let mut options = FlashOptions::new(Target::Http(authority));
-    options.load.connections = arguments.connections as usize;
+) -> Result<Sale, Failure> {
+    let failed = |e: onhand_loadtest::LoadError| Failure::new(FAILED, e.to_string());
+    let settings = [
+        Setting::new(&["stage", "0", "for"], format!("{}s", arguments.seconds)),
+        Setting::new(&["stock", "hot_units"], i64::from(arguments.stock)),
+        Setting::new(&["target", "connections"], i64::from(arguments.connections)),
+    ];
+    let scenario = Scenario::read_with(SALE, "sale.toml", &settings).map_err(failed)?;
+    let authority = Authority::parse(&format!("http://{addr}")).map_err(failed)?;
+    let mut options = RunOptions::new(&scenario, Target::Http(authority));
     options.load.seed = arguments.seed;
-    options.load.pace = Pace::Max;
     options.load.stop = Arc::clone(stop);
     options.load.progress = Some(picture.progress());
-    options.seconds = f64::from(arguments.seconds);
     // A second sale in a kept directory needs names of its own.
-    options.run = Some(match engine.durable_seq() {
+    let run = match engine.durable_seq() {
         0..=FRESH_SEQ_MAX => "sale".to_owned(),
         seq => format!("sale-{seq}"),
-    });
-    options.stock = arguments.stock;
-    options.ttl_ms = TTL_MS;
-    options.skus = SKUS;
-    options.sku_stock = SKU_STOCK;
-    Ok(options)
+    };
+    options.run = Some(run.clone());
+    let outcome = onhand_loadtest::run(&scenario, options).map_err(failed)?;
+    let load = outcome.report.ok_or_else(|| Failure::new(FAILED, "the sale told nothing"))?;
+    let hot_sku = load.hot.as_ref().map_or_else(String::new, |(code, _)| code.clone());
+    Ok(Sale { load: *load, run, hot_sku })
 }
 
 /// Highest position of a data directory that nothing was sold from yet.

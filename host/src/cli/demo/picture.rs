@@ -7,13 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use onhand_core::OpenReport;
-use onhand_loadtest::flash::FlashReport;
 use onhand_loadtest::{Latency, OnProgress, Phase, Progress};
 use onhand_verify::SkuReport;
 
 use super::super::style::{Style, count, size, span};
 use super::super::{note, say};
-use super::{Arguments, Home, Outcome, SKUS};
+use super::{Arguments, Home, Outcome, SKUS, Sale};
 use crate::wire::encode::Writer;
 
 /// Cells of the progress bar.
@@ -117,14 +116,14 @@ impl Picture {
             return;
         }
         let mut text = String::new();
-        self.sale(&mut text, &outcome.flash);
-        self.latency(&mut text, &outcome.flash);
+        self.sale(&mut text, &outcome.sale);
+        self.latency(&mut text, &outcome.sale);
         self.truth(&mut text, outcome);
         self.print(&text);
     }
 
-    fn sale(&self, text: &mut String, flash: &FlashReport) {
-        let load = &flash.load;
+    fn sale(&self, text: &mut String, sale: &Sale) {
+        let load = &sale.load;
         let seconds = load.elapsed.as_secs_f64();
         let row = |name: &str, value: u64, more: String| {
             format!("  {name:<10} {:>10}   {more}\n", count(value))
@@ -150,7 +149,7 @@ impl Picture {
         text.push('\n');
     }
 
-    fn latency(&self, text: &mut String, flash: &FlashReport) {
+    fn latency(&self, text: &mut String, sale: &Sale) {
         let row = |name: &str, l: &Latency| {
             let cells = [l.p50, l.p90, l.p99, l.p999, l.max].map(|t| format!("{:>9}", span(t)));
             format!("  {name:<10} {}\n", cells.join(" "))
@@ -158,8 +157,8 @@ impl Picture {
         let head = ["p50", "p90", "p99", "p99.9", "max"].map(|name| format!("{name:>9}"));
         let title = self.style.bold(&format!("{:<12}", "Latency"));
         let _ = writeln!(text, "{title} {}", self.style.dim(&head.join(" ")));
-        text.push_str(&row("accepted", &flash.load.accepted.intended));
-        text.push_str(&row("refused", &flash.load.refused.intended));
+        text.push_str(&row("accepted", &sale.load.accepted.intended));
+        text.push_str(&row("refused", &sale.load.refused.intended));
         text.push('\n');
     }
 
@@ -184,7 +183,7 @@ impl Picture {
                 &format!("{claim} {} units", count(hot.received)),
             );
         }
-        if let Some(truth) = &outcome.flash.load.truth {
+        if let Some(truth) = &outcome.sale.load.truth {
             // What the sale had no case of is left out: the demo shows what was looked at.
             for check in truth.checks.iter().filter(|check| check.checked > 0) {
                 let found = match check.violations {
@@ -218,7 +217,7 @@ impl Picture {
     /// Says how to go on where nothing is served any more.
     pub(super) fn farewell(&self, home: &Home, outcome: &Outcome) {
         let dir = home.path().display();
-        let hot = &outcome.flash.hot_sku;
+        let hot = &outcome.sale.hot_sku;
         let go_on = if home.is_kept() {
             format!(
                 "\x20 onhand verify {dir}\n\
@@ -242,7 +241,7 @@ impl Picture {
         outcome: &Outcome,
         opened: &OpenReport,
     ) {
-        let (hot, run) = (&outcome.flash.hot_sku, &outcome.flash.run);
+        let (hot, run) = (&outcome.sale.hot_sku, &outcome.sale.run);
         let (took, orders) = (span(opened.elapsed), count(opened.live_orders));
         let text = format!(
             "{}\n\
@@ -263,7 +262,7 @@ impl Picture {
 /// Returns what the verifier found about the hot SKU.
 fn hot_stock(outcome: &Outcome) -> Option<&SkuReport> {
     let report = outcome.verified.as_ref().ok()?;
-    report.skus.iter().find(|sku| sku.code == outcome.flash.hot_sku)
+    report.skus.iter().find(|sku| sku.code == outcome.sale.hot_sku)
 }
 
 /// Draws one state of progress: over the last one on a terminal, else a line now and then.
@@ -310,7 +309,7 @@ fn load_line(drawn: &mut Drawn, now: &Progress) -> String {
 }
 
 fn json(arguments: &Arguments, outcome: &Outcome) -> String {
-    let load = &outcome.flash.load;
+    let load = &outcome.sale.load;
     let mut out = Writer::new();
     out.open();
     out.flag("holds", outcome.holds());

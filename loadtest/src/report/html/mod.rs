@@ -5,9 +5,11 @@
 //! every request and every script but the two that are named by their hashes.
 
 mod comparison;
+mod knee;
 mod sections;
 
 pub use comparison::comparison_html;
+pub use knee::knee_html;
 
 use std::fmt::{self, Write as _};
 

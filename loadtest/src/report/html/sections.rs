@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::Escaped;
 use crate::report::words::{
     Tone, bytes_text, exit_text, grouped, part, percent, plain_name, time_text, verdict,
+    worker_text,
 };
 use crate::results::run::{LatencyGroup, Run, Spectrum, TruthCheck, Verdict};
 use crate::results::series::SeriesRow;
@@ -84,7 +85,7 @@ fn head(out: &mut String, run: &Run) {
 fn tiles(out: &mut String, run: &Run) {
     let seconds = (run.elapsed_ns as f64 / 1e9).max(1e-9);
     let mut tiles: Vec<(String, &str)> = vec![
-        (grouped(run.counts.users), "customers came"),
+        (grouped(run.counts.users), "users came"),
         (grouped(run.counts.orders), "orders placed"),
     ];
     if let Some(hot) = run.stock.as_ref().and_then(|stock| stock.sku_hot.as_ref()) {
@@ -116,7 +117,7 @@ fn sale(out: &mut String, run: &Run, series: &[SeriesRow]) {
          stretches are the stages of the scenario; dashed lines are faults that were put in, and \
          the moment at which the last unit was taken.</p>\n",
     );
-    chart(out, "timeline", "Customers and requests in each second");
+    chart(out, "timeline", "Users and requests in each second");
     if series.iter().any(|row| row.available.is_some() || row.sold.is_some()) {
         let stock = run.stock.as_ref();
         let hot = stock.and_then(|stock| stock.sku_hot.as_ref());
@@ -147,6 +148,15 @@ fn sale(out: &mut String, run: &Run, series: &[SeriesRow]) {
     }
     if run.counts.unsent > 0 {
         row("never sent, for the run ended first", run.counts.unsent);
+    }
+    let settled = &run.settled;
+    let again = [
+        ("asked again, and accepted", settled.accepted),
+        ("asked again, and refused", settled.refused),
+        ("asked again, and unknown to the end", settled.unknown),
+    ];
+    for (name, count) in again.into_iter().filter(|(_, count)| *count > 0) {
+        row(name, count);
     }
     out.push_str("</table></div></section>\n");
 }
@@ -183,7 +193,7 @@ fn latency(out: &mut String, run: &Run, series: &[SeriesRow]) {
     let blocks: [(&str, Wanted); 4] = [
         ("by phase", only_stage),
         ("by request", |group| group.tags().all(|(name, _)| name == "op")),
-        ("by kind of customer", |group| group.tags().all(|(name, _)| name == "actor")),
+        ("by kind of user", |group| group.tags().all(|(name, _)| name == "actor")),
         ("by outcome", |group| group.tags().all(|(name, _)| name == "outcome")),
     ];
     for (title, wanted) in blocks {
@@ -229,7 +239,9 @@ fn fairness(out: &mut String, run: &Run) {
     let Some(fairness) = &run.fairness else { return };
     out.push_str(
         "<section><h2>Fairness</h2>\n<p class=\"note\">The rank correlation (Kendall's tau) of \
-         arriving and of being served: 1 is strictly first come, first served, 0 is a lottery.</p>\
+         wanting and of being served: 1 is strictly first come, first served, 0 is a lottery. Both \
+         figures are about the purchases that were served, each from when it was due: what a user \
+         did before, such as thinking or being refused, is not in them.</p>\
          \n<dl>",
     );
     let mut fact = |name: &str, value: &str| {
@@ -237,8 +249,8 @@ fn fairness(out: &mut String, run: &Run) {
     };
     let tau = fairness.kendall_tau.map_or("nobody to rank".to_owned(), |tau| format!("{tau:.3}"));
     fact("First come, first served", &tau);
-    let wait = time_text(fairness.wait_p99_ns as f64);
-    fact("99 % of those served waited at most", &wait);
+    let wait = |nanos: Option<u64>| nanos.map_or("–".to_owned(), |ns| time_text(ns as f64));
+    fact("99 % of the purchases that were served waited at most", &wait(fairness.wait_p99_ns));
     if let Some(share) = fairness.bot_share {
         fact("Orders that went to bots", &percent(share));
     }
@@ -248,7 +260,7 @@ fn fairness(out: &mut String, run: &Run) {
         let orders: u64 = fairness.by_actor.iter().map(|actor| actor.orders).sum();
         out.push_str(
             "<div class=\"scroll\"><table class=\"figures\"><tr><th class=\"left\">kind of \
-             customer</th><th>came</th><th>share</th><th>orders</th><th>share</th>\
+             user</th><th>came</th><th>share</th><th>orders</th><th>share</th>\
              <th>waited, p99</th></tr>",
         );
         for actor in &fairness.by_actor {
@@ -266,11 +278,7 @@ fn fairness(out: &mut String, run: &Run) {
                 share(actor.users, users),
                 grouped(actor.orders),
                 share(actor.orders, orders),
-                if actor.orders == 0 {
-                    "–".to_owned()
-                } else {
-                    time_text(actor.wait_p99_ns as f64)
-                },
+                wait(actor.wait_p99_ns),
             );
         }
         out.push_str("</table></div>");
@@ -389,7 +397,7 @@ fn generator(out: &mut String, run: &Run, series: &[SeriesRow]) {
     }
     out.push_str("<dl>");
     let mut fact = |name: &str, value: String| {
-        let _ = write!(out, "<dt>{name}</dt><dd>{}</dd>", Escaped(value));
+        let _ = write!(out, "<dt>{}</dt><dd>{}</dd>", Escaped(name), Escaped(value));
     };
     let lag = &generator.lag;
     if lag.count > 0 {
@@ -407,8 +415,20 @@ fn generator(out: &mut String, run: &Run, series: &[SeriesRow]) {
     if let Some(text) = cpu(generator.host_cpu_share) {
         fact("Processor time of the host", text);
     }
+    for worker in &generator.workers {
+        fact(&format!("Worker {}", worker.address), worker_text(worker));
+    }
     let (threads, connections) = (generator.threads, generator.connections);
     fact("Threads and connections", format!("{threads} and {}", grouped(connections)));
+    let spread = |times: &Spectrum| {
+        let [p50, p99, max] =
+            [times.p50_ns, times.p99_ns, times.max_ns].map(|ns| time_text(ns as f64));
+        format!("{} made, median {p50}, 99 % at most {p99}, largest {max}", grouped(times.count))
+    };
+    if let Some(connecting) = &run.connecting {
+        fact("Connecting (TCP)", spread(&connecting.tcp));
+        connecting.tls.iter().for_each(|tls| fact("TLS handshake after it", spread(tls)));
+    }
     out.push_str("</dl>\n");
     if !series.is_empty() {
         chart(out, "generator", "Requests in flight, and requests that started late");
@@ -421,7 +441,11 @@ fn facts(out: &mut String, run: &Run) {
     let mut fact = |name: &str, value: &str| {
         let _ = write!(out, "<dt>{name}</dt><dd>{}</dd>", Escaped(value));
     };
-    let tls = if run.target.tls { " with TLS" } else { "" };
+    let tls = match (run.target.tls, run.target.unverified) {
+        (false, _) => "",
+        (true, false) => " with TLS",
+        (true, true) => " with TLS, certificate not verified",
+    };
     fact("Target", format!("{} {}{tls}", run.target.kind.name(), run.target.url).trim());
     fact("Acknowledgement", &run.target.ack);
     let machine = &run.machine;

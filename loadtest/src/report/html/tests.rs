@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::*;
 use crate::results::run::{
     ActorShare, Fairness, FaultOutcome, HotSku, LatencyGroup, SCHEMA, Spectrum, Stage, Stock,
-    ThresholdOutcome, TruthCheck, Verdict,
+    ThresholdOutcome, TruthCheck, Verdict, WorkerFacts,
 };
 
 /// What an attacker who chooses a name would choose.
@@ -35,6 +35,8 @@ fn nasty() -> Run {
     run.latency.push(LatencyGroup { intended: spectrum.clone(), ..LatencyGroup::default() });
     run.latency.push(LatencyGroup { stage: Some(text()), ..LatencyGroup::default() });
     run.generator.limited = Some(text());
+    let worker = WorkerFacts { address: text(), ..WorkerFacts::default() };
+    run.generator.workers.push(worker);
     run.generator.lag = spectrum;
     let sku_hot = Some(HotSku { code: text(), put_in: 5, sold_out_at_ns: Some(1) });
     run.stock = Some(Stock { sku_hot, ..Stock::default() });
@@ -46,7 +48,7 @@ fn nasty() -> Run {
     }
     let (expression, why) = (text(), Some(text()));
     run.thresholds.push(ThresholdOutcome { expression, why, ..ThresholdOutcome::default() });
-    run.faults.push(FaultOutcome { at_ns: 1, action: text(), outcome: text() });
+    run.faults.push(FaultOutcome { at_ns: 1, to_ns: Some(2), action: text(), outcome: text() });
     run.exit.reasons.push(text());
     run
 }
@@ -93,6 +95,17 @@ fn the_page_asks_nobody_for_anything() {
         assert!(!page.contains(request), "{request}");
     }
     assert!(page.contains("default-src &#39;none&#39;"));
+}
+
+/// No call takes a list as its arguments: a day of seconds would be more than an engine takes, and
+/// its charts would stay empty.
+#[test]
+fn no_call_takes_a_list_as_its_arguments() {
+    let calls = APP.lines().filter(|line| {
+        let spread = ["Math.min(", "Math.max(", "push("].map(|call| format!("{call}..."));
+        spread.iter().any(|call| line.contains(call)) || line.contains(", ...all)")
+    });
+    assert_eq!(calls.collect::<Vec<_>>(), [""; 0]);
 }
 
 /// The policy allows the two scripts and the two styles of the page by their hashes, and no other.

@@ -116,11 +116,18 @@
     const chart = new uPlot(Object.assign({ ...size(el), padding: [8, 22, 0, 0], legend: { markers: { dash: (u, i) => u.series[i].dash ? "dashed" : "solid" } } }, opts), data, el);
     drawn.push(chart);
   }
+  // The least and the greatest; as arguments of one call, a day of seconds would be too many.
+  function range(data) {
+    let low = Infinity, high = -Infinity;
+    for (const v of data) if (v != null) { low = Math.min(low, v); high = Math.max(high, v); }
+    return [low, high];
+  }
   function overTime(el, run, x, lines, opts) {
     const log = opts && opts.log;
     const values = opts && opts.time ? time : short;
-    const all = lines.flatMap((l) => l.data).filter((v) => v != null);
-    const bounds = log ? [Math.min(...all), Math.max(...all)] : [0, Math.max(1, ...all)];
+    const all = lines.map((l) => range(l.data));
+    const lowest = range(all.map(([low]) => low))[0], highest = range(all.map(([, high]) => high))[1];
+    const bounds = log ? [lowest, highest] : [0, Math.max(1, highest)];
     const y = log
       ? { distr: 3, range: [10 ** Math.floor(Math.log10(Math.max(1, bounds[0]))), 10 ** Math.ceil(Math.log10(Math.max(10, bounds[1] * 1.01)))] }
       : { range: [0, bounds[1] * 1.3] };
@@ -154,7 +161,7 @@
     });
     const data = uPlot.join(tables);
     const far = Math.max(10, data[0][data[0].length - 1]);
-    const ys = data.slice(1).flat().filter((v) => v != null);
+    const [lowest, highest] = range(data.slice(1).flat());
     const percent = (v) => {
       const q = 100 * (1 - 1 / v), nines = Math.max(0, Math.round(Math.log10(v)) - 2);
       return (v <= 1 ? "0" : q.toFixed(nines)) + " %";
@@ -163,7 +170,7 @@
       cursor: { drag: { x: true, y: false } },
       scales: {
         x: { time: false, distr: 3, range: [1, far] },
-        y: { distr: 3, range: [10 ** Math.floor(Math.log10(Math.max(0.1, Math.min(...ys)))), 10 ** Math.ceil(Math.log10(Math.max(10, Math.max(...ys) * 1.01)))] },
+        y: { distr: 3, range: [10 ** Math.floor(Math.log10(Math.max(0.1, lowest))), 10 ** Math.ceil(Math.log10(Math.max(10, highest * 1.01)))] },
       },
       axes: [axis(percent, 30, { splits: decades, filter: (u, splits) => splits }), axis(time, 58, { splits: decades, filter: (u, splits) => splits })],
       series: [{ label: "quantile", value: (u, v) => v == null ? "" : (100 * (1 - 1 / v)).toFixed(v < 100 ? 1 : v < 1e4 ? 3 : 5) + " %" },
@@ -177,7 +184,7 @@
   const DASH = { dash: [6, 4] };
   const ofRun = {
     timeline: (el, { run, series: s }) => overTime(el, run, s.second, [
-      { label: "customers arriving", colour: "--c6", data: s.users, more: { fill: tint(ink("--c6"), 0.16) } },
+      { label: "users arriving", colour: "--c6", data: s.users, more: { fill: tint(ink("--c6"), 0.16) } },
       { label: "requests sent", colour: "--c1", data: s.sent },
       { label: "accepted", colour: "--c3", data: s.accepted },
     ]),
@@ -242,10 +249,84 @@
     })),
   };
 
+  // ---- A search for capacity: figures against the rate, the knee between two dashed lines ----
+  function overRate(el, knee, lines, log) {
+    const steps = [...knee.steps].sort((a, b) => a.rate - b.rate);
+    const x = steps.map((s) => s.rate), data = lines.map((l) => steps.map(l.of));
+    const [lowest, highest] = range(data.flat().filter((v) => v > 0)), top = Math.max(1, highest);
+    const y = log
+      ? { distr: 3, range: [10 ** Math.floor(Math.log10(Math.min(lowest, top))), 10 ** Math.ceil(Math.log10(top * 1.01))] }
+      : { range: [0, top * 1.15] };
+    const edge = (u, at, text, colour) => {
+      if (at == null) return;
+      const px = Math.round(u.valToPos(at, "x", true)), right = u.ctx.measureText(text).width + 10 * uPlot.pxRatio;
+      u.ctx.strokeStyle = u.ctx.fillStyle = ink(colour);
+      u.ctx.beginPath();
+      u.ctx.moveTo(px, u.bbox.top);
+      u.ctx.lineTo(px, u.bbox.top + u.bbox.height);
+      u.ctx.stroke();
+      const after = colour === "--c7" && px + right < u.bbox.left + u.bbox.width;
+      u.ctx.textAlign = after ? "left" : "right";
+      u.ctx.fillText(text, px + (after ? 5 : -5) * uPlot.pxRatio, u.bbox.top + 4 * uPlot.pxRatio + (colour === "--c7" && !after ? 16 * uPlot.pxRatio : 0));
+    };
+    const marks = { hooks: { draw: [(u) => {
+      const { left, top: from, width, height } = u.bbox;
+      u.ctx.save();
+      u.ctx.font = "600 " + 11 * uPlot.pxRatio + "px system-ui, sans-serif";
+      u.ctx.textBaseline = "top";
+      u.ctx.lineWidth = 1.5 * uPlot.pxRatio;
+      u.ctx.setLineDash([4 * uPlot.pxRatio, 3 * uPlot.pxRatio]);
+      edge(u, knee.holds, "holds", "--c3");
+      edge(u, knee.fails, "fails", "--c7");
+      if (log) for (const bound of knee.asked.bounds) {
+        const py = u.valToPos(bound.bound_ns / 1e3, "y", true);
+        if (py < from || py > from + height) continue;
+        u.ctx.strokeStyle = u.ctx.fillStyle = ink("--soft");
+        u.ctx.beginPath();
+        u.ctx.moveTo(left, py);
+        u.ctx.lineTo(left + width, py);
+        u.ctx.stroke();
+        u.ctx.textAlign = "left";
+        u.ctx.fillText(bound.expression, left + 5 * uPlot.pxRatio, py + 3 * uPlot.pxRatio);
+      }
+      u.ctx.restore();
+    }] } };
+    const values = log ? time : short, margin = x.length > 1 ? (x[x.length - 1] - x[0]) * 0.03 : x[0] * 0.1;
+    draw(el, {
+      cursor: { drag: { x: true, y: false } },
+      scales: { x: { time: false, range: [Math.max(0, x[0] - margin), x[x.length - 1] + margin] }, y },
+      axes: [axis((v) => short(v) + "/s", 30), axis(values, 58, log ? { splits: decades, filter: (u, splits) => splits } : {})],
+      series: [{ label: "customers", value: (u, v) => v == null ? "" : whole(v) + "/s" },
+        ...lines.map((l) => line(l.label, l.colour, log ? time : (v) => v == null ? "" : whole(v) + "/s", Object.assign({ points: { show: true, size: 6 } }, l.more)))],
+      plugins: [marks],
+    }, [x, ...data]);
+  }
+  const us = (spectrum, of) => (s) => s[spectrum].count ? Math.max(0.1, s[spectrum][of] / 1e3) : null;
+  const ofKnee = {
+    "knee-latency": (el, { knee }) => overRate(el, knee, [
+      { label: "99 % from the intended start", colour: "--c2", of: us("intended", "p99_ns") },
+      { label: "median from the intended start", colour: "--c2", of: us("intended", "p50_ns"), more: DASH },
+      { label: "99 % service time", colour: "--c1", of: us("service", "p99_ns") },
+      { label: "median service time", colour: "--c1", of: us("service", "p50_ns"), more: DASH },
+    ], true),
+    "knee-rate": (el, { knee }) => overRate(el, knee, [
+      { label: "sent", colour: "--c1", of: (s) => s.sent_per_s, more: DASH },
+      { label: "answered", colour: "--c3", of: (s) => s.answered_per_s },
+    ]),
+  };
+
   function drawAll() {
     while (drawn.length) drawn.pop().destroy();
-    const charts = record.kind === "comparison" ? ofPair : ofRun;
-    for (const el of document.querySelectorAll("[data-chart]")) charts[el.dataset.chart](el, record);
+    const charts = { comparison: ofPair, knee: ofKnee }[record.kind] || ofRun;
+    for (const el of document.querySelectorAll("[data-chart]")) {
+      // One chart that can't be drawn must not take the others with it.
+      try {
+        charts[el.dataset.chart](el, record);
+      } catch (error) {
+        el.textContent = "This chart can't be drawn: " + error.message;
+        console.error(error);
+      }
+    }
     document.documentElement.dataset.charts = String(drawn.length);
   }
   const pick = document.getElementById("spectrum-of");

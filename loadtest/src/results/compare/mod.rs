@@ -1,15 +1,22 @@
 //! Compares two runs of the same load and says what is a difference and what is noise.
 //!
 //! Both runs followed one schedule, so their seconds are pairs. The confidence interval of the
-//! ratio B / A of a figure comes from a **paired moving-block bootstrap**: stretches of seconds are
-//! drawn with replacement, the same ones on both sides, the histograms of what was drawn are
-//! added, and the figure is taken again. Blocks keep what one second owes to the last; pairs keep
-//! the shape of the schedule out of the noise.
+//! ratio B / A of a figure comes from a **paired block bootstrap**: stretches of seconds are drawn
+//! with replacement, the same ones on both sides, the histograms of what was drawn are added, and
+//! the figure is taken again. Blocks keep what one second owes to the last; pairs keep the shape of
+//! the schedule out of the noise. Blocks wrap from the last second to the first, so that each second
+//! weighs the same.
 //!
 //! Sources: B. Efron, "Bootstrap methods: another look at the jackknife", Annals of Statistics 7,
 //! 1979 (percentile intervals); H. R. Künsch, "The jackknife and the bootstrap for general
-//! stationary observations", Annals of Statistics 17, 1989 (blocks); Bonferroni's correction for
-//! the number of figures.
+//! stationary observations", Annals of Statistics 17, 1989 (blocks); D. N. Politis and J. P. Romano,
+//! "A circular block-resampling procedure for stationary data", in Exploring the Limits of
+//! Bootstrap, 1992 (wrapping); Student's t for few blocks, as percentiles alone are too narrow then
+//! (T. C. Hesterberg, "What teachers should know about the bootstrap", The American Statistician 69,
+//! 2015); Bonferroni's correction for the number of figures.
+//!
+//! A run that came to its end before the other has nothing in the seconds after it: the answers that
+//! the slower one gave then are its worst, and they count.
 //!
 //! A figure is worse only if its whole interval lies beyond the smallest effect that matters. One
 //! run a side can't tell how much whole runs differ from each other: on a machine that others use,
@@ -25,9 +32,9 @@ use crate::error::LoadError;
 use crate::results::Folder;
 use crate::results::folder::LOG_FILE;
 use crate::results::interval::{Clock, read_log};
-use crate::results::run::{EXIT_PASS, EXIT_REGRESSION, Run, Verdict};
+use crate::results::run::{EXIT_PASS, EXIT_REGRESSION, Run, TruthCheck, Verdict};
 use crate::results::series::SeriesRow;
-use bootstrap::{Judged, Paired, Side};
+use bootstrap::{Judged, Paired, Side, block_length, gather};
 
 /// Smallest effect that matters, as a share: 5 %.
 pub const EFFECT_MIN: f64 = 0.05;
@@ -35,8 +42,19 @@ pub const EFFECT_MIN: f64 = 0.05;
 pub const ERROR_MAX: f64 = 0.05;
 /// Bootstrap samples.
 pub const RESAMPLES: usize = 2_000;
-/// Fewest seconds that both runs must have for a verdict on their figures.
-pub const SECONDS_MIN: usize = 5;
+/// Fewest seconds that both runs must have for a verdict on their figures; with fewer, all are
+/// unclear.
+pub const SECONDS_MIN: usize = 30;
+/// Most rows: the seconds of longer runs are gathered.
+const ROWS_MAX: u64 = 300;
+/// Quantiles that are compared, for both clocks.
+const QUANTILES: [(&str, f64); 3] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)];
+/// Clocks that are compared.
+const CLOCKS: [Clock; 2] = [Clock::Intended, Clock::Service];
+/// Figures that are compared: two rates, and the quantiles of both clocks.
+const FIGURES: usize = 2 + QUANTILES.len() * CLOCKS.len();
+/// How many standard deviations a count must differ by to be no chance.
+const DEVIATIONS_MIN: f64 = 3.0;
 
 /// How two runs are compared.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -65,8 +83,18 @@ pub struct Recorded {
     pub run: Run,
     /// The series.
     pub series: Vec<SeriesRow>,
-    /// Latency by second, clock and value in nanoseconds.
-    seconds: BTreeMap<(Clock, u64), BTreeMap<u64, u64>>,
+    /// Seconds of one row: a power of two, so that rows of two runs can be brought together.
+    stretch: u64,
+    /// Latency by row, of each clock.
+    rows: BTreeMap<Clock, BTreeMap<u64, Values>>,
+}
+
+/// How often each value in nanoseconds was seen.
+type Values = BTreeMap<u64, u64>;
+
+/// Returns the seconds of one row for a run of a length.
+fn stretch_of(seconds: usize) -> u64 {
+    (seconds as u64).div_ceil(ROWS_MAX).max(1).next_power_of_two()
 }
 
 impl Recorded {
@@ -77,16 +105,39 @@ impl Recorded {
     /// A file of the folder is missing or damaged.
     pub fn read(folder: &Folder) -> Result<Self, LoadError> {
         let name = folder.path().file_name().unwrap_or(folder.path().as_os_str());
-        let mut seconds: BTreeMap<(Clock, u64), BTreeMap<u64, u64>> = BTreeMap::new();
+        let name = name.to_string_lossy().into_owned();
+        let (run, series) = (folder.run()?, folder.series()?);
+        let stretch = stretch_of(series.len());
+        let mut rows: BTreeMap<Clock, BTreeMap<u64, Values>> = BTreeMap::new();
         read_log(&folder.file(LOG_FILE), |interval| {
-            let key = (interval.tags.clock, interval.from.as_secs());
-            let values = seconds.entry(key).or_default();
+            let row = interval.from.as_secs() / stretch;
+            let values = rows.entry(interval.tags.clock).or_default().entry(row).or_default();
             for value in interval.histogram.iter_recorded() {
                 *values.entry(value.value_iterated_to()).or_default() += value.count_at_value();
             }
         })?;
-        let name = name.to_string_lossy().into_owned();
-        Ok(Self { name, run: folder.run()?, series: folder.series()?, seconds })
+        Ok(Self { name, run, series, stretch, rows })
+    }
+
+    /// Returns how long the run is, in whole seconds.
+    fn seconds(&self) -> usize {
+        self.series.last().map_or(0, |row| row.second as usize + 1)
+    }
+
+    /// Returns a count by rows of a stretch.
+    fn counts(&self, of_row: OfRow, stretch: u64, count: usize) -> Side {
+        let mut rows: BTreeMap<u64, Values> = BTreeMap::new();
+        for row in &self.series {
+            *rows.entry(row.second / stretch).or_default().entry(0).or_default() += of_row(row);
+        }
+        Side::new(gather(&rows, 1, count), self.seconds())
+    }
+
+    /// Returns the latencies of a clock by rows of a stretch.
+    fn latencies(&self, clock: Clock, stretch: u64, count: usize) -> Side {
+        let none = BTreeMap::new();
+        let rows = self.rows.get(&clock).unwrap_or(&none);
+        Side::new(gather(rows, stretch / self.stretch, count), self.seconds())
     }
 }
 
@@ -160,7 +211,7 @@ pub struct Comparison {
     pub method: String,
     /// Smallest effect that matters, as a share.
     pub effect_min: f64,
-    /// Seconds that were compared.
+    /// Seconds of the longer run.
     pub seconds: u64,
     /// The figures.
     pub figures: Vec<Figure>,
@@ -205,12 +256,24 @@ pub fn obstacles(a: &Run, b: &Run, options: CompareOptions) -> Vec<String> {
         differ("target.kind", &a.target.kind.name(), &b.target.kind.name());
         differ("target.tls", &a.target.tls, &b.target.tls);
     }
-    differ("target.ack", &a.target.ack, &b.target.ack);
+    if options.targets_may_differ {
+        // Other shops have other words for it; what counts is whether it outlives a crash.
+        let durable = |run: &Run| if run.target.ack == "memory" { "memory" } else { "on disk" };
+        differ("target.ack", &durable(a), &durable(b));
+    } else {
+        differ("target.ack", &a.target.ack, &b.target.ack);
+    }
+    let (of_a, of_b) = (&a.generator, &b.generator);
+    differ("generator.connections", &of_a.connections, &of_b.connections);
+    differ("generator.threads", &of_a.threads, &of_b.threads);
     differ("machine.cores", &a.machine.cores, &b.machine.cores);
     differ("machine.cpu", &a.machine.cpu, &b.machine.cpu);
     for (name, run) in [("A", a), ("B", b)] {
         if run.interrupted {
             found.push(format!("{name} was interrupted"));
+        }
+        if let Some(why) = &run.trouble {
+            found.push(format!("{name} is not whole: {why}"));
         }
         if let Some(why) = &run.generator.limited {
             found.push(format!("generator.limited: {name} was limited by its generator: {why}"));
@@ -223,8 +286,8 @@ pub fn obstacles(a: &Run, b: &Run, options: CompareOptions) -> Vec<String> {
 ///
 /// # Errors
 ///
-/// The runs are not comparable, and the error names each field that differs; or they have fewer
-/// than [`SECONDS_MIN`] seconds in common.
+/// The runs are not comparable, and the error names each field that differs; or one of them has no
+/// second.
 pub fn compare(
     a: &Recorded,
     b: &Recorded,
@@ -235,14 +298,13 @@ pub fn compare(
         let (a, b, list) = (&a.name, &b.name, obstacles.join("; "));
         return Err(LoadError::usage(format!("{a} and {b} are not comparable: {list}")));
     }
-    let seconds = a.series.len().min(b.series.len());
-    if seconds < SECONDS_MIN {
-        let text =
-            format!("both runs have {seconds} seconds in common, a verdict needs {SECONDS_MIN}");
-        return Err(LoadError::input(text));
+    let lengths = [a.seconds(), b.seconds()];
+    if lengths.contains(&0) {
+        let empty = if lengths[0] == 0 { &a.name } else { &b.name };
+        return Err(LoadError::input(format!("{empty} has no second that could be compared")));
     }
-    let figures = figures(a, b, seconds, options.effect_min);
-    let notes = notes(&a.run, &b.run);
+    let figures = figures(a, b, options.effect_min);
+    let notes = notes(&a.run, &b.run, options.effect_min);
     let all = || figures.iter().map(|f| f.change).chain(notes.iter().map(|n| n.change));
     let has = |wanted| all().any(|change| change == wanted);
     let order = [Change::Regressed, Change::Unclear, Change::Improved];
@@ -251,55 +313,67 @@ pub fn compare(
         schema: 1,
         a: a.name.clone(),
         b: b.name.clone(),
-        method: format!(
-            "paired moving-block bootstrap (Künsch 1989; percentile intervals, Efron 1979), \
-             {RESAMPLES} samples of {seconds} seconds in blocks of {}, {:.0} % confidence over all \
-             figures (Bonferroni), smallest effect {:.1} %",
-            bootstrap::block_length(seconds),
-            (1.0 - ERROR_MAX) * 100.0,
-            options.effect_min * 100.0
-        ),
+        method: method(lengths, options.effect_min),
         effect_min: options.effect_min,
-        seconds: seconds as u64,
+        seconds: lengths.into_iter().max().unwrap_or(0) as u64,
         figures,
         notes,
         verdict,
     })
 }
 
+/// Says how two runs of these lengths are compared.
+fn method(lengths: [usize; 2], effect_min: f64) -> String {
+    let seconds = lengths.into_iter().max().unwrap_or(0);
+    let stretch = stretch_of(seconds);
+    let length = block_length((seconds as u64).div_ceil(stretch) as usize);
+    let mut text = format!(
+        "paired bootstrap of circular blocks (Künsch 1989, Politis and Romano 1992; percentile \
+         intervals stretched by Student's t), {RESAMPLES} samples of {seconds} seconds in blocks of {}, \
+         {:.0} % confidence over all figures (Bonferroni), smallest effect {:.1} %",
+        length as u64 * stretch,
+        (1.0 - ERROR_MAX) * 100.0,
+        effect_min * 100.0
+    );
+    let shorter = lengths.into_iter().min().unwrap_or(0);
+    if shorter < SECONDS_MIN {
+        let few = format!("{shorter} seconds are too few for a verdict on figures");
+        text = format!("{text}; {few}, which needs {SECONDS_MIN}");
+    }
+    text
+}
+
 /// Reads a count of a second.
 type OfRow = fn(&SeriesRow) -> u64;
 
-fn figures(a: &Recorded, b: &Recorded, seconds: usize, effect_min: f64) -> Vec<Figure> {
-    let quantiles = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)];
-    let clocks = [Clock::Intended, Clock::Service];
-    let count = quantiles.len() * clocks.len() + 2;
-    let level = ERROR_MAX / count as f64;
+fn figures(a: &Recorded, b: &Recorded, effect_min: f64) -> Vec<Figure> {
+    let level = ERROR_MAX / FIGURES as f64;
+    let stretch = a.stretch.max(b.stretch);
+    let rows = (a.seconds().max(b.seconds()) as u64).div_ceil(stretch) as usize;
     let mut figures = Vec::new();
     let rates: [(&str, OfRow); 2] = [
         ("accepted.rate", |row| row.accepted),
         ("answered.rate", |row| row.accepted + row.refused),
     ];
     for (name, of_row) in rates {
-        let side =
-            |of: &Recorded| Side::of_counts(of.series.iter().take(seconds).map(of_row).collect());
-        let paired = Paired::new(side(a), side(b), seconds);
-        figures.push(figure(name, Better::Higher, &paired.rate(level), effect_min));
+        let side = |of: &Recorded| of.counts(of_row, stretch, rows);
+        let judged = Paired::new(side(a), side(b)).rate(level);
+        figures.push(figure(name, Better::Higher, &judged, effect_min));
     }
-    for clock in clocks {
-        let side = |of: &Recorded| {
-            let second = |at: u64| of.seconds.get(&(clock, at));
-            Side::of_values((0..seconds as u64).map(second).collect())
-        };
-        let paired = Paired::new(side(a), side(b), seconds);
+    for clock in CLOCKS {
+        let side = |of: &Recorded| of.latencies(clock, stretch, rows);
+        let paired = Paired::new(side(a), side(b));
         if paired.is_empty() {
             continue;
         }
-        let judged = paired.quantiles(quantiles.map(|(_, quantile)| quantile), level);
-        for ((label, _), judged) in quantiles.into_iter().zip(&judged) {
+        let judged = paired.quantiles(QUANTILES.map(|(_, quantile)| quantile), level);
+        for ((label, _), judged) in QUANTILES.into_iter().zip(&judged) {
             let name = format!("all.{}.{label}", clock.name());
             figures.push(figure(&name, Better::Lower, judged, effect_min));
         }
+    }
+    if a.seconds().min(b.seconds()) < SECONDS_MIN {
+        figures.iter_mut().for_each(|figure| figure.change = Change::Unclear);
     }
     figures
 }
@@ -337,7 +411,37 @@ fn figure(name: &str, better: Better, judged: &Judged, effect_min: f64) -> Figur
     }
 }
 
-fn notes(a: &Run, b: &Run) -> Vec<Note> {
+/// What of one kind went wrong in both runs, and of how many things.
+#[derive(Clone, Copy, Debug)]
+struct Bad {
+    count: u64,
+    of: u64,
+}
+
+impl Bad {
+    fn share(self) -> f64 {
+        self.count as f64 / self.of.max(1) as f64
+    }
+
+    /// Compares two shares of what went wrong: beyond the smallest effect, and by more than chance
+    /// gives a count.
+    fn change(a: Self, b: Self, effect_min: f64) -> Change {
+        let (in_a, in_b) = (a.share(), b.share());
+        // The deviation of each share, were its count one of independent events.
+        let deviation = |bad: Self| (bad.count as f64).sqrt() / bad.of.max(1) as f64;
+        let far = (in_b - in_a).abs() > DEVIATIONS_MIN * deviation(a).hypot(deviation(b));
+        match (a.count, b.count) {
+            (0, 0) => Change::Same,
+            (0, _) => Change::Regressed,
+            (_, 0) => Change::Improved,
+            _ if far && in_b > in_a * (1.0 + effect_min) => Change::Regressed,
+            _ if far && in_b < in_a / (1.0 + effect_min) => Change::Improved,
+            _ => Change::Unclear,
+        }
+    }
+}
+
+fn notes(a: &Run, b: &Run, effect_min: f64) -> Vec<Note> {
     let mut notes = Vec::new();
     let mut note = |change, text: String| notes.push(Note { text, change });
     for check in &b.truth {
@@ -345,7 +449,13 @@ fn notes(a: &Run, b: &Run) -> Vec<Note> {
         let name = check.name.replace('_', " ");
         match (before.map(|before| before.verdict), check.verdict) {
             (Some(Verdict::Violated), Verdict::Violated) => {
-                note(Change::Unclear, format!("{name} is violated in both runs"));
+                let bad = |check: &TruthCheck| Bad { count: check.violations, of: check.checked };
+                let (was, is) = (before.map_or(Bad { count: 0, of: 0 }, bad), bad(check));
+                let (before, after) = (was.count, is.count);
+                let text = format!(
+                    "{name} is violated in both runs: {before} times in A, {after} times in B"
+                );
+                note(Bad::change(was, is, effect_min), text);
             }
             (_, Verdict::Violated) => {
                 note(Change::Regressed, format!("{name} is violated in B only"));
@@ -373,17 +483,25 @@ fn notes(a: &Run, b: &Run) -> Vec<Note> {
             _ => (),
         }
     }
-    let (before, after) = (a.lost_count(), b.lost_count());
-    if before == 0 && after > 0 {
-        note(
-            Change::Regressed,
-            format!("{after} requests stayed without an answer in B, none in A"),
-        );
-    } else if before > 0 && after == 0 {
-        note(
-            Change::Improved,
-            format!("{before} requests stayed without an answer in A, none in B"),
-        );
+    let lost = |run: &Run| Bad { count: run.lost_count(), of: run.counts.sent };
+    let unsent =
+        |run: &Run| Bad { count: run.counts.unsent, of: run.counts.sent + run.counts.unsent };
+    let bads = [
+        ("requests stayed without an answer", lost(a), lost(b)),
+        ("requests were due and never sent", unsent(a), unsent(b)),
+    ];
+    for (what, was, is) in bads {
+        let counted = |count: u64| if count == 0 { "none".to_owned() } else { count.to_string() };
+        let (before, after) = (counted(was.count), counted(is.count));
+        match Bad::change(was, is, effect_min) {
+            Change::Regressed => {
+                note(Change::Regressed, format!("{after} {what} in B, {before} in A"));
+            }
+            Change::Improved => {
+                note(Change::Improved, format!("{before} {what} in A, {after} in B"));
+            }
+            Change::Same | Change::Unclear => (),
+        }
     }
     notes
 }

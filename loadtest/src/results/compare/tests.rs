@@ -7,20 +7,26 @@ use crate::rng::Rng;
 
 /// Makes a run of 60 seconds whose latencies are `factor` times as long, with its own noise.
 fn recorded(name: &str, seed: u64, factor: f64) -> Recorded {
+    of_length(name, seed, factor, 60)
+}
+
+fn of_length(name: &str, seed: u64, factor: f64, seconds: u64) -> Recorded {
     let mut rng = Rng::of_item(seed, 0);
     let mut made = Recorded {
         name: name.to_owned(),
         run: Run::default(),
         series: Vec::new(),
-        seconds: BTreeMap::new(),
+        stretch: stretch_of(seconds as usize),
+        rows: BTreeMap::new(),
     };
-    for second in 0..60_u64 {
+    for second in 0..seconds {
         // A sale: the load and with it the latency is high at first.
         let load = 100 + 1_000 / (second + 1);
         let accepted = load + rng.below(5);
         made.series.push(SeriesRow { second, sent: accepted, accepted, ..SeriesRow::default() });
         for clock in [Clock::Intended, Clock::Service] {
-            let values = made.seconds.entry((clock, second)).or_default();
+            let rows = made.rows.entry(clock).or_default();
+            let values = rows.entry(second / made.stretch).or_default();
             for _ in 0..accepted {
                 let spread = 1.0 - (1.0 - rng.unit()).ln();
                 let nanos = 200_000.0 * (1.0 + load as f64 / 250.0) * spread * factor;
@@ -100,6 +106,8 @@ fn runs_that_differ_in_what_was_asked_are_refused() {
     let mut b = recorded("b", 2, 1.0);
     b.run.scenario.hash = "other".to_owned();
     b.run.target.ack = "strict".to_owned();
+    b.run.generator.connections = 7;
+    b.run.generator.threads = 2;
     b.run.machine.cores = 64;
     b.run.machine.cpu = "faster".to_owned();
     b.run.interrupted = true;
@@ -110,16 +118,103 @@ fn runs_that_differ_in_what_was_asked_are_refused() {
         &[
             "scenario.hash differs",
             "target.ack differs",
+            "generator.connections differs: 0 and 7",
+            "generator.threads differs: 0 and 2",
             "machine.cores differs",
             "machine.cpu differs",
             "B was interrupted",
             "generator.limited",
         ],
     );
-    let mut short = recorded("short", 1, 1.0);
-    short.series.truncate(4);
-    let error = compare(&a, &short, options).expect_err("too short").to_string();
-    assert_eq!(error, "both runs have 4 seconds in common, a verdict needs 5");
+    let mut empty = recorded("empty", 1, 1.0);
+    empty.series.clear();
+    let error = compare(&a, &empty, options).expect_err("too short").to_string();
+    assert_eq!(error, "empty has no second that could be compared");
+}
+
+/// The answers that a slower run gives when the other is at its end are its worst, and they count.
+#[test]
+fn what_the_slower_run_answers_last_counts() {
+    let (a, mut b) = (recorded("a", 1, 1.0), recorded("b", 2, 1.0));
+    // B fell behind: a part of each second's answers comes after the end, seconds late.
+    for second in 60..70 {
+        let accepted = 40;
+        b.series.push(SeriesRow { second, accepted, sent: 0, ..SeriesRow::default() });
+        let late = b.rows.entry(Clock::Intended).or_default().entry(second).or_default();
+        late.insert(8_000_000_000, accepted);
+    }
+    let found = compare(&a, &b, CompareOptions::default()).expect("they are comparable");
+    let figure = |name: &str| found.figures.iter().find(|figure| figure.name == name).cloned();
+    let p99 = figure("all.intended.p99").expect("it is compared");
+    assert!((p99.b - 8e9).abs() < 1.0 && p99.a < 1e8, "{p99:?}");
+    assert_eq!((found.seconds, found.verdict == Change::Improved), (70, false));
+    // Each rate is over its own length, as in the records.
+    let total = |of: &Recorded| of.series.iter().map(|row| row.accepted).sum::<u64>() as f64;
+    let rate = figure("accepted.rate").expect("it is compared");
+    assert_eq!((rate.a, rate.b), (total(&a) / 60.0, total(&b) / 70.0));
+}
+
+/// Runs of some seconds are shown, and get no verdict on their figures.
+#[test]
+fn short_runs_get_no_verdict_on_figures() {
+    let unclear = |seconds| {
+        let (a, b) = (of_length("a", 1, 1.0, seconds), of_length("b", 2, 9.0, seconds));
+        let found = compare(&a, &b, CompareOptions::default()).expect("they are comparable");
+        let all = changes(&found).iter().all(|(_, change)| *change == Change::Unclear);
+        (all, found.method.contains("too few for a verdict"), found.verdict)
+    };
+    assert_eq!(unclear(29), (true, true, Change::Unclear));
+    assert_eq!(unclear(30), (false, false, Change::Regressed));
+}
+
+/// Long runs are compared by rows of some seconds, and the figures are those of all seconds.
+#[test]
+fn long_runs_are_gathered() {
+    let stretches = [1, 300, 301, 600, 601, 86_400].map(stretch_of);
+    assert_eq!(stretches, [1, 1, 2, 2, 4, 512]);
+    let (a, b) = (of_length("a", 1, 1.0, 700), of_length("b", 1, 1.0, 300));
+    let found = compare(&a, &b, CompareOptions::default()).expect("they are comparable");
+    let total: u64 = b.series.iter().map(|row| row.accepted).sum();
+    assert!((found.figures[0].b - total as f64 / 300.0).abs() < 1e-9);
+    assert!(found.figures.iter().all(|figure| figure.ratio_interval.is_some()), "{found:#?}");
+}
+
+/// Ten thousand violations are worse than one, and a hundred lost requests are worse than three;
+/// four are not.
+#[test]
+fn more_of_what_is_bad_is_a_regression() {
+    let found = |violations: u64, lost: u64, unsent: u64| {
+        let make = |name, violations, lost, unsent| {
+            let mut made = recorded(name, 1, 1.0);
+            made.run.truth = vec![TruthCheck {
+                name: "oversold".to_owned(),
+                verdict: Verdict::Violated,
+                checked: 20_000,
+                violations,
+                ..TruthCheck::default()
+            }];
+            made.run.counts.sent = 10_000;
+            made.run.counts.unsent = unsent;
+            made.run.lost.insert("timeout".to_owned(), lost);
+            made
+        };
+        let (a, b) = (make("a", 1, 3, 100), make("b", violations, lost, unsent));
+        let found = compare(&a, &b, CompareOptions::default()).expect("they are comparable");
+        let notes = found.notes.into_iter().map(|note| (note.text, note.change));
+        notes.collect::<Vec<_>>()
+    };
+    let oversold = |b: u64, change| {
+        (format!("oversold is violated in both runs: 1 times in A, {b} times in B"), change)
+    };
+    assert_eq!(found(1, 4, 101), [oversold(1, Change::Unclear)]);
+    assert_eq!(
+        found(10_000, 100, 900),
+        [
+            oversold(10_000, Change::Regressed),
+            ("100 requests stayed without an answer in B, 3 in A".to_owned(), Change::Regressed),
+            ("900 requests were due and never sent in B, 100 in A".to_owned(), Change::Regressed),
+        ]
+    );
 }
 
 /// A check or a threshold that fails in B alone is a regression, whatever the figures say.

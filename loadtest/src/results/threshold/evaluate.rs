@@ -4,7 +4,9 @@ use hdrhistogram::Histogram;
 
 use super::{Counted, Metric, Statistic, TagName, Threshold, Unit, Window};
 use crate::error::LoadError;
-use crate::results::run::{LatencyGroup, Run, Spectrum, ThresholdOutcome, Verdict};
+use crate::results::run::{
+    ActorShare, Fairness, LatencyGroup, Run, Spectrum, ThresholdOutcome, Verdict,
+};
 use crate::results::series::SeriesRow;
 
 /// A source of latencies by tag and time.
@@ -73,6 +75,12 @@ impl Threshold {
             Metric::Count { of, as_ } => self.count(evidence, of, *as_),
             Metric::Lag(statistic) => of_spectrum(&run.generator.lag, *statistic)
                 .map_or_else(|| missing("lag: nothing went by a schedule"), Ok),
+            Metric::Connecting { tls, statistic } => {
+                let made = run.connecting.as_ref();
+                let times = made.and_then(|c| if *tls { c.tls.as_ref() } else { Some(&c.tcp) });
+                let value = times.and_then(|times| of_spectrum(times, *statistic));
+                value.map_or_else(|| missing("connection of this kind"), Ok)
+            }
             Metric::Late => match self.window {
                 None => Ok(run.generator.late as f64),
                 Some(window) => sum(evidence.series, window, |row| row.late),
@@ -88,7 +96,9 @@ impl Threshold {
                 share.map_or_else(|| missing("bots or no orders"), Ok)
             }
             Metric::WaitP99 => {
-                self.actor_value(run, |actor| actor.wait_p99_ns, |fair| fair.wait_p99_ns)
+                let wait =
+                    self.of_actor(run, |actor| actor.wait_p99_ns, |fair| fair.wait_p99_ns)?;
+                wait.map_or_else(|| missing("waiting time: nobody was served"), |ns| Ok(ns as f64))
             }
             Metric::Sold => stock(run, |stock| Some(stock.sold)),
             Metric::Reserved => stock(run, |stock| Some(stock.reserved)),
@@ -100,20 +110,62 @@ impl Threshold {
     fn actor_value(
         &self,
         run: &Run,
-        of_actor: impl Fn(&crate::results::run::ActorShare) -> u64,
-        of_all: impl Fn(&crate::results::run::Fairness) -> u64,
+        of_actor: impl Fn(&ActorShare) -> u64,
+        of_all: impl Fn(&Fairness) -> u64,
     ) -> Value {
+        self.of_actor(run, of_actor, of_all).map(|count| count as f64)
+    }
+
+    /// Returns a figure of the kind of user that the tag names, or of all.
+    fn of_actor<T>(
+        &self,
+        run: &Run,
+        of_actor: impl Fn(&ActorShare) -> T,
+        of_all: impl Fn(&Fairness) -> T,
+    ) -> Result<T, String> {
         let fairness = run.fairness.as_ref().ok_or("the run has no figures by kind of user")?;
-        let Some((_, wanted)) = self.tags.first() else { return Ok(of_all(fairness) as f64) };
+        let Some((_, wanted)) = self.tags.first() else { return Ok(of_all(fairness)) };
         let found = fairness.by_actor.iter().find(|actor| actor.actor == *wanted);
         let known = || {
             let names: Vec<&str> = fairness.by_actor.iter().map(|a| a.actor.as_str()).collect();
             format!("the run has no {wanted}; it has {}", names.join(", "))
         };
-        found.map(|actor| of_actor(actor) as f64).ok_or_else(known)
+        found.map(of_actor).ok_or_else(known)
+    }
+
+    /// Returns why a percentile says too little: more than lies beyond it was given up or never
+    /// sent, so those who wait for ever are not in it.
+    fn unanswered(&self, evidence: Evidence<'_>, statistic: Statistic) -> Option<String> {
+        let Statistic::Quantile(quantile) = statistic else { return None };
+        if self.tags.iter().any(|(name, _)| *name == TagName::Outcome) {
+            return None;
+        }
+        let (run, within) = (evidence.run, |row: &&SeriesRow| {
+            self.window.is_none_or(|window| (window.from..window.to).contains(&row.second))
+        });
+        let (missing, answered) = match self.window {
+            None => (run.lost_count() + run.counts.unsent, run.counts.answered),
+            Some(_) => {
+                let rows = evidence.series.iter().filter(within);
+                rows.fold((0, 0), |(lost, answered), row| {
+                    (lost + row.lost, answered + row.accepted + row.refused)
+                })
+            }
+        };
+        let share = missing as f64 / (missing + answered).max(1) as f64;
+        (missing > 0 && share > 1.0 - quantile).then(|| {
+            format!(
+                "{:.2} % got no answer or were never sent, which is more than lies beyond this \
+                 percentile",
+                share * 100.0
+            )
+        })
     }
 
     fn latency(&self, evidence: Evidence<'_>, service: bool, statistic: Statistic) -> Value {
+        if let Some(why) = self.unanswered(evidence, statistic).filter(|_| !service) {
+            return Err(why);
+        }
         // The record is asked first, so that a threshold sees the number that a report shows.
         if self.window.is_none() {
             let group = evidence.run.latency.iter().find(|group| self.is_group(group));
@@ -249,8 +301,10 @@ fn truth(run: &Run, name: &str) -> Value {
 }
 
 fn status(run: &Run, class: &str) -> Value {
-    if run.counts.status.is_empty() && run.counts.answered > 0 {
-        return Err("the target has no HTTP status".to_owned());
+    if run.counts.status.is_empty() {
+        let answered = run.counts.answered > 0;
+        let why = if answered { "the target has no HTTP status" } else { "nothing was answered" };
+        return Err(why.to_owned());
     }
     let matches = |status: u16| {
         let text = status.to_string();

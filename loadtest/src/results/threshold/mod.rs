@@ -14,11 +14,16 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::error::LoadError;
+use crate::op::OpKind;
+use crate::truth::{CHECKS, Kind};
 
 /// Most thresholds of one run.
 pub const THRESHOLDS_MAX: usize = 256;
 /// Longest expression, in bytes.
 pub const EXPRESSION_BYTES_MAX: usize = 512;
+
+/// The values of the tag `outcome`.
+const OUTCOMES: [&str; 2] = ["accepted", "refused"];
 
 /// One threshold.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,6 +85,7 @@ enum Metric {
     Truth(String),
     Status(String),
     Count { of: Counted, as_: Unit },
+    Connecting { tls: bool, statistic: Statistic },
     Lag(Statistic),
     Late,
     Backlogged,
@@ -166,7 +172,11 @@ impl Comparison {
 impl Metric {
     fn unit(&self) -> Unit {
         match self {
-            Self::Latency { .. } | Self::Lag(_) | Self::WaitP99 | Self::SoldOutAt => Unit::Time,
+            Self::Latency { .. }
+            | Self::Connecting { .. }
+            | Self::Lag(_)
+            | Self::WaitP99
+            | Self::SoldOutAt => Unit::Time,
             Self::Truth(_)
             | Self::Status(_)
             | Self::Late
@@ -191,6 +201,62 @@ impl Threshold {
         parse::threshold(text).map_err(|error| {
             LoadError::usage(format!("threshold `{text}`: column {}: {}", error.column, error.what))
         })
+    }
+
+    /// Checks that what it names exists in a run with these stages and kinds of users.
+    ///
+    /// # Errors
+    ///
+    /// The error names the word and those that there are.
+    pub(crate) fn check_names(&self, stages: &[&str], actors: &[&str]) -> Result<(), LoadError> {
+        let ops: Vec<&str> = OpKind::ALL.into_iter().map(OpKind::name).collect();
+        let of_check =
+            |name: &String| ("check", name.clone(), CHECKS.iter().map(Kind::name).collect());
+        let check =
+            if let Metric::Truth(name) = &self.metric { Some(of_check(name)) } else { None };
+        let of_tag = |(tag, value): &(TagName, String)| {
+            let known: Vec<&str> = match tag {
+                TagName::Op => ops.clone(),
+                TagName::Outcome => OUTCOMES.to_vec(),
+                TagName::Stage => stages.to_vec(),
+                TagName::Actor => actors.to_vec(),
+            };
+            (tag.name(), value.clone(), known)
+        };
+        for (what, name, known) in check.into_iter().chain(self.tags.iter().map(of_tag)) {
+            parse::one_of(what, &name, &known)
+                .map_err(|what| LoadError::usage(format!("threshold `{}`: {what}", self.text)))?;
+        }
+        Ok(())
+    }
+
+    /// Makes it look at one stage and its seconds only, where it does not say otherwise and the
+    /// metric is known by stage or second; all else is of the whole run.
+    #[cfg(feature = "report")]
+    pub(crate) fn within(mut self, stage: &str, window: Window) -> Self {
+        let staged = self.tags.iter().any(|(name, _)| *name == TagName::Stage);
+        if self.window.is_some() || staged {
+            return self;
+        }
+        if matches!(self.metric, Metric::Latency { .. }) {
+            // By when they were due: an answer that comes after the window was waited for as well.
+            self.tags.push((TagName::Stage, stage.to_owned()));
+        } else if parse::window_fits(&self.metric, &self.tags).is_ok() {
+            self.window = Some(window);
+        }
+        self
+    }
+
+    /// Returns the bound in nanoseconds, if a time is measured.
+    #[cfg(feature = "report")]
+    pub(crate) fn time_bound(&self) -> Option<f64> {
+        (self.metric.unit() == Unit::Time).then_some(self.bound)
+    }
+
+    /// Returns whether it is about a check of the truth.
+    #[cfg(feature = "report")]
+    pub(crate) const fn is_truth(&self) -> bool {
+        matches!(self.metric, Metric::Truth(_))
     }
 
     /// Returns the expression as it was written.

@@ -1,5 +1,8 @@
 //! Reads expressions of thresholds.
 
+use crate::op::{CODES, Loss, OTHER_CODE};
+use crate::scenario::nearest;
+
 use super::{
     Comparison, Counted, EXPRESSION_BYTES_MAX, Metric, Statistic, TagName, Threshold, Unit, Window,
 };
@@ -257,6 +260,13 @@ fn metric(words: &[&str]) -> Result<Named, String> {
         ["generator", "backlogged"] => plain(Metric::Backlogged),
         ["generator", "cpu"] => plain(Metric::Cpu),
         ["generator", "lag", statistic] => plain(Metric::Lag(self::statistic(statistic)?)),
+        ["connecting", "tcp", statistic] => {
+            plain(Metric::Connecting { tls: false, statistic: self::statistic(statistic)? })
+        }
+        ["connecting", "tls", statistic] => {
+            plain(Metric::Connecting { tls: true, statistic: self::statistic(statistic)? })
+        }
+        ["connecting", ..] => Err("connecting has tcp.p99 and tls.p99".to_owned()),
         ["generator", ..] => Err("generator has late, backlogged, cpu and lag.p99".to_owned()),
         ["fairness", "kendall_tau"] => plain(Metric::KendallTau),
         ["fairness", "bot_share"] => plain(Metric::BotShare),
@@ -294,8 +304,18 @@ fn counted(words: &[&str]) -> Option<Result<Named, String>> {
         ["reconnects"] => Counted::Reconnects,
         ["refused"] => Counted::Refused(None),
         ["lost"] => Counted::Lost(None),
-        ["refused", code] => Counted::Refused(Some((*code).to_owned())),
-        ["lost", reason] => Counted::Lost(Some((*reason).to_owned())),
+        ["refused", code] => {
+            if let Err(what) = one_of("problem code", code, &[CODES, &[OTHER_CODE]].concat()) {
+                return Some(Err(what));
+            }
+            Counted::Refused(Some((*code).to_owned()))
+        }
+        ["lost", reason] => {
+            if let Err(what) = one_of("reason", reason, &Loss::ALL.map(Loss::code)) {
+                return Some(Err(what));
+            }
+            Counted::Lost(Some((*reason).to_owned()))
+        }
         _ => return None,
     };
     let of_sent = !matches!(of, Counted::Users | Counted::Orders | Counted::Unsent);
@@ -306,6 +326,18 @@ fn counted(words: &[&str]) -> Option<Result<Named, String>> {
         )));
     }
     Some(Ok((Metric::Count { of, as_ }, Vec::new())))
+}
+
+/// Checks a word against those that there are.
+pub(super) fn one_of(what: &str, word: &str, known: &[&str]) -> Result<(), String> {
+    if known.contains(&word) {
+        return Ok(());
+    }
+    let hint = match nearest(word, known.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("there are {}", known.join(", ")),
+    };
+    Err(format!("`{word}` is no {what}; {hint}"))
 }
 
 fn latency(words: &[&str]) -> Result<Named, String> {
@@ -359,7 +391,7 @@ fn tags_fit(metric: &Metric, tags: &[(TagName, String)]) -> Result<(), String> {
 }
 
 /// Checks that the metric is known by second.
-fn window_fits(metric: &Metric, tags: &[(TagName, String)]) -> Result<(), String> {
+pub(super) fn window_fits(metric: &Metric, tags: &[(TagName, String)]) -> Result<(), String> {
     let by_second = match metric {
         Metric::Latency { .. } => true,
         Metric::Late => tags.is_empty(),

@@ -4,7 +4,8 @@ use hdrhistogram::Histogram;
 
 use super::*;
 use crate::results::run::{
-    ActorShare, Fairness, HotSku, LatencyGroup, Run, Spectrum, Stock, TruthCheck, Verdict,
+    ActorShare, Connecting, Fairness, HotSku, LatencyGroup, Run, Spectrum, Stock, TruthCheck,
+    Verdict,
 };
 use crate::results::series::SeriesRow;
 
@@ -44,7 +45,11 @@ fn run() -> Run {
     let intended = Spectrum { count: 9, p99_ns: 42_000_000, ..Spectrum::default() };
     let op = Some("buy".to_owned());
     run.latency.push(LatencyGroup { op, intended, ..LatencyGroup::default() });
-    run.generator.lag = Spectrum { count: 3, p99_ns: 1_500_000, ..Spectrum::default() };
+    let tcp = Spectrum { count: 2, p99_ns: 200_000, ..Spectrum::default() };
+    run.connecting = Some(Connecting { tcp, tls: None });
+    let curve = vec![(0.9, 1_000_000), (0.95, 1_200_000), (1.0, 9_000_000)];
+    let lag = Spectrum { count: 3, p99_ns: 1_500_000, max_ns: 9_000_000, ..Spectrum::default() };
+    run.generator.lag = Spectrum { curve, ..lag };
     let check = |name: &str, verdict, violations| TruthCheck {
         name: name.to_owned(),
         verdict,
@@ -57,7 +62,7 @@ fn run() -> Run {
         check("fifo", Verdict::NotChecked, 0),
     ];
     let actor = "bot".to_owned();
-    let by_actor = vec![ActorShare { actor, users: 40, orders: 25, wait_p99_ns: 5_000_000 }];
+    let by_actor = vec![ActorShare { actor, users: 40, orders: 25, wait_p99_ns: Some(5_000_000) }];
     run.fairness = Some(Fairness { bot_share: Some(0.1), by_actor, ..Fairness::default() });
     let sku_hot = HotSku { sold_out_at_ns: Some(3_000_000_000), ..HotSku::default() };
     run.stock = Some(Stock { left: 2, sku_hot: Some(sku_hot), ..Stock::default() });
@@ -104,7 +109,9 @@ fn figures_are_compared_with_bounds() {
     check("http.503 < 5", 4.0, true);
     check("refused < 1k", 200.0, true);
     check("refused.sold_out.share <= 19%", 0.19, true);
-    check("refused.nothing == 0", 0.0, true);
+    check("refused.busy == 0", 0.0, true);
+    check("lost.connection_lost == 0", 0.0, true);
+    check("generator.lag.p95 < 1.5ms", 1.2e6, true);
     check("lost.timeout.rate < 1.5/s", 1.0, true);
     check("orders.rate >= 0.02k/s", 25.0, true);
     check("orders{actor=bot} < 30", 25.0, true);
@@ -115,6 +122,7 @@ fn figures_are_compared_with_bounds() {
     check("sent.rate[0s..10s] == 100", 100.0, true);
     check("generator.lag.p99 < 5ms", 1.5e6, true);
     check("generator.late == 0", 0.0, true);
+    check("connecting.tcp.p99 < 1ms", 2e5, true);
     check("fairness.bot_share < 20%", 0.1, true);
     check("fairness.wait_p99{actor=bot} < 1s", 5e6, true);
     check("stock.left != 0", 2.0, true);
@@ -133,9 +141,77 @@ fn what_was_not_measured_was_not_met() {
     check("truth.fifo == 0", "not checked: the run had no case of it");
     check("truth.overslod == 0", "it has oversold, duplicates, fifo");
     check("fairness.kendall_tau > 0.9", "no order of those served");
+    check("fairness.wait_p99 < 50ms", "nobody was served");
     check("users{actor=cat} < 5", "no cat; it has bot");
     check("sent[100s..200s] > 0", "no second from 100 to 200");
     check("generator.cpu < 90%", "no processor time");
+    check("connecting.tls.p99 < 1ms", "no connection of this kind");
+}
+
+/// Without an answer there is no status that could hold.
+#[test]
+fn without_an_answer_no_status_holds() {
+    let mut run = run();
+    run.counts.status.clear();
+    let why = |run: &Run| {
+        let threshold = Threshold::parse("http.5xx == 0").expect("it is an expression");
+        let outcome = threshold.evaluate(Evidence { run, series: &[], latencies: &NoLatencies });
+        assert!(!outcome.holds);
+        outcome.why.expect("it has no value")
+    };
+    assert_eq!(why(&run), "the target has no HTTP status");
+    run.counts.answered = 0;
+    assert_eq!(why(&run), "nothing was answered");
+}
+
+/// What a threshold names must be there, before anything is run.
+#[test]
+fn names_are_those_of_the_run() {
+    let check = |text: &str| {
+        let threshold = Threshold::parse(text).expect(text);
+        let fits = threshold.check_names(&["opening"], &["bot", "human"]);
+        fits.err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    for text in [
+        "all.p99{actor=bot,stage=opening,outcome=refused} < 1s",
+        "buy.p99{actor=human} < 1s",
+        "truth.oversold == 0",
+        "users > 0",
+    ] {
+        assert_eq!(check(text), "");
+    }
+    let text = "p99{actor=bto} < 1s";
+    let error = format!("threshold `{text}`: `bto` is no actor; did you mean `bot`?");
+    assert_eq!(check(text), error);
+    assert!(check("truth.overslod == 0").contains("did you mean `oversold`?"));
+    assert!(check("byu.p99 < 1s").contains("`byu` is no op"));
+    assert!(check("p99{stage=night} < 1s").contains("there are opening"));
+    assert!(check("p99{outcome=lost} < 1s").contains("there are accepted, refused"));
+}
+
+/// Who got no answer is in no histogram: a percentile that they lie below is missed, and says why.
+#[test]
+fn who_waits_for_ever_is_not_left_out() {
+    let check = |text: &str, lost: u64, unsent: u64, holds: bool| {
+        let mut run = run();
+        let intended =
+            Spectrum { count: 9, p50_ns: 1, p99_ns: 2, max_ns: 3, ..Spectrum::default() };
+        run.latency.push(LatencyGroup { intended, ..LatencyGroup::default() });
+        run.lost = [("timeout".to_owned(), lost)].into();
+        (run.counts.answered, run.counts.unsent) = (950, unsent);
+        let threshold = Threshold::parse(text).unwrap_or_else(|error| panic!("{error}"));
+        let outcome = threshold.evaluate(Evidence { run: &run, series: &[], latencies: &Made });
+        assert_eq!(outcome.holds, holds, "{text}: {outcome:?}");
+        let said = outcome.why.unwrap_or_default();
+        assert_eq!(said.contains("got no answer or were never sent"), !holds, "{said}");
+    };
+    check("p99 < 1s", 0, 0, true);
+    check("p99 < 1s", 9, 0, true);
+    check("p99 < 1s", 50, 0, false);
+    check("p99 < 1s", 0, 50, false);
+    check("p50 < 1s", 25, 25, true);
+    check("max < 1s", 1, 0, false);
+    check("p99{outcome=accepted,actor=bot} < 1s", 50, 0, true);
 }
 
 /// A malformed expression is refused with its column and a way out.
@@ -163,9 +239,12 @@ fn malformed_expressions_are_refused() {
     check("truth.oversold[1s..2s] == 0", 15, "not known by second");
     check("refused{actor=bot} == 0", 8, "not known by tag");
     check("http.abc == 0", 1, "neither a status nor a class");
+    check("refused.sold-out == 0", 1, "`sold-out` is no problem code; did you mean `sold_out`?");
+    check("lost.connection == 0", 1, "`connection` is no reason; did you mean `no_connection`?");
     check("users.share < 5%", 1, "no part of what was sent");
     check("refused < 5ms", 12, "`ms` is no unit of this metric");
     check("generator.mood == 0", 1, "generator has late");
+    check("connecting.p99 < 1ms", 1, "connecting has tcp.p99 and tls.p99");
     check("größe.p99 < 50", 15, "a time needs its unit");
     check(&"x".repeat(600), 1, "longer than 512 bytes");
 }

@@ -1,8 +1,9 @@
 //! The table `[pricing]`: tiers, promotions, coupons, classes of goods.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use onhand_core::{Currency, Money, Quantity, SkuId};
+use onhand_policy::hash::FoldMap;
 use onhand_policy::pricing::{
     BASIS_POINTS_ONE, Benefit, PriceList, Promotion, Stacking, Target, Tier,
 };
@@ -166,8 +167,8 @@ fn read(
 
 fn read_classes(
     classes: &BTreeMap<String, Vec<String>>,
-) -> Result<HashMap<SkuId, u32>, SettingsError> {
-    let mut by_sku = HashMap::new();
+) -> Result<FoldMap<SkuId, u32>, SettingsError> {
+    let mut by_sku = FoldMap::default();
     for (name, codes) in classes {
         let path = format!("pricing.classes.{name}");
         let class = name.parse().map_err(|_| wrong(&path, "is no number, the class of goods"))?;

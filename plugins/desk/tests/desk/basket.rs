@@ -1,12 +1,17 @@
 //! Baskets on their way: built-in policies, what is recorded, repetitions.
 
 use onhand_core::{
-    Command, CustomerId, DecidedBy, Fill, LinePrice, OrderStatus, PolicyNo, Receipt, Reject, Risk,
+    Command, CustomerId, DecidedBy, Fill, Line, LinePrice, OrderStatus, PolicyNo, Receipt, Reject,
+    Risk,
 };
+use onhand_desk::limits::HERE_FUEL_MAX;
 use onhand_desk::{Ask, AskError, Desk, DeskConfig, Shopper};
+use onhand_plugin_bundle::{BundleBuilder, BundleLimits};
+use onhand_plugin_runtime::Kind;
 
 use crate::common::{
-    NOW, ask, ask_as, bought, decide, plain, purchase, refused, send, shop, sku, units,
+    NOW, ask, ask_as, bought, decide, desk, manifest, plain, purchase, refused, send, shop, sku,
+    tenth, units,
 };
 
 const TENTH: &str = "[[pricing.promotion]]\ncode = 7\nsku = \"MUG\"\npercent = 1000";
@@ -53,6 +58,43 @@ fn built_in_prices_are_recorded() {
     let policies = engine.policies();
     assert_eq!(policies[0].name, onhand_desk::PRICING_NAME);
     assert_eq!(policies[0].steps.len(), 2);
+}
+
+fn lines(command: &Command) -> &[Line] {
+    match command {
+        Command::Buy(buy) => buy.lines.as_slice(),
+        other => panic!("{other:?} is no purchase"),
+    }
+}
+
+/// A caller decides by itself what takes little fuel, once an instance is warm; what may take more
+/// goes to the desk's threads.
+#[test]
+fn a_short_call_is_made_by_its_caller() {
+    let baskets = |count: u64| -> Vec<Ask> {
+        (0..count).map(|number| ask(&number.to_string(), 7, &[("MUG", 2)])).collect()
+    };
+    // A call for many that fails is followed by one for each.
+    for (fuel, most) in [(HERE_FUEL_MAX, 1), (HERE_FUEL_MAX / 6, 3), (HERE_FUEL_MAX + 1, 0)] {
+        let engine = shop();
+        let desk = desk(&engine);
+        assert!(desk.decide_here(NOW, &mut baskets(1_000)), "no plugin is asked");
+        let fuel_line = format!("[limits]\nfuel_per_order = {fuel}");
+        let manifest = manifest("acme/tenth", Kind::Pricing, "").replace("[limits]", &fuel_line);
+        let bundle = BundleBuilder::new(&manifest, tenth()).build(&BundleLimits::default());
+        let installed = desk.install(bundle.expect("a bundle").bytes(), "").expect("installed");
+        desk.activate(installed.no).expect("activated");
+        assert!(!desk.decide_here(NOW, &mut baskets(1)), "no instance is warm");
+        let asked = desk.submit_all(NOW, baskets(20)).expect("room").wait();
+        let asked: Vec<Command> = asked.into_iter().map(|one| one.expect("decided")).collect();
+        for count in 1..6 {
+            let mut asks = baskets(count);
+            assert_eq!(desk.decide_here(NOW, &mut asks), count <= most, "{count} by {fuel}");
+            let priced = asks.into_iter().map(|ask| ask.take().expect("decided"));
+            let same = |(made, asked): (Command, &Command)| lines(&made) == lines(asked);
+            assert_eq!(priced.zip(&asked).all(same), count <= most, "{count} by {fuel}");
+        }
+    }
 }
 
 /// A coupon's use is taken with the goods, once a customer, and only if the basket must be whole.

@@ -146,11 +146,11 @@ fn quotes_go_through_the_queue() {
     let engine = shop();
     let desk = desk(&engine);
     let ask = |key: &str| ask(key, 7, &[("MUG", 2)]);
-    let quick = desk.quote_quick(NOW, ask("q")).expect("no plugin is asked");
+    let quick = desk.quote_here(NOW, ask("q")).expect("no plugin is asked");
     assert_eq!(quick.expect("a quote").total.minor(), 20_00);
     let no = desk.install(&pricing("acme/tenth", tenth()), "").expect("installed").no;
     desk.activate(no).expect("activated");
-    let back = desk.quote_quick(NOW, ask("q")).expect_err("a plugin is asked");
+    let back = desk.quote_here(NOW, ask("q")).expect_err("no instance is there yet");
     let tickets: Vec<_> = (0..20)
         .map(|n| {
             let quote = desk.submit_quote(NOW, (*back).clone()).expect("room");
@@ -164,6 +164,8 @@ fn quotes_go_through_the_queue() {
         assert_eq!((quote.lines, quote.total), (alone.lines.clone(), alone.total));
         assert_eq!(total(&engine, order.wait().expect("decided")), 18_00);
     }
+    let here = desk.quote_here(NOW, ask("q")).expect("an instance is warm").expect("a quote");
+    assert_eq!((here.lines, here.total), (alone.lines, alone.total));
     let none = crate::common::ask("x", 7, &[("NONE", 1)]);
     let refused = desk.submit_quote(NOW, none).expect("room").wait();
     assert!(matches!(refused, Err(QuoteError::Ask(AskError::Refused(_)))), "{refused:?}");

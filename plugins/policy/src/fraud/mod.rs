@@ -56,15 +56,41 @@ pub struct Sighting {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Customer {
-    hour: Ring<HOUR_BUCKETS>,
-    day: Ring<DAY_BUCKETS>,
+    hour: Ring<u32, HOUR_BUCKETS>,
+    day: Ring<u32, DAY_BUCKETS>,
 }
 
 /// An address or a device.
 #[derive(Clone, Copy, Debug, Default)]
 struct Place {
-    hour: Ring<HOUR_BUCKETS>,
+    hour: Ring<u32, HOUR_BUCKETS>,
     customers: Customers<CUSTOMERS_MAX>,
+}
+
+impl Place {
+    /// Returns the orders of the hour and the different customers of the day.
+    fn seen(&self, hour: u64, day: u64) -> (u32, u32) {
+        (count(self.hour.sum(hour)), self.customers.count(day, KEPT))
+    }
+}
+
+/// Buckets after which a subject that was not seen is forgotten.
+const KEPT: u64 = DAY_BUCKETS as u64;
+
+fn count(sum: i64) -> u32 {
+    u32::try_from(sum).unwrap_or(u32::MAX)
+}
+
+/// The buckets of a time.
+struct Moment {
+    hour: u64,
+    day: u64,
+}
+
+impl Moment {
+    const fn of(now: u64) -> Self {
+        Self { hour: now / HOUR_BUCKET_MS, day: now / DAY_BUCKET_MS }
+    }
 }
 
 /// What was seen within the last hour and the last day, in bounded memory.
@@ -100,7 +126,7 @@ pub struct Velocity {
     now: u64,
     customers: Table<u64, Customer>,
     /// By customer and currency, so that amounts of two currencies are never added.
-    amounts: Table<(u64, u16), Ring<DAY_BUCKETS>>,
+    amounts: Table<(u64, u16), Ring<i64, DAY_BUCKETS>>,
     addresses: Table<u64, Place>,
     devices: Table<u64, Place>,
 }
@@ -130,61 +156,90 @@ impl Velocity {
     /// the committed orders of the last day, observed at both stages in their order, bring
     /// everything back but orders that were refused.
     pub fn observe(&mut self, sighting: &Sighting, stage: Stage) {
-        self.now = self.now.max(sighting.now);
-        let (hour, day) = (self.now / HOUR_BUCKET_MS, self.now / DAY_BUCKET_MS);
-        let kept = DAY_BUCKETS as u64;
         let customer = sighting.customer.0;
         match stage {
             Stage::Attempted => {
+                let Sighting { address, device, now, .. } = *sighting;
+                self.attempt(&mut FraudHeader {
+                    customer,
+                    address,
+                    device,
+                    now,
+                    ..FraudHeader::default()
+                });
+            }
+            Stage::Committed => {
+                let Moment { day, .. } = self.at(sighting.now);
                 if customer != 0 {
-                    let seen = self.customers.touch(customer, day, kept);
-                    seen.hour.add(hour, 1);
-                    seen.day.add(day, 1);
-                }
-                let places =
-                    [(sighting.address, &mut self.addresses), (sighting.device, &mut self.devices)];
-                for (key, table) in places {
-                    if key != 0 {
-                        let place = table.touch(key, day, kept);
-                        place.hour.add(hour, 1);
-                        if customer != 0 {
-                            place.customers.add(day, customer);
-                        }
-                    }
+                    let key = (customer, sighting.amount.currency().number());
+                    let amount = sighting.amount.minor().max(0);
+                    self.amounts.touch(key, day, KEPT).add(day, amount);
                 }
             }
-            Stage::Committed if customer != 0 => {
-                let key = (customer, sighting.amount.currency().number());
-                let amount = sighting.amount.minor().max(0);
-                self.amounts.touch(key, day, kept).add(day, amount);
-            }
-            Stage::Committed => {}
         }
+    }
+
+    /// Writes what was seen into the facts as [`Velocity::fill`] does, then counts the order as
+    /// [`Velocity::observe`] does at [`Stage::Attempted`], with one look-up for both.
+    pub fn attempt(&mut self, facts: &mut FraudHeader) {
+        let Moment { hour, day } = self.at(facts.now);
+        let customer = facts.customer;
+        (facts.customer_orders_hour, facts.customer_orders_day) = (0, 0);
+        if customer != 0 {
+            let seen = self.customers.touch(customer, day, KEPT);
+            facts.customer_orders_hour = count(seen.hour.sum(hour));
+            facts.customer_orders_day = count(seen.day.sum(day));
+            seen.hour.add(hour, 1);
+            seen.day.add(day, 1);
+        }
+        facts.customer_amount_day = self.amount(facts, day);
+        let visit = |table: &mut Table<u64, Place>, key: u64| {
+            if key == 0 {
+                return (0, 0);
+            }
+            let place = table.touch(key, day, KEPT);
+            let seen = place.seen(hour, day);
+            place.hour.add(hour, 1);
+            if customer != 0 {
+                place.customers.add(day, customer);
+            }
+            seen
+        };
+        let address = visit(&mut self.addresses, facts.address);
+        (facts.address_orders_hour, facts.address_customers_day) = address;
+        let device = visit(&mut self.devices, facts.device);
+        (facts.device_orders_hour, facts.device_customers_day) = device;
     }
 
     /// Writes what was seen into the fields of velocity, by the customer, address, device, currency
     /// and time that the facts have already.
     pub fn fill(&self, facts: &mut FraudHeader) {
-        let now = self.now.max(facts.now);
-        let (hour, day) = (now / HOUR_BUCKET_MS, now / DAY_BUCKET_MS);
-        let count = |sum: i64| u32::try_from(sum).unwrap_or(u32::MAX);
+        let Moment { hour, day } = Moment::of(self.now.max(facts.now));
         // Nobody is counted without a name, and most orders bring neither address nor device.
         let named = |key: u64| (key != 0).then_some(key);
         let customer = named(facts.customer).and_then(|key| self.customers.get(key));
         facts.customer_orders_hour = customer.map_or(0, |seen| count(seen.hour.sum(hour)));
         facts.customer_orders_day = customer.map_or(0, |seen| count(seen.day.sum(day)));
-        let currency = u16::try_from(facts.currency).unwrap_or(0);
-        let amount = named(facts.customer).and_then(|key| self.amounts.get((key, currency)));
-        facts.customer_amount_day = amount.map_or(0, |ring| ring.sum(day));
-        let place = |place: Option<&Place>| {
-            place.map_or((0, 0), |place| {
-                (count(place.hour.sum(hour)), place.customers.count(day, DAY_BUCKETS as u64))
-            })
-        };
+        facts.customer_amount_day = self.amount(facts, day);
+        let place = |place: Option<&Place>| place.map_or((0, 0), |place| place.seen(hour, day));
         let address = place(named(facts.address).and_then(|key| self.addresses.get(key)));
         (facts.address_orders_hour, facts.address_customers_day) = address;
         let device = place(named(facts.device).and_then(|key| self.devices.get(key)));
         (facts.device_orders_hour, facts.device_customers_day) = device;
+    }
+
+    /// Takes note of a time, and returns where the latest one is.
+    fn at(&mut self, now: u64) -> Moment {
+        self.now = self.now.max(now);
+        Moment::of(self.now)
+    }
+
+    /// Returns what the customer has paid within the day in the currency of the facts.
+    fn amount(&self, facts: &FraudHeader, day: u64) -> i64 {
+        let currency = u16::try_from(facts.currency).unwrap_or(0);
+        let ring =
+            if facts.customer == 0 { None } else { self.amounts.get((facts.customer, currency)) };
+        ring.map_or(0, |ring| ring.sum(day))
     }
 
     /// Returns how many customers, customers' currencies, addresses and devices are kept.

@@ -1,33 +1,70 @@
 //! How often something was seen lately: rings of buckets in tables of bounded size.
 
-use std::collections::HashMap;
 use std::hash::Hash;
 
-/// Sums of the last `N` buckets of one length; an older bucket's slot is used anew.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Ring<const N: usize> {
-    /// Number of the newest bucket, counted from 1970.
-    newest: u64,
-    sums: [i64; N],
+use crate::hash::FoldMap;
+
+/// What a ring adds up: counts, or amounts of money; never below zero.
+pub(super) trait Amount: Copy + Default {
+    /// Returns the sum of two, or the largest that there is.
+    fn plus(self, other: Self) -> Self;
+    /// Returns the sum of all, or the largest that there is.
+    fn total(all: &[Self]) -> i64;
 }
 
-impl<const N: usize> Default for Ring<N> {
-    fn default() -> Self {
-        Self { newest: 0, sums: [0; N] }
+impl Amount for u32 {
+    fn plus(self, other: Self) -> Self {
+        self.saturating_add(other)
+    }
+
+    fn total(all: &[Self]) -> i64 {
+        // A few dozen of 32 bits: no check can find anything.
+        all.iter().fold(0_i64, |sum, one| sum.wrapping_add(i64::from(*one)))
     }
 }
 
-impl<const N: usize> Ring<N> {
+impl Amount for i64 {
+    fn plus(self, other: Self) -> Self {
+        self.saturating_add(other)
+    }
+
+    fn total(all: &[Self]) -> i64 {
+        all.iter().fold(0, |sum, one| sum.saturating_add(*one))
+    }
+}
+
+/// Sums of the last `N` buckets of one length; an older bucket's slot is used anew.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ring<T, const N: usize> {
+    /// Number of the newest bucket, counted from 1970.
+    newest: u64,
+    sums: [T; N],
+}
+
+impl<T: Amount, const N: usize> Default for Ring<T, N> {
+    fn default() -> Self {
+        Self { newest: 0, sums: [T::default(); N] }
+    }
+}
+
+impl<T: Amount, const N: usize> Ring<T, N> {
+    const fn slot(bucket: u64) -> usize {
+        (bucket % N as u64) as usize
+    }
+
     /// Adds to a bucket, which is not older than the newest.
-    pub(super) fn add(&mut self, bucket: u64, value: i64) {
+    pub(super) fn add(&mut self, bucket: u64, value: T) {
         assert!(bucket >= self.newest, "bucket {bucket} is before {}", self.newest);
-        let passed = (bucket - self.newest).min(N as u64);
-        for age in 0..passed {
-            self.sums[((bucket - age) % N as u64) as usize] = 0;
+        if bucket - self.newest >= N as u64 {
+            self.sums = [T::default(); N];
+        } else {
+            for between in self.newest + 1..=bucket {
+                self.sums[Self::slot(between)] = T::default();
+            }
         }
         self.newest = bucket;
-        let slot = &mut self.sums[(bucket % N as u64) as usize];
-        *slot = slot.saturating_add(value);
+        let slot = &mut self.sums[Self::slot(bucket)];
+        *slot = slot.plus(value);
     }
 
     /// Returns the sum of the `N` buckets up to one that is not older than the newest.
@@ -35,13 +72,18 @@ impl<const N: usize> Ring<N> {
         let gone = bucket.saturating_sub(self.newest);
         if gone == 0 {
             // The slots of buckets before 1970 are empty.
-            return self.sums.iter().fold(0, |sum, slot| sum.saturating_add(*slot));
+            return T::total(&self.sums);
         }
-        let kept = (N as u64).saturating_sub(gone).min(self.newest + 1);
-        (0..kept).fold(0, |sum, age| {
-            let slot = self.sums[((self.newest - age) % N as u64) as usize];
-            sum.saturating_add(slot)
-        })
+        if gone >= N as u64 {
+            return 0;
+        }
+        // The slots behind the newest one hold the oldest buckets, of which so many are gone.
+        let first = Self::slot(self.newest + 1);
+        let (behind, before) = (&self.sums[first..], &self.sums[..first]);
+        let gone = gone as usize;
+        let behind_kept = behind.get(gone..).unwrap_or_default();
+        let before_kept = &before[gone.saturating_sub(behind.len())..];
+        T::total(behind_kept).saturating_add(T::total(before_kept))
     }
 }
 
@@ -87,7 +129,7 @@ impl<const N: usize> Customers<N> {
 pub(super) struct Table<K, V> {
     max: usize,
     /// Look-ups only, so that the order of a hash never shows.
-    places: HashMap<K, u32>,
+    places: FoldMap<K, u32>,
     slots: Vec<Slot<K, V>>,
     /// Slots that nobody has.
     free: Vec<u32>,
@@ -117,7 +159,7 @@ struct Slot<K, V> {
 impl<K: Copy + Eq + Hash, V: Default> Table<K, V> {
     pub(super) fn new(max: usize) -> Self {
         let ends = Ends { oldest: NONE, newest: NONE };
-        Self { max, places: HashMap::new(), slots: Vec::new(), free: Vec::new(), ends }
+        Self { max, places: FoldMap::default(), slots: Vec::new(), free: Vec::new(), ends }
     }
 
     pub(super) fn get(&self, key: K) -> Option<&V> {

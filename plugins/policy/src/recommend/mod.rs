@@ -6,12 +6,10 @@
 
 mod neighbours;
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher, Hasher};
-
 use onhand_core::SkuId;
 
 use crate::fact::{CANDIDATES_MAX, Candidate, ITEMS_MAX};
+use crate::hash::FoldMap;
 use crate::range::{SettingError, setting};
 use neighbours::Neighbours;
 
@@ -62,35 +60,6 @@ impl Limits {
         setting("items_max", 0, self.items_max.into(), 1, 1 << 24)?;
         setting("neighbours_max", 0, self.neighbours_max.into(), 1, 1_024)?;
         setting("pairs_max", 0, self.pairs_max.into(), 1, 1 << 28)
-    }
-}
-
-/// Spreads the bits of a SKU: ids are the shop's own and mostly hashes, so this is enough.
-#[derive(Clone, Copy, Debug, Default)]
-struct Spread(u64);
-
-impl BuildHasher for Spread {
-    type Hasher = Self;
-
-    fn build_hasher(&self) -> Self {
-        *self
-    }
-}
-
-impl Hasher for Spread {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64((*byte).into());
-        }
-    }
-
-    fn write_u64(&mut self, bits: u64) {
-        let product = u128::from(self.0 ^ bits) * 0x9E37_79B9_7F4A_7C15;
-        self.0 = (product >> 64) as u64 ^ product as u64;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }
 
@@ -173,7 +142,7 @@ pub struct Scratch {
 pub struct Index {
     limits: Limits,
     /// Look-ups only, so that the order of a hash never shows.
-    numbers: HashMap<SkuId, u32, Spread>,
+    numbers: FoldMap<SkuId, u32>,
     items: Vec<Item>,
     /// One for each item.
     standings: Vec<Standing>,
@@ -194,7 +163,7 @@ impl Index {
         limits.check()?;
         Ok(Self {
             limits,
-            numbers: HashMap::default(),
+            numbers: FoldMap::default(),
             items: Vec::new(),
             standings: Vec::new(),
             ranks: Vec::new(),

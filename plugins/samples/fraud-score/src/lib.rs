@@ -154,18 +154,22 @@ fn features(header: &Header) -> [u32; FEATURES.len()] {
 
 /// Returns the model's log-odds of fraud in 1/65,536.
 fn log_odds(features: &[u32; FEATURES.len()]) -> i32 {
-    let mut known = *features;
+    // Longer than the features, so that four bits of a number are always inside: no check.
+    let mut known = [0; 16];
+    known[..FEATURES.len()].copy_from_slice(features);
     if known[DISTANCE] == DISTANCE_UNKNOWN {
         known[DISTANCE] = DISTANCE_USUAL;
     }
     let mut sum = model::BASE;
     for (splits, leaves) in model::SPLITS.iter().zip(&model::LEAVES) {
-        // A heap: the children of split n are 2n + 1 and 2n + 2, its leaves come after the last.
-        let mut at = 0;
-        while let Some(&(feature, most)) = splits.get(at) {
-            at = 2 * at + 1 + usize::from(known[feature as usize] > most);
+        // A heap that counts from 1: the children of split n are 2n and 2n + 1, and the leaves
+        // come after the last split.
+        let mut at = 1;
+        for _ in 0..model::DEPTH {
+            let (feature, most) = splits[at - 1];
+            at = 2 * at + usize::from(known[feature as usize % known.len()] > most);
         }
-        sum += leaves[at - splits.len()];
+        sum += leaves[at - leaves.len()];
     }
     sum
 }

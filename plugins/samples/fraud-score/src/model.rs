@@ -5,6 +5,8 @@
 
 /// Trees of the model.
 pub(crate) const TREES: usize = 24;
+/// Splits from the root of a tree to a leaf.
+pub(crate) const DEPTH: usize = 3;
 /// Log-odds of an order before any tree, in 1/65,536.
 pub(crate) const BASE: i32 = -171_614;
 /// Splits of each tree in the order of a heap: number of the feature, and the largest value

@@ -17,7 +17,7 @@
 mod offer;
 mod window;
 
-use offer::{Offer, Target};
+use offer::{Offer, Offers, Target};
 use onhand_plugin_sdk::config::{ConfigError, Object};
 use onhand_plugin_sdk::pricing::{Order, Price, Pricing, Refusal};
 
@@ -44,7 +44,8 @@ struct Tier {
 pub struct Tiered {
     /// By class, then by units.
     tiers: Vec<Tier>,
-    offers: Vec<Offer>,
+    /// Offers that exclude each other, each group where its first offer stands; most stand alone.
+    groups: Vec<Vec<Offer>>,
     least: i64,
 }
 
@@ -67,11 +68,13 @@ impl Pricing for Tiered {
         at_most("offers", offers.len(), OFFERS_MAX)?;
         let least = config.int_or("least", 0..=offer::MINOR_MAX, 0)?;
         config.end()?;
-        Ok(Self { tiers, offers, least })
+        Ok(Self { tiers, groups: grouped(offers), least })
     }
 
     fn price(&self, order: &Order<'_>, price: &mut Price<'_>) -> Result<(), Refusal> {
-        let (mut due, mut used) = (0, Used::default());
+        // Whether an offer is open depends on the order alone, not on its lines.
+        let open: Offers = self.offers().filter(|offer| offer.applies(order)).collect();
+        let (mut due, mut used) = (0, Offers::default());
         for (at, line) in order.lines.iter().enumerate() {
             let mut left = line.amount();
             if let Some(tier) = self.tier(line.class, line.quantity) {
@@ -79,29 +82,19 @@ impl Pricing for Tiered {
                 price.line(at, off, tier.code);
                 left -= off;
             }
-            self.apply(
-                order,
-                &mut left,
-                &mut used,
-                |target| target.is_line(line),
-                |off, code| {
-                    price.line(at, off, code);
-                },
-            );
+            let fits = |target: Target| target.is_line(line);
+            self.apply(open, fits, &mut left, &mut used, |off, code| price.line(at, off, code));
             due += left;
         }
         if due < self.least {
             return Err(Refusal { code: BELOW_LEAST });
         }
         let whole = |target| target == Target::Order;
-        self.apply(order, &mut due, &mut used, whole, |off, code| price.order(off, code));
+        self.apply(open, whole, &mut due, &mut used, |off, code| price.order(off, code));
         self.use_coupons(order, used, price);
         Ok(())
     }
 }
-
-/// Which offers have taken something off.
-type Used = [bool; OFFERS_MAX];
 
 impl Tier {
     const fn key(&self) -> (u32, u32) {
@@ -128,48 +121,63 @@ impl Tiered {
         (tier.class == class).then_some(tier)
     }
 
-    /// Lets the offers for one line, or for the order, take what they may off what is left.
+    fn offers(&self) -> impl Iterator<Item = &Offer> {
+        self.groups.iter().flatten()
+    }
+
+    /// Lets the open offers for one line, or for the order, take what they may off what is left.
     fn apply(
         &self,
-        order: &Order<'_>,
-        left: &mut i64,
-        used: &mut Used,
+        open: Offers,
         fits: impl Fn(Target) -> bool,
+        left: &mut i64,
+        used: &mut Offers,
         mut take: impl FnMut(i64, u32),
     ) {
-        for (index, first) in self.offers.iter().enumerate() {
-            // A group stands where its first offer stands.
-            let one_of = |offer: &Offer| first.group != 0 && offer.group == first.group;
-            if self.offers[..index].iter().any(one_of) {
-                continue;
-            }
-            let mut best = (0, index);
-            for (at, offer) in self.offers.iter().enumerate().skip(index) {
-                if (at == index || one_of(offer)) && fits(offer.target) && offer.applies(order) {
+        for group in &self.groups {
+            let (mut most, mut best) = (0, None);
+            for offer in group {
+                if open.has(offer) && fits(offer.target) {
                     let off = offer.off(*left);
-                    best = if off > best.0 { (off, at) } else { best };
+                    if off > most {
+                        (most, best) = (off, Some(offer));
+                    }
                 }
             }
-            let (off, at) = best;
-            if off > 0 {
-                take(off, self.offers[at].code);
-                *left -= off;
-                used[at] = true;
+            if let Some(offer) = best {
+                take(most, offer.code);
+                *left -= most;
+                used.add(offer);
             }
         }
     }
 
     /// Takes one use of each coupon whose offer has taken something off.
-    fn use_coupons(&self, order: &Order<'_>, used: Used, price: &mut Price<'_>) {
+    fn use_coupons(&self, order: &Order<'_>, used: Offers, price: &mut Price<'_>) {
         for (at, coupon) in order.coupons.iter().enumerate() {
-            let worked = |(offer, used): &(&Offer, &bool)| **used && offer.coupon == *coupon;
-            let offer = self.offers.iter().zip(&used).find(worked);
             let again = order.coupons[..at].contains(coupon);
-            if let Some((offer, _)) = offer.filter(|_| *coupon != 0 && !again) {
+            let mut worked = self.offers().filter(|offer| used.has(offer));
+            let offer = worked.find(|offer| offer.coupon == *coupon);
+            if let Some(offer) = offer.filter(|_| *coupon != 0 && !again) {
                 price.coupon(at, offer.code);
             }
         }
     }
+}
+
+/// Puts offers of one group together, where the first of them stands.
+fn grouped(offers: Vec<Offer>) -> Vec<Vec<Offer>> {
+    let mut groups: Vec<Vec<Offer>> = Vec::with_capacity(offers.len());
+    for (place, offer) in offers.into_iter().enumerate() {
+        let offer = offer.at(place);
+        let same =
+            groups.iter_mut().find(|group| offer.group != 0 && group[0].group == offer.group);
+        match same {
+            Some(group) => group.push(offer),
+            None => groups.push(vec![offer]),
+        }
+    }
+    groups
 }
 
 fn at_most(what: &str, value: usize, most: usize) -> Result<(), ConfigError> {

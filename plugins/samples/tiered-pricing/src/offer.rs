@@ -29,8 +29,32 @@ impl Target {
     }
 }
 
+/// A set of offers.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Offers(u32);
+
+impl Offers {
+    pub(crate) fn has(self, offer: &Offer) -> bool {
+        self.0 & offer.bit != 0
+    }
+
+    pub(crate) fn add(&mut self, offer: &Offer) {
+        self.0 |= offer.bit;
+    }
+}
+
+impl<'o> FromIterator<&'o Offer> for Offers {
+    fn from_iter<I: IntoIterator<Item = &'o Offer>>(offers: I) -> Self {
+        let mut set = Self::default();
+        offers.into_iter().for_each(|offer| set.add(offer));
+        set
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Offer {
+    /// Its own bit of a set.
+    bit: u32,
     pub(crate) code: u32,
     pub(crate) target: Target,
     pub(crate) group: u32,
@@ -53,6 +77,7 @@ impl Offer {
             Target::Order
         };
         let offer = Self {
+            bit: 0,
             code: from.int("code", numbers)? as u32,
             target,
             group: from.int_or("group", 0..=u32::MAX.into(), 0)? as u32,
@@ -71,6 +96,11 @@ impl Offer {
         Ok(offer)
     }
 
+    /// Returns the offer at its place in the configuration, which is below 32.
+    pub(crate) fn at(self, place: usize) -> Self {
+        Self { bit: 1 << place, ..self }
+    }
+
     /// Returns whether the offer is for this order, whatever its lines.
     pub(crate) fn applies(&self, order: &Order<'_>) -> bool {
         (self.segment == 0 || self.segment == order.header.segment)
@@ -87,6 +117,7 @@ impl Offer {
 
 /// Returns so many basis points of an amount, rounded down.
 pub(crate) const fn part(amount: i64, bp: i64) -> i64 {
-    // Exact, and no product needs more than 64 bits.
-    amount / 10_000 * bp + amount % 10_000 * bp / 10_000
+    // Exact, and no product needs more than 64 bits, so that the check of one, which takes more
+    // fuel than all else here, would find nothing.
+    (amount / 10_000).wrapping_mul(bp) + (amount % 10_000).wrapping_mul(bp) / 10_000
 }

@@ -1,12 +1,14 @@
-//! One keep-alive connection with reconnects and a time limit.
+//! One HTTP/1.1 connection, kept alive, with reconnects and a time limit.
 
-use std::time::Duration;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Waker};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
 
+use super::dial::{Dial, Dialer, Stream};
 use super::response::{Chunks, Framing, Head, parse_head};
-use crate::error::LoadError;
+use super::{Limits, Request, Response};
 use crate::op::Loss;
 
 /// Bytes that a connection reads at once.
@@ -14,89 +16,14 @@ const READ_BYTES: usize = 16 * 1024;
 /// Most interim (1xx) responses before the final one.
 const INTERIM_MAX: usize = 8;
 
-/// Host and port of a target, such as `127.0.0.1:8080`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Authority(String);
-
-impl Authority {
-    /// Reads `http://HOST:PORT`; the port is 80 where it is missing.
-    ///
-    /// # Errors
-    ///
-    /// Returns a usage error for another scheme, a path, a user, or a missing host.
-    pub fn parse(url: &str) -> Result<Self, LoadError> {
-        let wrong = |why: &str| {
-            LoadError::usage(format!("target is {url:?}: {why}; want http://HOST:PORT"))
-        };
-        if url.starts_with("https://") {
-            return Err(wrong("this tool does not speak TLS"));
-        }
-        let rest = url.strip_prefix("http://").ok_or_else(|| wrong("no http:// scheme"))?;
-        let rest = rest.strip_suffix('/').unwrap_or(rest);
-        let bad =
-            |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | '@' | '?' | '#');
-        if rest.is_empty() || rest.contains(bad) {
-            return Err(wrong("it has no host, or more than host and port"));
-        }
-        let bracket_end = rest.rfind(']').unwrap_or(0);
-        match rest[bracket_end..].rsplit_once(':') {
-            None => Ok(Self(format!("{rest}:80"))),
-            Some((_, port)) if port.parse::<u16>().is_ok_and(|p| p > 0) => {
-                Ok(Self(rest.to_owned()))
-            }
-            Some(_) => Err(wrong("the port is not from 1 to 65535")),
-        }
-    }
-
-    /// Returns `HOST:PORT`.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-/// Time limits of a connection.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Longest time for one exchange, connecting included.
-    pub exchange: Duration,
-}
-
-/// A request as it goes on the wire.
-#[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
-    /// Method.
-    pub method: &'a str,
-    /// Path with its query.
-    pub path: &'a str,
-    /// Idempotency key; empty for none.
-    pub key: &'a str,
-    /// Further header lines, each ending with CR LF.
-    pub headers: &'a str,
-    /// Body; sent as JSON.
-    pub body: &'a [u8],
-}
-
-/// A response; its body stays in the connection until the next one is read.
-#[derive(Debug)]
-pub struct Response<'a> {
-    /// Status.
-    pub status: u16,
-    /// The `Seq` header.
-    pub seq: Option<u64>,
-    /// The `Idempotency-Replayed` header.
-    pub replayed: bool,
-    /// Body.
-    pub body: &'a [u8],
-}
-
 /// One connection; it connects at the first request and again after a loss.
 #[derive(Debug)]
-pub struct Connection {
-    authority: Authority,
+pub(crate) struct Http1 {
+    dialer: Arc<Dialer>,
     limits: Limits,
     /// Header lines of every request.
     common: String,
-    stream: Option<TcpStream>,
+    stream: Option<Stream>,
     output: Vec<u8>,
     input: Vec<u8>,
     /// Bytes at the front of `input` that are done with.
@@ -110,13 +37,24 @@ pub struct Connection {
     renewing: bool,
     /// Whether the host was asked to close after the next answer.
     closing: bool,
+    /// Requests that were pushed and have no answer yet.
+    awaited: usize,
+    /// How long connections took to make, since somebody asked.
+    dials: Vec<Dial>,
+    /// Why the last one could not be made.
+    why: Option<String>,
 }
 
-impl Connection {
+impl Http1 {
     /// Prepares a connection; `key` is an API key, `ack` a level of acknowledgement.
-    pub fn new(authority: Authority, limits: Limits, key: Option<&str>, ack: Option<&str>) -> Self {
+    pub(super) fn new(
+        dialer: Arc<Dialer>,
+        limits: Limits,
+        key: Option<&str>,
+        ack: Option<&str>,
+    ) -> Self {
         use std::fmt::Write as _;
-        let mut common = format!("Host: {}\r\n", authority.as_str());
+        let mut common = format!("Host: {}\r\n", dialer.authority().as_str());
         // Writing to a string can't fail.
         if let Some(key) = key {
             let _ = write!(common, "Authorization: Bearer {key}\r\n");
@@ -125,7 +63,7 @@ impl Connection {
             let _ = write!(common, "Prefer: ack={ack}\r\n");
         }
         Self {
-            authority,
+            dialer,
             limits,
             common,
             stream: None,
@@ -137,16 +75,27 @@ impl Connection {
             renewals: 0,
             renewing: false,
             closing: false,
+            awaited: 0,
+            dials: Vec::new(),
+            why: None,
         }
     }
 
+    pub(super) fn take_dials(&mut self) -> Vec<Dial> {
+        std::mem::take(&mut self.dials)
+    }
+
+    pub(super) fn why(&self) -> Option<&str> {
+        self.why.as_deref()
+    }
+
     /// Returns how often this connection was made anew because it had broken.
-    pub fn reconnects(&self) -> u64 {
+    pub(super) fn reconnects(&self) -> u64 {
         self.connects.saturating_sub(1 + self.renewals)
     }
 
     /// Returns how often this connection was made anew on purpose.
-    pub const fn renewals(&self) -> u64 {
+    pub(super) const fn renewals(&self) -> u64 {
         self.renewals
     }
 
@@ -154,21 +103,20 @@ impl Connection {
     ///
     /// It is reset, not shut down: a shop's visitors come from many machines, but a load tester has
     /// one, whose ports would be used up by connections that wait for their last packet.
-    pub fn renew(&mut self) {
+    pub(super) fn renew(&mut self) {
         if let Some(stream) = self.stream.take() {
             self.renewing = true;
-            // If it can't be set, the connection is shut down in the ordinary way.
-            drop(stream.set_zero_linger());
+            stream.reset_on_close();
         }
     }
 
     /// Counts on the host to close the connection after the next answer, as it was asked to.
-    pub fn expect_close(&mut self) {
+    pub(super) fn expect_close(&mut self) {
         self.closing = true;
     }
 
     /// Appends a request to those that [`Connection::flush`] sends.
-    pub fn push(&mut self, request: Request<'_>) {
+    pub(super) fn push(&mut self, request: Request<'_>) {
         let out = &mut self.output;
         for part in [request.method, " ", request.path, " HTTP/1.1\r\n", &self.common] {
             out.extend_from_slice(part.as_bytes());
@@ -186,6 +134,7 @@ impl Connection {
         }
         out.extend_from_slice(b"\r\n");
         out.extend_from_slice(request.body);
+        self.awaited += 1;
     }
 
     /// Sends the requests that were pushed, connecting first where needed.
@@ -193,7 +142,7 @@ impl Connection {
     /// # Errors
     ///
     /// Returns the loss; the connection is closed then, and what was pushed is dropped.
-    pub async fn flush(&mut self) -> Result<(), Loss> {
+    pub(super) async fn flush(&mut self) -> Result<(), Loss> {
         let result = match tokio::time::timeout(self.limits.exchange, self.flush_now()).await {
             Ok(result) => result,
             Err(_) => Err(Loss::Timeout),
@@ -205,20 +154,38 @@ impl Connection {
         result
     }
 
+    /// Returns whether a connection that waited for this request may not carry it: the host has
+    /// closed it meanwhile, or has said something that nobody asked for.
+    fn is_spoilt(&mut self) -> bool {
+        let Some(stream) = &mut self.stream else { return false };
+        if self.consumed != self.input.len() {
+            return true;
+        }
+        let mut byte = [0];
+        let mut buffer = ReadBuf::new(&mut byte);
+        let mut ctx = Context::from_waker(Waker::noop());
+        Pin::new(stream).poll_read(&mut ctx, &mut buffer).is_ready()
+    }
+
     async fn flush_now(&mut self) -> Result<(), Loss> {
+        if self.is_spoilt() {
+            self.stream = None;
+        }
         if self.stream.is_none() {
-            let connected = TcpStream::connect(self.authority.as_str()).await;
-            let stream = connected.map_err(|_| Loss::Unreachable)?;
-            // Without it the kernel may hold small requests back for an acknowledgement.
-            stream.set_nodelay(true).map_err(|_| Loss::Unreachable)?;
+            let (stream, dial) = self.dialer.dial().await.map_err(|why| {
+                self.why = Some(why);
+                Loss::Unreachable
+            })?;
             self.stream = Some(stream);
+            self.dials.push(dial);
             self.connects += 1;
             self.renewals += u64::from(std::mem::take(&mut self.renewing));
             self.input.clear();
             self.consumed = 0;
         }
         let Some(stream) = &mut self.stream else { return Err(Loss::Unreachable) };
-        stream.write_all(&self.output).await.map_err(|_| Loss::Connection)
+        stream.write_all(&self.output).await.map_err(|_| Loss::Connection)?;
+        stream.flush().await.map_err(|_| Loss::Connection)
     }
 
     /// Reads the next response.
@@ -226,7 +193,7 @@ impl Connection {
     /// # Errors
     ///
     /// Returns the loss; the connection is closed then.
-    pub async fn receive(&mut self) -> Result<Response<'_>, Loss> {
+    pub(super) async fn receive(&mut self) -> Result<Response<'_>, Loss> {
         let read = match tokio::time::timeout(self.limits.exchange, self.receive_now()).await {
             Ok(read) => read,
             Err(_) => Err(Loss::Timeout),
@@ -237,11 +204,14 @@ impl Connection {
                 Err(loss)
             }
             Ok((head, from, to)) => {
-                if head.close {
+                self.awaited = self.awaited.saturating_sub(1);
+                // Who has asked for the end may send no more, whatever the host says (RFC 9112, 9.6).
+                let asked = self.closing && self.awaited == 0;
+                if head.close || asked {
                     self.stream = None;
-                    self.renewing = self.closing;
+                    self.renewing = asked;
                 }
-                self.closing = false;
+                self.closing &= !asked;
                 let body = match head.framing {
                     Framing::Chunked => self.unchunked.as_slice(),
                     Framing::Length(_) | Framing::UntilClose => &self.input[from..to],
@@ -328,20 +298,11 @@ impl Connection {
         stream.read_buf(&mut self.input).await.map_err(|_| Loss::Connection)
     }
 
-    /// Sends one request and reads its response.
-    ///
-    /// # Errors
-    ///
-    /// Returns the loss; the connection is closed then.
-    pub async fn call(&mut self, request: Request<'_>) -> Result<Response<'_>, Loss> {
-        self.push(request);
-        self.flush().await?;
-        self.receive().await
-    }
-
     /// Closes the connection; the next request makes it anew.
-    pub fn disconnect(&mut self) {
+    pub(super) fn disconnect(&mut self) {
         self.stream = None;
+        self.awaited = 0;
+        self.closing = false;
         self.output.clear();
     }
 }
@@ -354,29 +315,111 @@ fn push_number(out: &mut Vec<u8>, number: usize) {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::net::TcpListener;
+    use std::sync::mpsc::Sender;
+
+    use super::super::{Authority, Connection, HttpVersion, Ways, Wire};
     use super::*;
 
-    /// A target is host and port under http and nothing more.
-    #[test]
-    fn targets_are_read_and_checked() {
-        let read = |url: &str| Authority::parse(url).map(|a| a.0).map_err(|e| e.to_string());
-        assert_eq!(read("http://127.0.0.1:8080"), Ok("127.0.0.1:8080".into()));
-        assert_eq!(read("http://localhost/"), Ok("localhost:80".into()));
-        assert_eq!(read("http://[::1]:99"), Ok("[::1]:99".into()));
-        assert_eq!(read("http://[::1]"), Ok("[::1]:80".into()));
-        for bad in [
-            "",
-            "127.0.0.1:8080",
-            "https://a",
-            "http://",
-            "http://a/b",
-            "http://u@a",
-            "http://a:0",
-            "http://a:x",
-            "http://a:70000",
-            "http://a\r\nb",
-        ] {
-            assert!(read(bad).is_err_and(|e| e.contains("want http://HOST:PORT")), "{bad:?}");
+    /// Serves connections one after the other: each answers as many requests as it has texts, and
+    /// is closed then, which is told, or kept open to the end.
+    fn serve(
+        listener: TcpListener,
+        connections: Vec<Vec<&'static str>>,
+        closed: Option<Sender<()>>,
+    ) {
+        let mut kept = Vec::new();
+        for answers in connections {
+            let (stream, _) = listener.accept().expect("a connection");
+            let mut lines = BufReader::new(stream.try_clone().expect("a socket")).lines();
+            for answer in answers {
+                while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+                (&stream).write_all(answer.as_bytes()).expect("a client that reads");
+            }
+            drop(lines);
+            match &closed {
+                None => kept.push(stream),
+                Some(closed) => {
+                    drop(stream);
+                    // A test that has seen enough listens no more.
+                    let _ = closed.send(());
+                }
+            }
         }
+    }
+
+    const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nSeq: 7\r\n\r\na";
+    const TWICE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na\
+                         HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nb";
+
+    /// Runs a test beside a server.
+    fn beside(
+        connections: Vec<Vec<&'static str>>,
+        closed: Option<Sender<()>>,
+        test: impl AsyncFnOnce(&mut Connection),
+    ) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let server = std::thread::spawn(move || serve(listener, connections, closed));
+        let authority = Authority::parse(&url).expect("well formed");
+        let wire = Wire { http: HttpVersion::One, ..Wire::default() };
+        let ways = Ways::new(authority, &wire).expect("nothing to be wrong");
+        let limits = Limits { exchange: std::time::Duration::from_secs(20) };
+        let mut way = ways.way(limits, None, None);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(test(&mut way));
+        server.join().expect("every connection was made");
+    }
+
+    fn get(headers: &str) -> Request<'_> {
+        Request { method: "GET", path: "/", key: "", headers, body: b"" }
+    }
+
+    /// Lets the event loop look at the sockets.
+    async fn look() {
+        let one = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let addr = one.local_addr().expect("an address");
+        let (made, taken) = tokio::join!(tokio::net::TcpStream::connect(addr), one.accept());
+        assert!(made.is_ok() && taken.is_ok());
+    }
+
+    /// A connection that the host has closed while it was idle costs no request.
+    #[test]
+    fn a_connection_closed_while_idle_is_made_anew() {
+        let (closed, told) = std::sync::mpsc::channel();
+        beside(vec![vec![OK], vec![OK, OK]], Some(closed), async |way| {
+            assert_eq!(way.call(get("")).await.map(|r| r.seq).ok(), Some(Some(7)));
+            told.recv().expect("the host closes behind its answer");
+            look().await;
+            for _ in 0..2 {
+                way.call(get("")).await.expect("no request is lost");
+            }
+            assert_eq!((way.reconnects(), way.renewals()), (1, 0));
+        });
+    }
+
+    /// An answer that nobody asked for is not taken for that of the next request.
+    #[test]
+    fn an_answer_given_twice_is_not_taken_for_another() {
+        beside(vec![vec![TWICE], vec![OK]], None, async |way| {
+            assert_eq!(way.call(get("")).await.map(|r| r.body.to_vec()).ok(), Some(b"a".to_vec()));
+            look().await;
+            let second = way.call(get("")).await.map(|r| r.body.to_vec());
+            assert_eq!(second.ok(), Some(b"a".to_vec()), "the second answer was b");
+            assert_eq!(way.reconnects(), 1);
+        });
+    }
+
+    /// Who has asked for the end of a connection sends no more on it, though the host keeps it open.
+    #[test]
+    fn a_connection_that_was_to_close_is_not_used_again() {
+        beside(vec![vec![OK], vec![OK]], None, async |way| {
+            for _ in 0..2 {
+                way.expect_close();
+                way.call(get("Connection: close\r\n")).await.expect("an answer");
+            }
+            assert_eq!((way.reconnects(), way.renewals()), (0, 1));
+        });
     }
 }
