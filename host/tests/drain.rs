@@ -20,9 +20,10 @@ fn a_drain_under_load_loses_no_acknowledged_order() {
     let buyers: Vec<_> = (0..BUYERS)
         .map(|buyer| {
             let sold = Arc::clone(&sold);
+            // Here, not in the thread: a slow thread would find nobody listening any more.
+            let mut client = Client::connect(addr);
             std::thread::spawn(move || {
                 let mut orders = Vec::new();
-                let mut client = Client::connect(addr);
                 for number in 0_u64.. {
                     let key = format!("{buyer}-{number}");
                     let body = buy_body("mug", 1);
