@@ -4,6 +4,9 @@ use std::fmt::Write as _;
 
 use crate::results::run::{EXIT_PASS, Run, Verdict};
 
+/// Most characters of what a verdict shows of why a run is not whole; the reasons have all of it.
+const TROUBLE_CHARS_MAX: usize = 200;
+
 /// How a run is to be taken, from the best to the worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Tone {
@@ -47,11 +50,14 @@ pub(crate) fn verdict(run: &Run) -> Sentence {
         .collect();
     let failed = run.thresholds.iter().filter(|threshold| !threshold.holds).count();
     let targets = plural(run.thresholds.len() as u64, "target", "targets");
+    let unseen = run.trouble.as_deref().map(not_whole);
     let (tone, head) = if !wrong.is_empty() {
         (Tone::Bad, format!("The shop did not keep its word: {}.", listed(&wrong)))
     } else if run.interrupted {
         let first = time_text(run.elapsed_ns as f64);
         (Tone::Doubtful, format!("The run was interrupted: this is about its first {first}."))
+    } else if let Some(unseen) = &unseen {
+        (Tone::Bad, unseen.clone())
     } else if run.generator.limited.is_some() {
         let text = "The load generator was the limit: these figures say little about the shop.";
         (Tone::Doubtful, text.to_owned())
@@ -83,7 +89,18 @@ pub(crate) fn verdict(run: &Run) -> Sentence {
         }
         more.push('.');
     }
+    if let Some(unseen) = unseen.filter(|unseen| *unseen != head) {
+        more = format!("{more} {unseen}");
+    }
     Sentence { tone, head, more }
+}
+
+/// Says that a run is not whole, and the beginning of why: a host may have said much at its end.
+fn not_whole(trouble: &str) -> String {
+    let line = trouble.lines().next().unwrap_or_default().trim_end_matches(['.', ' ']);
+    let cut = line.char_indices().nth(TROUBLE_CHARS_MAX).map_or(line.len(), |(at, _)| at);
+    let end = if cut < line.len() { " ..." } else { "." };
+    format!("The run could not be seen to its end: {}{end}", &line[..cut])
 }
 
 fn what_happened(run: &Run) -> String {
@@ -234,13 +251,21 @@ mod tests {
         check(&run, Tone::Bad, "The shop kept its word, but missed 1 of 2 targets.");
         run.generator.limited = Some("lag".into());
         assert_eq!(verdict(&run).tone, Tone::Doubtful);
+        run.trouble = Some("the host ended by itself (signal 6).\nit said: much".into());
+        let unseen = "The run could not be seen to its end: the host ended by itself (signal 6).";
+        check(&run, Tone::Bad, unseen);
         run.interrupted = true;
         run.elapsed_ns = 2_000_000_000;
         check(&run, Tone::Doubtful, "The run was interrupted: this is about its first 2.00 s.");
+        assert!(verdict(&run).more.ends_with(unseen), "what could not be seen is always said");
         truth.name = "lost_acknowledgements".into();
         (truth.verdict, truth.violations) = (Verdict::Violated, 3);
         run.truth.push(truth);
         check(&run, Tone::Bad, "The shop did not keep its word: lost acknowledgements (3).");
+        assert!(verdict(&run).more.ends_with(unseen));
+        run.trouble = Some("x".repeat(3 * TROUBLE_CHARS_MAX));
+        let more = verdict(&run).more;
+        assert!(more.ends_with("xx ..."), "{more}");
     }
 
     /// What happened is told with the stock, where there is any.
