@@ -61,6 +61,8 @@ pub(crate) fn verdict(run: &Run) -> Sentence {
     } else if run.generator.limited.is_some() {
         let text = "The load generator was the limit: these figures say little about the shop.";
         (Tone::Doubtful, text.to_owned())
+    } else if let Some(why) = unserved(run) {
+        (Tone::Bad, why)
     } else if failed > 0 {
         let head = if held > 0 { "The shop kept its word, but" } else { "The shop" };
         (Tone::Bad, format!("{head} missed {failed} of {targets}."))
@@ -103,6 +105,21 @@ fn not_whole(trouble: &str) -> String {
     format!("The run could not be seen to its end: {}{end}", &line[..cut])
 }
 
+/// Says who was not served, where they are more than may be.
+fn unserved(run: &Run) -> Option<String> {
+    let (unsent, sent) = (run.counts.unsent, run.counts.sent);
+    run.unserved().first()?;
+    let mut parts = Vec::new();
+    if unsent > 0 {
+        let share = part(unsent, run.counts.users + unsent);
+        parts.push(format!("{share} of those who were due were never let in"));
+    }
+    if run.lost_count() > 0 {
+        parts.push(format!("{} of the requests got no answer", part(run.lost_count(), sent)));
+    }
+    Some(format!("The shop did not serve the crowd: {}.", listed(&parts)))
+}
+
 fn what_happened(run: &Run) -> String {
     let mut text = format!(
         "{} placed {}",
@@ -125,6 +142,14 @@ fn what_happened(run: &Run) -> String {
     if let Some(all) = run.latency_all().filter(|all| all.intended.count > 0) {
         let p99 = time_text(all.intended.p99_ns as f64);
         let _ = write!(text, "; 99 % of answers came within {p99}");
+    }
+    let lost = run.lost_count();
+    if lost > 0 {
+        let _ = write!(text, "; {} got no answer", plural(lost, "request", "requests"));
+    }
+    if run.counts.unsent > 0 {
+        let _ =
+            write!(text, "; {} never let in", plural(run.counts.unsent, "user was", "users were"));
     }
     text.push('.');
     text
@@ -266,6 +291,25 @@ mod tests {
         run.trouble = Some("x".repeat(3 * TROUBLE_CHARS_MAX));
         let more = verdict(&run).more;
         assert!(more.ends_with("xx ..."), "{more}");
+    }
+
+    /// Who was not served is always told, and above a share of them nothing else comes first but
+    /// what is graver.
+    #[test]
+    fn those_who_were_not_served_are_told() {
+        let mut run = Run::default();
+        run.truth.push(TruthCheck { verdict: Verdict::Holds, ..TruthCheck::default() });
+        (run.counts.users, run.counts.sent, run.counts.unsent) = (200, 400, 1);
+        run.lost.insert("timeout".to_owned(), 2);
+        let few = verdict(&run);
+        assert_eq!(few.head, "The shop kept its word to every customer.");
+        assert!(few.more.contains("; 2 requests got no answer; 1 user was never let in."));
+        run.counts.unsent = 200;
+        let most = verdict(&run);
+        let wanted = "The shop did not serve the crowd: 50.0 % of those who were due were never let \
+                      in and 0.5 % of the requests got no answer.";
+        assert_eq!((most.tone, most.head.as_str()), (Tone::Bad, wanted));
+        assert!(most.more.contains("200 users were never let in. 1 of 1 checks hold."));
     }
 
     /// What happened is told with the stock, where there is any.

@@ -16,6 +16,10 @@ use crate::machine::Machine;
 
 /// Version of `run.json` that this build writes, and the only one that it reads.
 pub const SCHEMA: u32 = 1;
+/// Largest share of the users who were due that may stay outside, and of the requests that were
+/// sent that may stay without an answer, in a run that passes: 1 %. A threshold on `unsent` or
+/// `lost` takes its place.
+pub const UNSERVED_SHARE_MAX: f64 = 0.01;
 /// Most points of a [`Spectrum`]'s curve.
 pub const CURVE_POINTS_MAX: usize = 60;
 /// Points of a curve in each tenfold of `1 / (1 - quantile)`.
@@ -561,7 +565,7 @@ pub struct Exit {
 pub const EXIT_PASS: u8 = 0;
 /// Exit code of a run that is not whole.
 pub const EXIT_ERROR: u8 = 1;
-/// Exit code of a run with a threshold that does not hold.
+/// Exit code of a run with a threshold that does not hold, or whose load was not served.
 pub const EXIT_THRESHOLD: u8 = 3;
 /// Exit code of a run that was limited by the generator.
 pub const EXIT_GENERATOR: u8 = 4;
@@ -598,10 +602,39 @@ impl Run {
         self.lost.values().sum()
     }
 
+    /// Returns in what the load stayed behind what was asked; empty for a run that may pass.
+    ///
+    /// Users who never got in, and requests that got no answer, are in no percentile and in no
+    /// check, so a run may look well because hardly anybody was served. A threshold on `unsent` or
+    /// `lost` says what is allowed instead; faults that were put in are expected to cost answers.
+    pub fn unserved(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut judge = |metric: &str, count: u64, of: u64, what: &str| {
+            let judged = |one: &ThresholdOutcome| one.expression.trim_start().starts_with(metric);
+            let share = count as f64 / of.max(1) as f64;
+            if share > UNSERVED_SHARE_MAX && !self.thresholds.iter().any(judged) {
+                found.push(format!(
+                    "{count} of {of} {what} ({:.1} %); above {:.0} % a run fails unless a threshold \
+                     allows it, such as '{metric} <= {count}'",
+                    share * 100.0,
+                    UNSERVED_SHARE_MAX * 100.0
+                ));
+            }
+        };
+        let (unsent, sent) = (self.counts.unsent, self.counts.sent);
+        judge("unsent", unsent, self.counts.users + unsent, "users who were due were never let in");
+        if self.faults.is_empty() {
+            judge("lost", self.lost_count(), sent, "requests got no answer");
+        }
+        found
+    }
+
     /// Returns how the command ends; thresholds must have been evaluated.
     ///
     /// A violated truth comes first, then an interruption, then a target that was lost, then a
-    /// limiting generator, and then a threshold: each makes what comes after it worth less.
+    /// limiting generator, and then a threshold or a load that was not served: each makes what
+    /// comes after it worth less. Who allows the generator to be the limit allows what it did not
+    /// get sent.
     pub fn judge(&self, generator_limit_allowed: bool) -> Exit {
         let mut found: Vec<(u8, String)> = Vec::new();
         for check in self.violated() {
@@ -620,6 +653,10 @@ impl Run {
         for threshold in self.thresholds.iter().filter(|threshold| !threshold.holds) {
             let text = format!("threshold does not hold: {}", threshold.expression);
             found.push((EXIT_THRESHOLD, text));
+        }
+        let cut_off = self.interrupted || self.trouble.is_some();
+        if !cut_off && self.generator.limited.is_none() {
+            found.extend(self.unserved().into_iter().map(|text| (EXIT_THRESHOLD, text)));
         }
         let code = found.first().map_or(EXIT_PASS, |(code, _)| *code);
         Exit { code, reasons: found.into_iter().map(|(_, reason)| reason).collect() }
@@ -691,6 +728,38 @@ mod tests {
         json.as_object_mut().expect("an object").remove("faults");
         let read: Run = serde_json::from_value(json).expect("it is still a record");
         assert_eq!(read, run);
+    }
+
+    /// A run that did not serve those who were due does not pass, unless a threshold says how many
+    /// may stay outside; what faults cost, and what the generator did not get sent, is another
+    /// matter.
+    #[test]
+    fn a_run_that_was_not_served_fails() {
+        let run = |unsent: u64, lost: u64| {
+            let mut run = Run::default();
+            (run.counts.users, run.counts.sent, run.counts.unsent) = (990, 2_000, unsent);
+            run.lost.insert("timeout".to_owned(), lost);
+            run
+        };
+        assert_eq!(run(10, 20).judge(false), Exit::default(), "1 % of each may be");
+        let exit = run(990, 0).judge(false);
+        assert_eq!(exit.code, EXIT_THRESHOLD);
+        let wanted = "990 of 1980 users who were due were never let in (50.0 %); above 1 %";
+        assert!(exit.reasons[0].starts_with(wanted), "{exit:?}");
+        let exit = run(0, 21).judge(false);
+        assert!(exit.code == EXIT_THRESHOLD && exit.reasons[0].contains("'lost <= 21'"), "{exit:?}");
+        let mut allowed = run(990, 21);
+        for expression in ["unsent <= 990", "lost.share <= 5%"] {
+            let (expression, holds) = (expression.to_owned(), true);
+            allowed.thresholds.push(ThresholdOutcome { expression, holds, ..Default::default() });
+        }
+        assert_eq!(allowed.judge(false).code, EXIT_PASS);
+        let mut faulty = run(0, 500);
+        faulty.faults.push(FaultOutcome::default());
+        assert_eq!(faulty.judge(false).code, EXIT_PASS);
+        let mut limited = run(990, 0);
+        limited.generator.limited = Some("lag".into());
+        assert_eq!([false, true].map(|allow| limited.judge(allow).code), [EXIT_GENERATOR, 0]);
     }
 
     /// The gravest reason decides the exit code, and every reason is told.

@@ -147,7 +147,7 @@ fn sale(out: &mut String, run: &Run, series: &[SeriesRow]) {
         row(&format!("no answer: {}", plain_name(reason)), *count);
     }
     if run.counts.unsent > 0 {
-        row("never sent, for the run ended first", run.counts.unsent);
+        row("users who were never let in, for the run ended first", run.counts.unsent);
     }
     let settled = &run.settled;
     let again = [
