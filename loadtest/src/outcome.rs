@@ -11,6 +11,7 @@ use crate::error::LoadError;
 use crate::http::{HttpVersion, Trust};
 use crate::load::{LoadOptions, LoadReport, Target};
 use crate::meter::{Group, KindTimes, Times};
+use crate::preflight;
 use crate::replay;
 use crate::report::run_text;
 use crate::results::folder::Folder;
@@ -74,6 +75,11 @@ impl RunOptions {
         Ok(options)
     }
 
+    /// Warns of what this machine may not have for the run, such as ports; `None` if all is well.
+    pub fn warning(&self, scenario: &Scenario) -> Option<String> {
+        preflight::ports(scenario, &self.load)
+    }
+
     /// Makes the options of a scenario and a target.
     pub fn new(scenario: &Scenario, target: Target) -> Self {
         let mut load = LoadOptions::new(target);
@@ -133,6 +139,7 @@ pub(crate) fn run_with(
     thresholds: &[Threshold],
 ) -> Result<Outcome, LoadError> {
     options.load.check()?;
+    preflight::open_files(&options.load)?;
     #[cfg(all(feature = "faults", target_os = "linux"))]
     let host = options.host.take();
     #[cfg(not(all(feature = "faults", target_os = "linux")))]

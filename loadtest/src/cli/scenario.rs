@@ -305,6 +305,9 @@ fn run_and_record(
     {
         options.host = host;
     }
+    if let Some(warning) = options.warning(scenario).filter(|_| !target.quiet) {
+        eprintln!("warning: {warning}");
+    }
     if !target.quiet {
         options.load.progress = Some(view::live(&format!("{} on {url}", scenario.name)));
     }

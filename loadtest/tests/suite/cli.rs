@@ -117,6 +117,30 @@ fn errors_and_usage_have_their_codes() {
     }
 }
 
+/// Connections need files: a soft limit is raised, and a hard one is named before anything is done.
+#[test]
+#[cfg(target_os = "linux")]
+fn too_few_open_files_are_raised_or_named() {
+    let host = Host::start(Lie::None);
+    let url = host.url();
+    let limited = |limit: &str, run: &str| {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("ulimit {limit} && exec \"$0\" \"$@\"")]);
+        shell.arg(env!("CARGO_BIN_EXE_onhand-loadtest")).env_remove("ONHAND_KEY");
+        shell.args(sale(&url, &["--quiet", "--connections", "200", "--run", run]));
+        shell.output().expect("a shell can be started")
+    };
+    let raised = limited("-Sn 100", "raised");
+    assert_eq!(code(&raised), Some(0), "{}", text(&raised.stderr));
+    let asked = host.asked().len();
+    let refused = limited("-n 300", "refused");
+    let said = text(&refused.stderr);
+    assert_eq!(code(&refused), Some(2), "{said}");
+    assert!(said.contains("connections is 200, for which 332 files"), "{said}");
+    assert!(said.contains("the hard limit is 300: want connections 1..=168"), "{said}");
+    assert_eq!(host.asked().len(), asked, "nothing was done to the host");
+}
+
 /// The help names the exit codes and examples; no API key is ever in a report.
 #[test]
 fn help_teaches_and_reports_keep_secrets() {
