@@ -142,9 +142,11 @@ mod tests {
         assert!(warning.contains("net.ipv4.ip_local_port_range"), "{warning}");
         let users = warned("9k/s", "2", "per-user", "shop.example").expect("a warning");
         assert!(users.starts_with("about 540000 connections"), "{users}");
-        for (rate, http, mode) in
-            [("9k/s", "1.1", "per-user"), ("9k/s", "2", "keep-alive"), ("1/s", "1.1", "per-request")]
-        {
+        for (rate, http, mode) in [
+            ("9k/s", "1.1", "per-user"),
+            ("9k/s", "2", "keep-alive"),
+            ("1/s", "1.1", "per-request"),
+        ] {
             assert_eq!(warned(rate, http, mode, "shop.example"), None, "{rate} {http} {mode}");
         }
     }
@@ -160,6 +162,9 @@ mod tests {
         let text = limit_files(hard, FILES_BESIDE).expect_err("too many").to_string();
         let most = hard - FILES_BESIDE;
         assert!(text.starts_with(&format!("connections is {hard}, for which ")), "{text}");
-        assert!(text.contains(&format!("want connections 1..={most}, or a higher limit")), "{text}");
+        assert!(
+            text.contains(&format!("want connections 1..={most}, or a higher limit")),
+            "{text}"
+        );
     }
 }

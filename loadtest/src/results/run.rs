@@ -747,7 +747,10 @@ mod tests {
         let wanted = "990 of 1980 users who were due were never let in (50.0 %); above 1 %";
         assert!(exit.reasons[0].starts_with(wanted), "{exit:?}");
         let exit = run(0, 21).judge(false);
-        assert!(exit.code == EXIT_THRESHOLD && exit.reasons[0].contains("'lost <= 21'"), "{exit:?}");
+        assert!(
+            exit.code == EXIT_THRESHOLD && exit.reasons[0].contains("'lost <= 21'"),
+            "{exit:?}"
+        );
         let mut allowed = run(990, 21);
         for expression in ["unsent <= 990", "lost.share <= 5%"] {
             let (expression, holds) = (expression.to_owned(), true);
