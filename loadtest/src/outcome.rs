@@ -166,7 +166,7 @@ pub(crate) fn run_with(
     }
     let folder = options.out.as_deref().map(|out| Folder::create(out, &name)).transpose()?;
     #[cfg(all(feature = "faults", target_os = "linux"))]
-    let _output = start_host(host, scenario, folder.as_ref(), &mut options.load)?;
+    let _output = start_host(host, &scenario.faults, folder.as_ref(), &mut options.load)?;
     #[cfg(feature = "report")]
     let log = Log::begin(scenario, folder.as_ref(), !thresholds.is_empty(), &mut options.load)?;
     let facts = Facts::of(scenario, &options.load);
@@ -198,9 +198,9 @@ pub(crate) fn run_with(
 /// Starts the host of a run, which then goes on beside the load; returns the directory of its
 /// output where the run has no folder.
 #[cfg(all(feature = "faults", target_os = "linux"))]
-fn start_host(
+pub(crate) fn start_host(
     host: Option<crate::fault::HostCommand>,
-    scenario: &Scenario,
+    faults: &[crate::scenario::Fault],
     folder: Option<&Folder>,
     load: &mut LoadOptions,
 ) -> Result<Option<tempfile::TempDir>, LoadError> {
@@ -214,7 +214,7 @@ fn start_host(
             (made.path().join(HOST_FILE), Some(made))
         }
     };
-    load.beside = Some(Box::new(crate::fault::Script::start(host, &scenario.faults, &path)?));
+    load.beside = Some(Box::new(crate::fault::Script::start(host, faults, &path)?));
     Ok(scratch)
 }
 

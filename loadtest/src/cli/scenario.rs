@@ -12,7 +12,7 @@ use crate::results::folder::run_json;
 use crate::results::series::series_csv;
 #[cfg(all(feature = "faults", target_os = "linux"))]
 use crate::scenario::FaultAction;
-use crate::scenario::{ActorKind, READY, Scenario, Setting, ready};
+use crate::scenario::{ActorKind, Fault, READY, Scenario, Setting, ready};
 use crate::{
     LoadError, LoadOptions, Rate, RunOptions, Trust, Wire, comparison_html, comparison_json,
     comparison_text, prometheus_text, run, run_text, view, write_reports,
@@ -117,8 +117,29 @@ impl TargetArgs {
     }
 
     /// Returns the options of a scenario's run with these changes: the load goes to the target that
-    /// was named, else to a host that the load tester starts itself.
-    pub(super) fn options(
+    /// was named, or a peer that is started for it, else to a host of the load tester's own.
+    pub(super) fn aim(
+        &self,
+        scenario: &Scenario,
+        faults: &[Fault],
+        scratch: &mut Scratch,
+    ) -> Result<RunOptions, String> {
+        #[cfg(all(feature = "faults", target_os = "linux"))]
+        let host = own_host(scenario, faults, self.url(scenario).as_deref()).map_err(text_of)?;
+        #[cfg(all(feature = "faults", target_os = "linux"))]
+        let own = host.as_ref().map(|host| format!("http://{}", host.authority().as_str()));
+        #[cfg(not(all(feature = "faults", target_os = "linux")))]
+        let (own, _) = (None, faults);
+        let options = match peer_options(scenario, self)? {
+            Some(options) => options,
+            None => self.options(scenario, own, scratch)?,
+        };
+        #[cfg(all(feature = "faults", target_os = "linux"))]
+        let options = RunOptions { host, ..options };
+        Ok(options)
+    }
+
+    fn options(
         &self,
         scenario: &Scenario,
         own: Option<String>,
@@ -290,21 +311,8 @@ fn run_and_record(
         scenario.notes.iter().for_each(|note| eprintln!("note: {note}"));
     }
     let mut scratch = Scratch::default();
-    #[cfg(all(feature = "faults", target_os = "linux"))]
-    let host = own_host(scenario, target.url(scenario).as_deref()).map_err(text_of)?;
-    #[cfg(all(feature = "faults", target_os = "linux"))]
-    let own = host.as_ref().map(|host| format!("http://{}", host.authority().as_str()));
-    #[cfg(not(all(feature = "faults", target_os = "linux")))]
-    let own = None;
-    let mut options = match peer_options(scenario, target)? {
-        Some(options) => options,
-        None => target.options(scenario, own, &mut scratch)?,
-    };
+    let mut options = target.aim(scenario, &scenario.faults, &mut scratch)?;
     let url = options.load.target.to_string();
-    #[cfg(all(feature = "faults", target_os = "linux"))]
-    {
-        options.host = host;
-    }
     if let Some(warning) = options.warning(scenario).filter(|_| !target.quiet) {
         eprintln!("warning: {warning}");
     }
@@ -397,12 +405,13 @@ fn peer_options(_: &Scenario, _: &TargetArgs) -> Result<Option<RunOptions>, Stri
 #[cfg(all(feature = "faults", target_os = "linux"))]
 fn own_host(
     scenario: &Scenario,
+    faults: &[Fault],
     url: Option<&str>,
 ) -> Result<Option<HostCommand>, crate::LoadError> {
     if url.is_some() || !scenario.starts_host() {
         return Ok(None);
     }
-    let disk = scenario.faults.iter().any(|fault| fault.action == FaultAction::DiskFull);
+    let disk = faults.iter().any(|fault| fault.action == FaultAction::DiskFull);
     HostCommand::new(scenario.command.as_deref(), disk).map(Some)
 }
 
