@@ -315,6 +315,7 @@ impl Facts {
                 (kind, String::new(), false, peer.kind().ack())
             }
         };
+        let streams = (kind == TargetKind::Http2).then_some(load.wire.streams as u64);
         let unverified = tls && load.wire.trust == Trust::Anything;
         Self {
             scenario: ScenarioFacts {
@@ -323,7 +324,7 @@ impl Facts {
                 seed: load.seed,
                 text: scenario.text.clone(),
             },
-            target: TargetFacts { kind, url, tls, unverified, ack: ack.to_owned() },
+            target: TargetFacts { kind, url, tls, unverified, streams, ack: ack.to_owned() },
         }
     }
 }

@@ -176,6 +176,9 @@ pub struct TargetFacts {
 }
 
 /// The machine that the generator ran on.
+    /// Requests that share one connection over HTTP/2; absent where nothing is shared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub streams: Option<u64>,
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MachineFacts {
     /// Processors that the generator might use.
