@@ -22,7 +22,7 @@ use crate::results::interval::{Clock, IntervalLog, LogFile, Tags};
 use crate::results::run::{
     ActorShare, Connecting, Counts, Exit, Fairness, FaultOutcome, Generator, HotSku, LatencyGroup,
     MachineFacts, Run, SCHEMA, ScenarioFacts, SettledCounts, Spectrum, Stage, Stock, TargetFacts,
-    TargetKind, Tool, TruthCheck, Verdict,
+    TargetKind, Tool, TruthCheck, Verdict, nanos,
 };
 use crate::results::series::SeriesRow;
 use crate::results::threshold::{Evidence, Latencies, NoLatencies, THRESHOLDS_MAX, Threshold};
@@ -581,10 +581,6 @@ fn faults_at(faults: &[FaultOutcome], second: u64) -> u64 {
         fault.at_ns / SECOND_NS <= second && fault.to_ns.is_some_and(until)
     };
     faults.iter().filter(within).count() as u64
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The interval log of a run, written second by second.

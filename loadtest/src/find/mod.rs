@@ -24,7 +24,7 @@ use crate::results::folder::REPORT_FILE;
 use crate::results::knee::{KNEE_FILE, KNEE_SCHEMA, Knee, KneeAsked, KneeBound, KneeEnd, KneeStep};
 use crate::results::run::{
     EXIT_ERROR, EXIT_GENERATOR, EXIT_INTERRUPTED, EXIT_PASS, EXIT_THRESHOLD, EXIT_TRUTH, Exit,
-    MachineFacts, Run, Tool, TruthCheck, Verdict,
+    MachineFacts, Run, Tool, TruthCheck, Verdict, nanos,
 };
 use crate::results::threshold::{Threshold, Window};
 use crate::scenario::{MEASURED, Scenario};
@@ -226,10 +226,6 @@ impl From<Over> for KneeEnd {
             Over::BottomFails => Self::BottomFails,
         }
     }
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn blank(scenario: &Scenario, options: &FindOptions, slo: &[Threshold]) -> Knee {

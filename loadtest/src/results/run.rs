@@ -8,6 +8,7 @@
 //! [`SCHEMA`]; a member that changes or goes away raises it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -88,6 +89,11 @@ pub struct Run {
     pub trouble: Option<String>,
     /// How the command ended.
     pub exit: Exit,
+}
+
+/// Writes a time as records have it; beyond 584 years it is that.
+pub(crate) fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The program that made a record.
