@@ -442,7 +442,11 @@ fn conclude(knee: &mut Knee, limit_allowed: bool) {
     let code = found.first().map_or(EXIT_PASS, |(code, _)| *code);
     let reasons = found.into_iter().map(|(_, reason)| reason).collect();
     (knee.holds, knee.fails, knee.why) = (holds, fails, why);
-    knee.exit = Exit { code, reasons };
+    let violated =
+        |name: &str| knee.steps.iter().any(|step| step.violated.iter().any(|v| v == name));
+    let bits = CHECKS.iter().enumerate().filter(|(_, check)| violated(check.name()));
+    let truth_mask = bits.fold(0, |mask, (bit, _)| mask | 1 << bit);
+    knee.exit = Exit { code, reasons, truth_mask };
 }
 
 #[cfg(test)]
@@ -493,6 +497,7 @@ mod tests {
         knee.steps[1].violated = vec!["oversold".to_owned()];
         conclude(&mut knee, false);
         assert_eq!((knee.exit.code, knee.exit.reasons.len()), (EXIT_TRUTH, 2));
+        assert_eq!(knee.exit.truth_mask, 1, "the bit of oversold");
     }
 
     /// A step is excused for a check without a case, and for nothing that could not be seen.
@@ -533,7 +538,10 @@ mod tests {
         let mut knee = Knee { steps, trouble, end: KneeEnd::Failed, ..Knee::default() };
         conclude(&mut knee, false);
         assert_eq!((knee.holds, knee.fails), (Some(100.0), Some(200.0)));
-        assert_eq!(knee.exit, Exit { code: 1, reasons: vec!["step 3 can't be run".to_owned()] });
+        assert_eq!(
+            knee.exit,
+            Exit { code: 1, reasons: vec!["step 3 can't be run".to_owned()], truth_mask: 0 }
+        );
     }
 
     /// Each option outside its range is refused with its range.

@@ -176,15 +176,15 @@ pub struct TargetFacts {
     /// Whether the target's certificate was taken unseen, so that anybody might have been it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unverified: bool,
+    /// Requests that share one connection over HTTP/2; absent where nothing is shared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub streams: Option<u64>,
     /// Level of acknowledgement: `memory`, `group` or `strict`; of a peer, the settings that make
     /// its answers durable.
     pub ack: String,
 }
 
 /// The machine that the generator ran on.
-    /// Requests that share one connection over HTTP/2; absent where nothing is shared.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub streams: Option<u64>,
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MachineFacts {
     /// Processors that the generator might use.
@@ -568,6 +568,9 @@ pub struct Exit {
     /// What led to it, the deciding reason first; empty for a pass.
     #[serde(default)]
     pub reasons: Vec<String>,
+    /// Mask of the checks that are violated, by [`TruthCheck::bit`]; 0 if none is.
+    #[serde(default)]
+    pub truth_mask: u64,
 }
 
 /// Exit code of a run in which all is well.
@@ -668,7 +671,8 @@ impl Run {
             found.extend(self.unserved().into_iter().map(|text| (EXIT_THRESHOLD, text)));
         }
         let code = found.first().map_or(EXIT_PASS, |(code, _)| *code);
-        Exit { code, reasons: found.into_iter().map(|(_, reason)| reason).collect() }
+        let reasons = found.into_iter().map(|(_, reason)| reason).collect();
+        Exit { code, reasons, truth_mask: self.truth_mask() }
     }
 }
 
@@ -796,6 +800,8 @@ mod tests {
         });
         let exit = run.judge(false);
         assert_eq!((exit.code, exit.reasons.len()), (EXIT_TRUTH, 4));
-        assert_eq!(run.truth_mask(), 0b1000);
+        assert_eq!(exit.truth_mask, 0b1000);
+        let json = serde_json::to_value(&exit).expect("JSON");
+        assert_eq!(json["truth_mask"], 8, "whoever reads the record needs no table of bits");
     }
 }
