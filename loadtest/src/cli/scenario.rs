@@ -437,13 +437,13 @@ pub(super) fn init(args: &InitArgs) -> Result<ExitCode, String> {
         .ok_or_else(|| format!("{USAGE_MARK}no ready scenario is named {name:?}: {}", known()))?;
     let path = args.output.clone().unwrap_or_else(|| PathBuf::from(format!("{name}.toml")));
     if path.as_os_str() == "-" {
-        out(found.text);
+        out(&text);
         return Ok(ExitCode::SUCCESS);
     }
     let made = std::fs::OpenOptions::new().write(true).create_new(true).open(&path);
     let written = made.and_then(|mut file| {
         use std::io::Write as _;
-        file.write_all(found.text.as_bytes())
+        file.write_all(text.as_bytes())
     });
     written.map_err(|e| format!("{} can't be made: {e}", path.display()))?;
     out(&format!("{} written; run it with `onhand-loadtest run {0}`\n", path.display()));
@@ -523,6 +523,13 @@ pub(super) struct CompareArgs {
     pub(super) rounds: u32,
     /// Shops: seed of all that is random [default: the scenario's, else the time]
     #[arg(long, value_name = "N")]
+/// What a new scenario file says to its editor.
+const EDITORS: &str = "\
+# Editors complete this file if the line below names a schema that is there; this writes it:
+#   onhand-loadtest schema > scenario-1.json
+#:schema ./scenario-1.json
+";
+
     pub(super) seed: Option<u64>,
     /// Shops: make a folder with the results of each run in this one
     #[arg(long, value_name = "DIR")]
@@ -534,6 +541,7 @@ pub(super) struct CompareArgs {
     #[arg(long, short)]
     pub(super) quiet: bool,
     /// Folders: exit with 6 if B is worse
+    let text = format!("{EDITORS}{}", found.text);
     #[arg(long)]
     fail_on_regression: bool,
     /// Folders: allow different seeds

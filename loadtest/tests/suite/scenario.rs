@@ -235,6 +235,9 @@ fn scenarios_are_made_and_checked() {
         let made = command(dir.path(), &["init", ready.name]);
         assert!(made.status.success(), "{}", text(&made.stderr));
         let file = format!("{}.toml", ready.name);
+        let written = std::fs::read_to_string(dir.path().join(&file)).expect("it was written");
+        assert_eq!(written.matches("#:schema ").count(), 1, "{written}");
+        assert!(written.contains("#:schema ./scenario-1.json\n") && !written.contains("../"));
         let fine = command(dir.path(), &["validate", &file, ready.name]);
         assert!(fine.status.success(), "{}", text(&fine.stderr));
     }
