@@ -4,6 +4,7 @@
 //! minute later, so both are looked at first. Linux only: elsewhere nobody is asked.
 
 use crate::error::LoadError;
+use crate::http::Authority;
 use crate::load::{LoadOptions, Target};
 use crate::scenario::Scenario;
 
@@ -91,8 +92,7 @@ pub(crate) fn ports(scenario: &Scenario, load: &LoadOptions) -> Option<String> {
     let range = read("ip_local_port_range")?;
     let mut ends = range.split_whitespace().map(str::parse::<u64>);
     let (low, high) = (ends.next()?.ok()?, ends.next()?.ok()?);
-    let host = authority.host();
-    let near = host == "localhost" || host == "::1" || host.starts_with("127.");
+    let near = is_loopback(authority);
     let reused = match read("tcp_tw_reuse")?.trim() {
         "1" => true,
         "2" => near,
@@ -113,10 +113,15 @@ pub(crate) fn ports(scenario: &Scenario, load: &LoadOptions) -> Option<String> {
     })
 }
 
+/// Returns whether a target is on this machine for certain: on its loopback.
+pub(crate) fn is_loopback(authority: &Authority) -> bool {
+    let host = authority.host();
+    host == "localhost" || host == "::1" || host.starts_with("127.")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::Authority;
 
     fn warned(rate: &str, http: &str, mode: &str, host: &str) -> Option<String> {
         let text = format!(

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::results::run::{EXIT_PASS, Run, Verdict};
+use crate::http::Authority;
+use crate::preflight::is_loopback;
+use crate::results::run::{EXIT_PASS, Run, TargetKind, Verdict};
 
 /// Most characters of what a verdict shows of why a run is not whole; the reasons have all of it.
 const TROUBLE_CHARS_MAX: usize = 200;
@@ -226,6 +228,28 @@ pub(crate) fn worker_text(worker: &crate::results::run::WorkerFacts) -> String {
     )
 }
 
+/// Says that generator and target shared the processors of one machine, where that is certain.
+pub(crate) fn shared_machine(run: &Run) -> Option<String> {
+    let near = match run.target.kind {
+        TargetKind::Inproc | TargetKind::Redis | TargetKind::Postgres => true,
+        TargetKind::Http1 | TargetKind::Http2 => {
+            Authority::parse(&run.target.url).is_ok_and(|target| is_loopback(&target))
+        }
+    };
+    if !near || !run.generator.workers.is_empty() {
+        return None;
+    }
+    let cpu = |share: Option<f64>| {
+        share.map_or("unknown".to_owned(), |share| format!("{:.0} % of one", share * 100.0))
+    };
+    let (own, host) = (cpu(run.generator.cpu_share), cpu(run.generator.host_cpu_share));
+    Some(format!(
+        "generator and target shared the {} of this machine (generator {own}, target {host}): these \
+         figures are of both together, and a target alone would do better",
+        plural(run.machine.cores, "core", "cores")
+    ))
+}
+
 /// Writes bytes with a unit that fits them.
 pub(crate) fn bytes_text(bytes: u64) -> String {
     match bytes {
@@ -239,7 +263,7 @@ pub(crate) fn bytes_text(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::run::{HotSku, Stock, ThresholdOutcome, TruthCheck};
+    use crate::results::run::{HotSku, Stock, TargetFacts, ThresholdOutcome, TruthCheck};
 
     /// Thousands have commas, one thing is singular.
     #[test]
@@ -310,6 +334,28 @@ mod tests {
                       in and 0.5 % of the requests got no answer.";
         assert_eq!((most.tone, most.head.as_str()), (Tone::Bad, wanted));
         assert!(most.more.contains("200 users were never let in. 1 of 1 checks hold."));
+    }
+
+    /// A target on this machine takes processors from the generator, and both views say so; one
+    /// elsewhere does not, and with workers nobody knows.
+    #[test]
+    fn a_shared_machine_is_told() {
+        let mut run = Run::default();
+        run.machine.cores = 2;
+        run.target.url = "http://shop.example:80".to_owned();
+        assert_eq!(shared_machine(&run), None);
+        run.target.url = "http://127.0.0.1:8080".to_owned();
+        (run.generator.cpu_share, run.generator.host_cpu_share) = (Some(0.4), Some(1.25));
+        let text = shared_machine(&run).expect("the loopback is this machine");
+        let wanted =
+            "shared the 2 cores of this machine (generator 40 % of one, target 125 % of one)";
+        assert!(text.contains(wanted), "{text}");
+        assert_eq!(crate::report::run_text(&run).matches(wanted).count(), 1);
+        run.generator.workers.push(crate::results::run::WorkerFacts::default());
+        assert_eq!(shared_machine(&run), None);
+        run.generator.workers.clear();
+        run.target = TargetFacts { kind: TargetKind::Redis, ..TargetFacts::default() };
+        assert!(shared_machine(&run).is_some());
     }
 
     /// What happened is told with the stock, where there is any.
