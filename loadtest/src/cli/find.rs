@@ -86,8 +86,10 @@ pub(super) fn run_find(args: &FindArgs) -> Result<ExitCode, String> {
     if !args.target.quiet {
         scenario.notes.iter().for_each(|note| eprintln!("note: {note}"));
         let title = format!("{} on {url}", scenario.name);
+        let plain = args.target.plain;
         options.show = Some(Box::new(move |number, rate| {
-            view::live(&format!("{title}: step {number}, {rate} users/s"))
+            let title = format!("{title}: step {number}, {rate} users/s");
+            if plain { view::plain() } else { view::live(&title) }
         }));
         options.on_step = Some(Box::new(|number, step| {
             let word = if step.holds { "holds" } else { "does not hold" };

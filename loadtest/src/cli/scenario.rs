@@ -9,13 +9,14 @@ use crate::fault::HostCommand;
 use crate::results::Folder;
 use crate::results::compare::{CompareOptions, Recorded, compare};
 use crate::results::folder::run_json;
+use crate::results::run::EXIT_PASS;
 use crate::results::series::series_csv;
 #[cfg(all(feature = "faults", target_os = "linux"))]
 use crate::scenario::FaultAction;
 use crate::scenario::{ActorKind, Fault, READY, Scenario, Setting, ready};
 use crate::{
-    LoadError, LoadOptions, Rate, RunOptions, Trust, Wire, comparison_html, comparison_json,
-    comparison_text, prometheus_text, run, run_text, view, write_reports,
+    LoadError, LoadOptions, OnProgress, Outcome, Rate, RunOptions, Trust, Wire, comparison_html,
+    comparison_json, comparison_text, prometheus_text, run, run_text, view, write_reports,
 };
 use clap::Args;
 
@@ -72,12 +73,21 @@ pub(super) struct TargetArgs {
     #[cfg(feature = "workers")]
     #[command(flatten)]
     workers: super::worker::WorkersArgs,
+    /// Progress as plain lines, also on a terminal that could show the live view
+    #[arg(long)]
+    pub(super) plain: bool,
     /// No progress
     #[arg(long, short)]
     pub(super) quiet: bool,
 }
 
 impl TargetArgs {
+    /// Returns what shows the progress of a run with this title.
+    pub(super) fn progress(&self, title: &str) -> Option<OnProgress> {
+        let shown = || if self.plain { view::plain() } else { view::live(title) };
+        (!self.quiet).then(shown)
+    }
+
     /// Adds what these arguments set of the scenario; what is set by name comes last and wins.
     pub(super) fn settings(&self, mut settings: Vec<Setting>) -> Result<Vec<Setting>, LoadError> {
         for (name, value) in [
@@ -171,8 +181,9 @@ impl TargetArgs {
 /// Shown below the options.
 const CODES: &str = "\
 Exit codes:
-  0 pass   1 error   2 usage   3 threshold failed   4 limited by the generator
-  5 truth violated   130 interrupted or terminated (the report is still written)";
+  0 pass   1 error   2 usage   3 threshold failed, or the crowd was not served
+  4 limited by the generator   5 truth violated   6 worse than the baseline (--fail-on-regression)
+  130 interrupted or terminated (the report is still written)";
 
 #[derive(Debug, Args)]
 #[command(after_help = CODES)]
@@ -237,8 +248,9 @@ struct RecordArgs {
     /// Make a folder with the results in this one
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// What must hold beside the scenario's thresholds, such as 'buy.intended.p99 < 50ms'
-    #[arg(long, value_name = "EXPRESSION")]
+    /// What must hold beside the scenario's thresholds, such as 'buy.intended.p99 < 50ms'; several
+    /// may follow
+    #[arg(long, value_name = "EXPRESSION", num_args = 1..)]
     threshold: Vec<String>,
     /// Write the record as JSON to a file, or to standard output with -
     #[arg(long, value_name = "FILE")]
@@ -246,6 +258,15 @@ struct RecordArgs {
     /// Write the seconds as CSV to a file, or to standard output with -
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
+    /// Write the figures for Prometheus to a file, or to standard output with -
+    #[arg(long, value_name = "FILE")]
+    prometheus: Option<PathBuf>,
+    /// Compare with the run of this folder afterwards; without a seed, its seed is taken
+    #[arg(long, value_name = "FOLDER")]
+    baseline: Option<PathBuf>,
+    /// Exit with 6 if the run is worse than its baseline
+    #[arg(long, requires = "baseline")]
+    fail_on_regression: bool,
     /// Pass although the generator, not the target, set the limit
     #[arg(long)]
     allow_generator_limit: bool,
@@ -303,48 +324,125 @@ fn run_and_record(
     target: &TargetArgs,
     args: &RecordArgs,
 ) -> Result<ExitCode, String> {
-    let to_stdout = |path: &Option<PathBuf>| path.as_ref().is_some_and(|p| p.as_os_str() == "-");
-    if to_stdout(&args.json) && to_stdout(&args.csv) {
-        return Err(format!("{USAGE_MARK}only one of --json and --csv can be standard output"));
+    if args.to_stdout() > 1 {
+        let text = "only one of --json, --csv and --prometheus can be standard output";
+        return Err(format!("{USAGE_MARK}{text}"));
     }
     if !target.quiet {
         scenario.notes.iter().for_each(|note| eprintln!("note: {note}"));
     }
+    let baseline = args.baseline(scenario)?;
     let mut scratch = Scratch::default();
     let mut options = target.aim(scenario, &scenario.faults, &mut scratch)?;
     let url = options.load.target.to_string();
     if let Some(warning) = options.warning(scenario).filter(|_| !target.quiet) {
         eprintln!("warning: {warning}");
     }
-    if !target.quiet {
-        options.load.progress = Some(view::live(&format!("{} on {url}", scenario.name)));
-    }
+    options.load.progress = target.progress(&format!("{} on {url}", scenario.name));
     options.run.clone_from(&target.run);
     options.out.clone_from(&args.out);
     options.thresholds.clone_from(&args.threshold);
     options.allow_generator_limit = args.allow_generator_limit;
-    let outcome = run(scenario, options).map_err(text_of)?;
-    let json = run_json(&outcome.run).map_err(text_of)?;
-    let mut unwritten = None;
-    for (path, text) in [(&args.json, &json), (&args.csv, &series_csv(&outcome.series))] {
-        match path {
-            Some(_) if to_stdout(path) => out(text),
-            // What the run found is told all the same, and by a graver code.
-            Some(path) => unwritten = unwritten.or(write(path, text).err()),
-            None => (),
+    let temporary = match &baseline {
+        Some((_, baseline)) => {
+            if target.seed.is_none() && scenario.seed.is_none() {
+                options.load.seed = baseline.run.scenario.seed;
+            }
+            // Runs are compared by their folders.
+            args.out.is_none().then(tempfile::tempdir).transpose()
         }
-    }
-    if !to_stdout(&args.json) && !to_stdout(&args.csv) {
-        out(&run_text(&outcome.run));
-    }
-    if let (Some(folder), false) = (&outcome.folder, target.quiet) {
+        None => Ok(None),
+    };
+    let temporary = temporary.map_err(|e| format!("no temporary directory: {e}"))?;
+    options.out = options.out.or(temporary.as_ref().map(|dir| dir.path().to_owned()));
+    let outcome = run(scenario, options).map_err(text_of)?;
+    let unwritten = args.tell(&outcome)?;
+    if let (Some(folder), false, None) = (&outcome.folder, target.quiet, &temporary) {
         eprintln!("results in {}", folder.path().display());
     }
-    match (outcome.run.exit.code, unwritten) {
-        (0, Some(error)) => Err(error),
-        (code, error) => {
-            error.iter().for_each(|error| eprintln!("error: {error}"));
-            Ok(ExitCode::from(code))
+    unwritten.iter().for_each(|error| eprintln!("error: {error}"));
+    let regressed = match &baseline {
+        Some(baseline) => args.compare(baseline, &outcome)?,
+        None => EXIT_PASS,
+    };
+    // What the run found is told by its code all the same: it is graver.
+    let unwritten = u8::from(unwritten.is_some());
+    let codes = [outcome.run.exit.code, unwritten, regressed];
+    Ok(ExitCode::from(codes.into_iter().find(|code| *code != EXIT_PASS).unwrap_or(EXIT_PASS)))
+}
+
+/// Returns whether a file is standard output.
+fn is_stdout(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+impl RecordArgs {
+    /// Reads the run to compare with, before anything is done.
+    fn baseline(&self, scenario: &Scenario) -> Result<Option<(PathBuf, Recorded)>, String> {
+        let Some(path) = &self.baseline else { return Ok(None) };
+        let read = Folder::open(path).and_then(|folder| Recorded::read(&folder));
+        let baseline = read.map_err(text_of)?;
+        if baseline.run.scenario.hash != scenario.hash() {
+            return Err(format!(
+                "{USAGE_MARK}baseline {} asked another load than this scenario with these options: \
+                 its hash is {:.12}, this one's {:.12}; run the scenario as it was, which is \
+                 scenario.text of its run.json",
+                path.display(),
+                baseline.run.scenario.hash,
+                scenario.hash()
+            ));
+        }
+        Ok(Some((path.clone(), baseline)))
+    }
+
+    /// Writes and prints what came of a run; the first that could not be written is returned.
+    fn tell(&self, outcome: &Outcome) -> Result<Option<String>, String> {
+        let json = run_json(&outcome.run).map_err(text_of)?;
+        let (csv, samples) = (series_csv(&outcome.series), prometheus_text(&outcome.run));
+        let mut unwritten = None;
+        for (path, text) in [(&self.json, &json), (&self.csv, &csv), (&self.prometheus, &samples)] {
+            match path {
+                Some(path) if is_stdout(path) => out(text),
+                Some(path) => unwritten = unwritten.or(write(path, text).err()),
+                None => (),
+            }
+        }
+        if self.to_stdout() == 0 {
+            out(&run_text(&outcome.run));
+        }
+        Ok(unwritten)
+    }
+
+    /// Returns how many files are to be standard output.
+    fn to_stdout(&self) -> usize {
+        let files = [&self.json, &self.csv, &self.prometheus];
+        files.into_iter().flatten().filter(|path| is_stdout(path)).count()
+    }
+
+    /// Compares a run with its baseline, prints what came of it and returns the exit code of that.
+    fn compare(
+        &self,
+        (path, baseline): &(PathBuf, Recorded),
+        outcome: &Outcome,
+    ) -> Result<u8, String> {
+        let Some(folder) = &outcome.folder else { return Ok(EXIT_PASS) };
+        let run = Recorded::read(folder).map_err(text_of)?;
+        match compare(baseline, &run, CompareOptions::default()) {
+            Ok(compared) => {
+                let text = comparison_text(&compared);
+                if self.to_stdout() > 0 {
+                    eprint!("{text}");
+                } else {
+                    out(&format!("\n{text}"));
+                }
+                Ok(compared.exit_code(self.fail_on_regression))
+            }
+            // A run that failed has said why, and need not be like its baseline.
+            Err(error) if outcome.run.exit.code != EXIT_PASS => {
+                eprintln!("no comparison with {}: {error}", path.display());
+                Ok(EXIT_PASS)
+            }
+            Err(error) => Err(text_of(error)),
         }
     }
 }
@@ -425,6 +523,13 @@ pub(super) struct InitArgs {
     output: Option<PathBuf>,
 }
 
+/// What a new scenario file says to its editor.
+const EDITORS: &str = "\
+# Editors complete this file if the line below names a schema that is there; this writes it:
+#   onhand-loadtest schema > scenario-1.json
+#:schema ./scenario-1.json
+";
+
 /// Writes a ready scenario to a file that is not there yet.
 pub(super) fn init(args: &InitArgs) -> Result<ExitCode, String> {
     let Some(name) = &args.name else {
@@ -436,6 +541,7 @@ pub(super) fn init(args: &InitArgs) -> Result<ExitCode, String> {
     let found = ready(name)
         .ok_or_else(|| format!("{USAGE_MARK}no ready scenario is named {name:?}: {}", known()))?;
     let path = args.output.clone().unwrap_or_else(|| PathBuf::from(format!("{name}.toml")));
+    let text = format!("{EDITORS}{}", found.text);
     if path.as_os_str() == "-" {
         out(&text);
         return Ok(ExitCode::SUCCESS);
@@ -523,13 +629,6 @@ pub(super) struct CompareArgs {
     pub(super) rounds: u32,
     /// Shops: seed of all that is random [default: the scenario's, else the time]
     #[arg(long, value_name = "N")]
-/// What a new scenario file says to its editor.
-const EDITORS: &str = "\
-# Editors complete this file if the line below names a schema that is there; this writes it:
-#   onhand-loadtest schema > scenario-1.json
-#:schema ./scenario-1.json
-";
-
     pub(super) seed: Option<u64>,
     /// Shops: make a folder with the results of each run in this one
     #[arg(long, value_name = "DIR")]
@@ -541,7 +640,6 @@ const EDITORS: &str = "\
     #[arg(long, short)]
     pub(super) quiet: bool,
     /// Folders: exit with 6 if B is worse
-    let text = format!("{EDITORS}{}", found.text);
     #[arg(long)]
     fail_on_regression: bool,
     /// Folders: allow different seeds
