@@ -104,12 +104,25 @@ fn write_text(out: &mut String, text: &str) {
     }
 }
 
+/// A text that borrows from what it is read from; within an `Option` a plain `Cow` would not.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl std::ops::Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
 #[derive(Default, Deserialize)]
 struct BodyWire<'a> {
     #[serde(borrow, default)]
-    order: Option<Cow<'a, str>>,
+    order: Option<Text<'a>>,
     #[serde(borrow, default)]
-    code: Option<Cow<'a, str>>,
+    code: Option<Text<'a>>,
     #[serde(default)]
     seq: Option<u64>,
     #[serde(default)]
@@ -119,7 +132,7 @@ struct BodyWire<'a> {
     #[serde(default)]
     total: Option<TotalWire>,
     #[serde(borrow, default)]
-    expires_at: Option<Cow<'a, str>>,
+    expires_at: Option<Text<'a>>,
 }
 
 /// What an order costs.
@@ -226,6 +239,16 @@ mod tests {
             AskLine { sku: 0, quantity: 1, location: 0, price: None },
         ];
         (op, catalogue)
+    }
+
+    /// A text without escapes is not copied.
+    #[test]
+    fn texts_are_borrowed() {
+        let wire: BodyWire<'_> =
+            serde_json::from_str(r#"{"code":"a","order":"b\u0063"}"#).expect("it is a body");
+        let borrowed = |text: Option<Text<'_>>| matches!(text, Some(Text(Cow::Borrowed(_))));
+        assert_eq!(wire.order.as_deref(), Some("bc"));
+        assert_eq!((borrowed(wire.code), borrowed(wire.order)), (true, false));
     }
 
     /// Bodies are the contract's JSON, alone and as items of a batch.
