@@ -337,9 +337,8 @@ impl Scenario {
     pub(crate) fn connections_within(&self, seconds: f64) -> Option<f64> {
         let of_actor = |actor: &Actor| match (actor.connections, self.wire.http) {
             // They are reset.
-            (Connections::KeepAlive, _) | (Connections::PerUser, HttpVersion::One) => 0.0,
-            (Connections::PerUser, HttpVersion::Two) => 1.0,
-            (Connections::PerRequest, _) => {
+            (Connections::KeepAlive | Connections::PerUser, _) | (_, HttpVersion::Two) => 0.0,
+            (Connections::PerRequest, HttpVersion::One) => {
                 actor.flow.len() as f64 * (f64::from(actor.tabs) + actor.double_click)
             }
         };
