@@ -140,15 +140,14 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn a_load_that_may_run_out_of_ports_is_warned() {
-        // 1,080,000 requests a minute: there are 65,535 ports at most.
-        let warning = warned("9k/s", "1.1", "per-request", "shop.example").expect("a warning");
-        let wanted = "about 1080000 connections are made and closed within 60 s";
-        assert!(warning.starts_with(wanted), "{warning}");
+        // 180,000 connections a second: there are 65,535 ports at most, however soon one is free.
+        let warning = warned("90k/s", "1.1", "per-request", "shop.example").expect("a warning");
+        assert!(warning.contains("80000 connections are made and closed within"), "{warning}");
         assert!(warning.contains("net.ipv4.ip_local_port_range"), "{warning}");
         for (rate, http, mode) in [
-            ("9k/s", "1.1", "per-user"),
-            ("9k/s", "2", "per-request"),
-            ("9k/s", "2", "keep-alive"),
+            ("90k/s", "1.1", "per-user"),
+            ("90k/s", "2", "per-request"),
+            ("90k/s", "2", "keep-alive"),
             ("1/s", "1.1", "per-request"),
         ] {
             assert_eq!(warned(rate, http, mode, "shop.example"), None, "{rate} {http} {mode}");
