@@ -133,7 +133,7 @@ impl Http1 {
         out.extend_from_slice(request.headers.as_bytes());
         if !request.body.is_empty() || request.method != "GET" {
             out.extend_from_slice(b"Content-Type: application/json\r\nContent-Length: ");
-            push_number(out, request.body.len());
+            out.extend_from_slice(itoa::Buffer::new().format(request.body.len()).as_bytes());
             out.extend_from_slice(b"\r\n");
         }
         out.extend_from_slice(b"\r\n");
@@ -311,12 +311,6 @@ impl Http1 {
         self.closing = false;
         self.output.clear();
     }
-}
-
-fn push_number(out: &mut Vec<u8>, number: usize) {
-    use std::io::Write as _;
-    // Writing to a vector can't fail.
-    let _ = write!(out, "{number}");
 }
 
 #[cfg(test)]
