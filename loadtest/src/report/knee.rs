@@ -134,8 +134,8 @@ mod tests {
         let knee = Knee { steps, ..Knee::default() };
         let text = knee_text(&knee);
         let wanted = format!(
-            "  99 % waited at most, bars from 10.00 ms to 1.00 s, logarithmic\n      100/s holds      | \
-             10.00 ms\n      200/s FAILS      |{} 1.00 s\n",
+            "  99 % waited at most, bars from 10.00 ms to 1.00 s, logarithmic\n       100/s holds      | \
+             10.00 ms\n       200/s FAILS      |{} 1.00 s\n",
             "#".repeat(40)
         );
         assert!(text.contains(&wanted), "{text}");

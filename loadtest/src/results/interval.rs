@@ -23,8 +23,7 @@ use hdrhistogram::serialization::interval_log::{
 use hdrhistogram::serialization::{Deserializer, V2DeflateSerializer};
 
 use crate::error::LoadError;
-use crate::meter::NANOS_MAX;
-pub use crate::meter::latencies;
+use crate::meter::{self, NANOS_MAX};
 use crate::results::folder::{Folder, LOG_FILE, part_of, unwritable};
 use crate::results::run::{LatencyGroup, Spectrum};
 use crate::results::threshold::{Latencies, TagName, Window};
@@ -158,6 +157,11 @@ fn unplain(text: &str) -> String {
     }
     bytes.extend_from_slice(rest.as_bytes());
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Makes an empty histogram for latencies in nanoseconds.
+pub fn latencies() -> Histogram<u64> {
+    meter::latencies()
 }
 
 /// An interval log that is being written; it gets its name when it is complete.
