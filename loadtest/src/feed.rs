@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::error::LoadError;
 use crate::op::{Catalogue, millis_from_text, order_from_text};
-use crate::wire::Text;
+use crate::wire::{Text, TotalWire};
 
 /// A place that units can be in, as far as the checks tell them apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -153,12 +153,6 @@ struct EventWire<'a> {
     pricing: Option<serde::de::IgnoredAny>,
     #[serde(borrow, default)]
     expires_at: Option<Text<'a>>,
-}
-
-#[derive(Deserialize)]
-struct TotalWire {
-    #[serde(default)]
-    amount: Option<i64>,
 }
 
 #[derive(Deserialize)]

@@ -36,6 +36,7 @@ mod outcome;
 #[cfg(all(feature = "peers", target_os = "linux"))]
 pub mod peer;
 mod port;
+mod preflight;
 mod progress;
 mod rank;
 mod replay;

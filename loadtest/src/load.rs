@@ -359,7 +359,7 @@ pub struct LoadReport {
     pub sent: u64,
     /// Requests of the schedule that were never sent: the target was too slow.
     pub unsent: u64,
-    /// Answers that made an order for the first time.
+    /// Purchases that were accepted, and reservations that were placed, each once.
     pub orders: u64,
     /// Answers that repeated an earlier one.
     pub replayed: u64,

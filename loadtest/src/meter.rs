@@ -10,7 +10,7 @@ use crate::http::Dial;
 use crate::op::OpKind;
 
 /// Longest latency that is told apart from longer ones: ten minutes.
-const NANOS_MAX: u64 = 600_000_000_000;
+pub(crate) const NANOS_MAX: u64 = 600_000_000_000;
 /// Significant decimal digits of a latency.
 const DIGITS: u8 = 3;
 
@@ -36,14 +36,19 @@ pub struct Latency {
     pub max: Duration,
 }
 
+/// Makes an empty histogram for latencies in nanoseconds.
+pub(crate) fn latencies() -> Histogram<u64> {
+    let histogram = Histogram::new_with_bounds(1, NANOS_MAX, DIGITS);
+    histogram.expect("the bounds are constants that the histogram allows")
+}
+
 /// One histogram of times.
 #[derive(Clone, Debug)]
 pub(crate) struct Times(Histogram<u64>);
 
 impl Default for Times {
     fn default() -> Self {
-        let histogram = Histogram::new_with_bounds(1, NANOS_MAX, DIGITS);
-        Self(histogram.expect("the bounds are constants that the histogram allows"))
+        Self(latencies())
     }
 }
 

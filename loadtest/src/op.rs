@@ -42,6 +42,11 @@ impl OpKind {
         matches!(self, Self::Buy | Self::Reserve)
     }
 
+    /// Returns whether it sells: what it makes an order of is paid, not only held.
+    pub const fn sells(self) -> bool {
+        matches!(self, Self::Buy | Self::Place)
+    }
+
     /// Returns whether it only looks; such a request needs no key and can be no item of a batch.
     pub const fn is_read(self) -> bool {
         matches!(self, Self::Browse | Self::Quote | Self::Poll)

@@ -11,6 +11,7 @@ use crate::error::LoadError;
 use crate::http::{HttpVersion, Trust};
 use crate::load::{LoadOptions, LoadReport, Target};
 use crate::meter::{Group, KindTimes, Times};
+use crate::preflight;
 use crate::replay;
 use crate::report::run_text;
 use crate::results::folder::Folder;
@@ -21,7 +22,7 @@ use crate::results::interval::{Clock, IntervalLog, LogFile, Tags};
 use crate::results::run::{
     ActorShare, Connecting, Counts, Exit, Fairness, FaultOutcome, Generator, HotSku, LatencyGroup,
     MachineFacts, Run, SCHEMA, ScenarioFacts, SettledCounts, Spectrum, Stage, Stock, TargetFacts,
-    TargetKind, Tool, TruthCheck, Verdict,
+    TargetKind, Tool, TruthCheck, Verdict, nanos,
 };
 use crate::results::series::SeriesRow;
 use crate::results::threshold::{Evidence, Latencies, NoLatencies, THRESHOLDS_MAX, Threshold};
@@ -72,6 +73,11 @@ impl RunOptions {
         let mut options = Self::new(scenario, Target::Peer(peer));
         options.load.beside = Some(Box::new(server));
         Ok(options)
+    }
+
+    /// Warns of what this machine may not have for the run, such as ports; `None` if all is well.
+    pub fn warning(&self, scenario: &Scenario) -> Option<String> {
+        preflight::ports(scenario, &self.load)
     }
 
     /// Makes the options of a scenario and a target.
@@ -133,6 +139,7 @@ pub(crate) fn run_with(
     thresholds: &[Threshold],
 ) -> Result<Outcome, LoadError> {
     options.load.check()?;
+    preflight::open_files(&options.load)?;
     #[cfg(all(feature = "faults", target_os = "linux"))]
     let host = options.host.take();
     #[cfg(not(all(feature = "faults", target_os = "linux")))]
@@ -159,7 +166,7 @@ pub(crate) fn run_with(
     }
     let folder = options.out.as_deref().map(|out| Folder::create(out, &name)).transpose()?;
     #[cfg(all(feature = "faults", target_os = "linux"))]
-    let _output = start_host(host, scenario, folder.as_ref(), &mut options.load)?;
+    let _output = start_host(host, &scenario.faults, folder.as_ref(), &mut options.load)?;
     #[cfg(feature = "report")]
     let log = Log::begin(scenario, folder.as_ref(), !thresholds.is_empty(), &mut options.load)?;
     let facts = Facts::of(scenario, &options.load);
@@ -191,9 +198,9 @@ pub(crate) fn run_with(
 /// Starts the host of a run, which then goes on beside the load; returns the directory of its
 /// output where the run has no folder.
 #[cfg(all(feature = "faults", target_os = "linux"))]
-fn start_host(
+pub(crate) fn start_host(
     host: Option<crate::fault::HostCommand>,
-    scenario: &Scenario,
+    faults: &[crate::scenario::Fault],
     folder: Option<&Folder>,
     load: &mut LoadOptions,
 ) -> Result<Option<tempfile::TempDir>, LoadError> {
@@ -207,7 +214,7 @@ fn start_host(
             (made.path().join(HOST_FILE), Some(made))
         }
     };
-    load.beside = Some(Box::new(crate::fault::Script::start(host, &scenario.faults, &path)?));
+    load.beside = Some(Box::new(crate::fault::Script::start(host, faults, &path)?));
     Ok(scratch)
 }
 
@@ -308,6 +315,7 @@ impl Facts {
                 (kind, String::new(), false, peer.kind().ack())
             }
         };
+        let streams = (kind == TargetKind::Http2).then_some(load.wire.streams as u64);
         let unverified = tls && load.wire.trust == Trust::Anything;
         Self {
             scenario: ScenarioFacts {
@@ -316,7 +324,7 @@ impl Facts {
                 seed: load.seed,
                 text: scenario.text.clone(),
             },
-            target: TargetFacts { kind, url, tls, unverified, ack: ack.to_owned() },
+            target: TargetFacts { kind, url, tls, unverified, streams, ack: ack.to_owned() },
         }
     }
 }
@@ -573,10 +581,6 @@ fn faults_at(faults: &[FaultOutcome], second: u64) -> u64 {
         fault.at_ns / SECOND_NS <= second && fault.to_ns.is_some_and(until)
     };
     faults.iter().filter(within).count() as u64
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The interval log of a run, written second by second.

@@ -27,7 +27,7 @@ pub struct Progress {
     pub of: Option<Duration>,
     /// Requests sent.
     pub sent: u64,
-    /// Orders accepted.
+    /// Orders sold: accepted purchases, and reservations that were placed.
     pub accepted: u64,
     /// Requests refused.
     pub refused: u64,

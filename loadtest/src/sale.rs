@@ -97,7 +97,7 @@ pub(crate) fn catalogue(scenario: &Scenario, run: &str) -> Catalogue {
 }
 
 /// Returns the rates of a scenario; `None` for the closed loop.
-fn curve(scenario: &Scenario) -> Option<Curve> {
+pub(crate) fn curve(scenario: &Scenario) -> Option<Curve> {
     let forms = scenario.stages.iter().map(|stage| match stage.arrivals {
         StageArrivals::Rate(form) => Some((form, stage.length.as_secs_f64())),
         StageArrivals::Trace { .. } | StageArrivals::Max => None,

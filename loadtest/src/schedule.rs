@@ -238,8 +238,14 @@ impl Curve {
         self.pieces.last().map_or(0.0, |last| last.before + last.count(last.length))
     }
 
+    /// Returns the most starts within any stretch of so many seconds, to a second.
+    pub(crate) fn busiest(&self, seconds: f64) -> f64 {
+        let within = |from: f64| self.count_until(from + seconds) - self.count_until(from);
+        let last = (self.length() - seconds).ceil().max(0.0) as u32;
+        (0..=last).map(|from| within(f64::from(from))).fold(0.0, f64::max)
+    }
+
     /// Returns the starts before a time.
-    #[cfg(test)]
     pub(crate) fn count_until(&self, seconds: f64) -> f64 {
         let at = self.pieces.partition_point(|piece| piece.from <= seconds);
         let Some(piece) = at.checked_sub(1).and_then(|at| self.pieces.get(at)) else { return 0.0 };

@@ -151,10 +151,11 @@ struct BodyWire<'a> {
     expires_at: Option<Text<'a>>,
 }
 
+/// What an order costs.
 #[derive(Deserialize)]
-struct TotalWire {
+pub(crate) struct TotalWire {
     #[serde(default)]
-    amount: Option<i64>,
+    pub(crate) amount: Option<i64>,
 }
 
 /// Facts of an answer that stand outside its body.

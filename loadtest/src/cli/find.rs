@@ -68,9 +68,14 @@ pub(super) fn run_find(args: &FindArgs) -> Result<ExitCode, String> {
     let settings = args.target.settings(Vec::new()).map_err(text_of)?;
     let scenario = Scenario::open_with(&args.scenario, &settings).map_err(text_of)?;
     let mut scratch = Scratch::default();
-    let load = args.target.options(&scenario, None, &mut scratch)?.load;
-    let url = load.target.to_string();
-    let mut options = FindOptions::new(load);
+    // Faults play no part, so a host of its own needs no disk that can be filled.
+    let aimed = args.target.aim(&scenario, &[], &mut scratch)?;
+    let url = aimed.load.target.to_string();
+    let mut options = FindOptions::new(aimed.load);
+    #[cfg(all(feature = "faults", target_os = "linux"))]
+    {
+        options.host = aimed.host;
+    }
     options.slo.clone_from(&args.slo);
     (options.from, options.to) = (args.from, args.to);
     (options.step, options.warm_up) = (args.step_for, args.warm_up);
@@ -81,8 +86,10 @@ pub(super) fn run_find(args: &FindArgs) -> Result<ExitCode, String> {
     if !args.target.quiet {
         scenario.notes.iter().for_each(|note| eprintln!("note: {note}"));
         let title = format!("{} on {url}", scenario.name);
+        let plain = args.target.plain;
         options.show = Some(Box::new(move |number, rate| {
-            view::live(&format!("{title}: step {number}, {rate} users/s"))
+            let title = format!("{title}: step {number}, {rate} users/s");
+            if plain { view::plain() } else { view::live(&title) }
         }));
         options.on_step = Some(Box::new(|number, step| {
             let word = if step.holds { "holds" } else { "does not hold" };

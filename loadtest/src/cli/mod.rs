@@ -43,8 +43,9 @@ Examples:
   onhand-loadtest replay orders.ndjson --speed 60       recorded baskets, an hour in a minute
 
 Exit codes:
-  0 pass   1 error   2 usage   3 threshold failed   4 limited by the generator
-  5 truth violated   6 regression   130 interrupted or terminated (the report is still written)";
+  0 pass   1 error   2 usage   3 threshold failed, or the crowd was not served
+  4 limited by the generator   5 truth violated   6 regression
+  130 interrupted or terminated (the report is still written)";
 
 #[derive(Debug, Parser)]
 #[command(name = "onhand-loadtest", version, about = ABOUT, after_help = HELP)]

@@ -9,13 +9,14 @@ use crate::fault::HostCommand;
 use crate::results::Folder;
 use crate::results::compare::{CompareOptions, Recorded, compare};
 use crate::results::folder::run_json;
+use crate::results::run::EXIT_PASS;
 use crate::results::series::series_csv;
 #[cfg(all(feature = "faults", target_os = "linux"))]
 use crate::scenario::FaultAction;
-use crate::scenario::{ActorKind, READY, Scenario, Setting, ready};
+use crate::scenario::{ActorKind, Fault, READY, Scenario, Setting, ready};
 use crate::{
-    LoadError, LoadOptions, Rate, RunOptions, Trust, comparison_html, comparison_json,
-    comparison_text, prometheus_text, run, run_text, view, write_reports,
+    LoadError, LoadOptions, OnProgress, Outcome, Rate, RunOptions, Trust, comparison_html,
+    comparison_json, comparison_text, prometheus_text, run, run_text, view, write_reports,
 };
 use clap::Args;
 
@@ -93,12 +94,21 @@ pub(super) struct TargetArgs {
     #[cfg(feature = "workers")]
     #[command(flatten)]
     workers: super::worker::WorkersArgs,
+    /// Progress as plain lines, also on a terminal that could show the live view
+    #[arg(long)]
+    pub(super) plain: bool,
     /// No progress
     #[arg(long, short)]
     pub(super) quiet: bool,
 }
 
 impl TargetArgs {
+    /// Returns what shows the progress of a run with this title.
+    pub(super) fn progress(&self, title: &str) -> Option<OnProgress> {
+        let shown = || if self.plain { view::plain() } else { view::live(title) };
+        (!self.quiet).then(shown)
+    }
+
     /// Adds what these arguments set of the scenario; what is set by name comes last and wins.
     pub(super) fn settings(&self, mut settings: Vec<Setting>) -> Result<Vec<Setting>, LoadError> {
         for (name, value) in [
@@ -124,8 +134,29 @@ impl TargetArgs {
     }
 
     /// Returns the options of a scenario's run with these changes: the load goes to the target that
-    /// was named, else to a host that the load tester starts itself.
-    pub(super) fn options(
+    /// was named, or a peer that is started for it, else to a host of the load tester's own.
+    pub(super) fn aim(
+        &self,
+        scenario: &Scenario,
+        faults: &[Fault],
+        scratch: &mut Scratch,
+    ) -> Result<RunOptions, String> {
+        #[cfg(all(feature = "faults", target_os = "linux"))]
+        let host = own_host(scenario, faults, self.url(scenario).as_deref()).map_err(text_of)?;
+        #[cfg(all(feature = "faults", target_os = "linux"))]
+        let own = host.as_ref().map(|host| format!("http://{}", host.authority().as_str()));
+        #[cfg(not(all(feature = "faults", target_os = "linux")))]
+        let (own, _) = (None, faults);
+        let options = match peer_options(scenario, self)? {
+            Some(options) => options,
+            None => self.options(scenario, own, scratch)?,
+        };
+        #[cfg(all(feature = "faults", target_os = "linux"))]
+        let options = RunOptions { host, ..options };
+        Ok(options)
+    }
+
+    fn options(
         &self,
         scenario: &Scenario,
         own: Option<String>,
@@ -159,8 +190,9 @@ impl TargetArgs {
 /// Shown below the options.
 const CODES: &str = "\
 Exit codes:
-  0 pass   1 error   2 usage   3 threshold failed   4 limited by the generator
-  5 truth violated   130 interrupted or terminated (the report is still written)";
+  0 pass   1 error   2 usage   3 threshold failed, or the crowd was not served
+  4 limited by the generator   5 truth violated   6 worse than the baseline (--fail-on-regression)
+  130 interrupted or terminated (the report is still written)";
 
 #[derive(Debug, Args)]
 #[command(after_help = CODES)]
@@ -225,8 +257,9 @@ struct RecordArgs {
     /// Make a folder with the results in this one
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// What must hold beside the scenario's thresholds, such as 'buy.intended.p99 < 50ms'
-    #[arg(long, value_name = "EXPRESSION")]
+    /// What must hold beside the scenario's thresholds, such as 'buy.intended.p99 < 50ms'; several
+    /// may follow
+    #[arg(long, value_name = "EXPRESSION", num_args = 1..)]
     threshold: Vec<String>,
     /// Write the record as JSON to a file, or to standard output with -
     #[arg(long, value_name = "FILE")]
@@ -234,6 +267,15 @@ struct RecordArgs {
     /// Write the seconds as CSV to a file, or to standard output with -
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
+    /// Write the figures for Prometheus to a file, or to standard output with -
+    #[arg(long, value_name = "FILE")]
+    prometheus: Option<PathBuf>,
+    /// Compare with the run of this folder afterwards; without a seed, its seed is taken
+    #[arg(long, value_name = "FOLDER")]
+    baseline: Option<PathBuf>,
+    /// Exit with 6 if the run is worse than its baseline
+    #[arg(long, requires = "baseline")]
+    fail_on_regression: bool,
     /// Pass although the generator, not the target, set the limit
     #[arg(long)]
     allow_generator_limit: bool,
@@ -291,58 +333,125 @@ fn run_and_record(
     target: &TargetArgs,
     args: &RecordArgs,
 ) -> Result<ExitCode, String> {
-    let to_stdout = |path: &Option<PathBuf>| path.as_ref().is_some_and(|p| p.as_os_str() == "-");
-    if to_stdout(&args.json) && to_stdout(&args.csv) {
-        return Err(format!("{USAGE_MARK}only one of --json and --csv can be standard output"));
+    if args.to_stdout() > 1 {
+        let text = "only one of --json, --csv and --prometheus can be standard output";
+        return Err(format!("{USAGE_MARK}{text}"));
     }
     if !target.quiet {
         scenario.notes.iter().for_each(|note| eprintln!("note: {note}"));
     }
+    let baseline = args.baseline(scenario)?;
     let mut scratch = Scratch::default();
-    #[cfg(all(feature = "faults", target_os = "linux"))]
-    let host = own_host(scenario, target.url(scenario).as_deref()).map_err(text_of)?;
-    #[cfg(all(feature = "faults", target_os = "linux"))]
-    let own = host.as_ref().map(|host| format!("http://{}", host.authority().as_str()));
-    #[cfg(not(all(feature = "faults", target_os = "linux")))]
-    let own = None;
-    let mut options = match peer_options(scenario, target)? {
-        Some(options) => options,
-        None => target.options(scenario, own, &mut scratch)?,
-    };
+    let mut options = target.aim(scenario, &scenario.faults, &mut scratch)?;
     let url = options.load.target.to_string();
-    #[cfg(all(feature = "faults", target_os = "linux"))]
-    {
-        options.host = host;
+    if let Some(warning) = options.warning(scenario).filter(|_| !target.quiet) {
+        eprintln!("warning: {warning}");
     }
-    if !target.quiet {
-        options.load.progress = Some(view::live(&format!("{} on {url}", scenario.name)));
-    }
+    options.load.progress = target.progress(&format!("{} on {url}", scenario.name));
     options.run.clone_from(&target.run);
     options.out.clone_from(&args.out);
     options.thresholds.clone_from(&args.threshold);
     options.allow_generator_limit = args.allow_generator_limit;
-    let outcome = run(scenario, options).map_err(text_of)?;
-    let json = run_json(&outcome.run).map_err(text_of)?;
-    let mut unwritten = None;
-    for (path, text) in [(&args.json, &json), (&args.csv, &series_csv(&outcome.series))] {
-        match path {
-            Some(_) if to_stdout(path) => out(text),
-            // What the run found is told all the same, and by a graver code.
-            Some(path) => unwritten = unwritten.or(write(path, text).err()),
-            None => (),
+    let temporary = match &baseline {
+        Some((_, baseline)) => {
+            if target.seed.is_none() && scenario.seed.is_none() {
+                options.load.seed = baseline.run.scenario.seed;
+            }
+            // Runs are compared by their folders.
+            args.out.is_none().then(tempfile::tempdir).transpose()
         }
-    }
-    if !to_stdout(&args.json) && !to_stdout(&args.csv) {
-        out(&run_text(&outcome.run));
-    }
-    if let (Some(folder), false) = (&outcome.folder, target.quiet) {
+        None => Ok(None),
+    };
+    let temporary = temporary.map_err(|e| format!("no temporary directory: {e}"))?;
+    options.out = options.out.or(temporary.as_ref().map(|dir| dir.path().to_owned()));
+    let outcome = run(scenario, options).map_err(text_of)?;
+    let unwritten = args.tell(&outcome)?;
+    if let (Some(folder), false, None) = (&outcome.folder, target.quiet, &temporary) {
         eprintln!("results in {}", folder.path().display());
     }
-    match (outcome.run.exit.code, unwritten) {
-        (0, Some(error)) => Err(error),
-        (code, error) => {
-            error.iter().for_each(|error| eprintln!("error: {error}"));
-            Ok(ExitCode::from(code))
+    unwritten.iter().for_each(|error| eprintln!("error: {error}"));
+    let regressed = match &baseline {
+        Some(baseline) => args.compare(baseline, &outcome)?,
+        None => EXIT_PASS,
+    };
+    // What the run found is told by its code all the same: it is graver.
+    let unwritten = u8::from(unwritten.is_some());
+    let codes = [outcome.run.exit.code, unwritten, regressed];
+    Ok(ExitCode::from(codes.into_iter().find(|code| *code != EXIT_PASS).unwrap_or(EXIT_PASS)))
+}
+
+/// Returns whether a file is standard output.
+fn is_stdout(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+impl RecordArgs {
+    /// Reads the run to compare with, before anything is done.
+    fn baseline(&self, scenario: &Scenario) -> Result<Option<(PathBuf, Recorded)>, String> {
+        let Some(path) = &self.baseline else { return Ok(None) };
+        let read = Folder::open(path).and_then(|folder| Recorded::read(&folder));
+        let baseline = read.map_err(text_of)?;
+        if baseline.run.scenario.hash != scenario.hash() {
+            return Err(format!(
+                "{USAGE_MARK}baseline {} asked another load than this scenario with these options: \
+                 its hash is {:.12}, this one's {:.12}; run the scenario as it was, which is \
+                 scenario.text of its run.json",
+                path.display(),
+                baseline.run.scenario.hash,
+                scenario.hash()
+            ));
+        }
+        Ok(Some((path.clone(), baseline)))
+    }
+
+    /// Writes and prints what came of a run; the first that could not be written is returned.
+    fn tell(&self, outcome: &Outcome) -> Result<Option<String>, String> {
+        let json = run_json(&outcome.run).map_err(text_of)?;
+        let (csv, samples) = (series_csv(&outcome.series), prometheus_text(&outcome.run));
+        let mut unwritten = None;
+        for (path, text) in [(&self.json, &json), (&self.csv, &csv), (&self.prometheus, &samples)] {
+            match path {
+                Some(path) if is_stdout(path) => out(text),
+                Some(path) => unwritten = unwritten.or(write(path, text).err()),
+                None => (),
+            }
+        }
+        if self.to_stdout() == 0 {
+            out(&run_text(&outcome.run));
+        }
+        Ok(unwritten)
+    }
+
+    /// Returns how many files are to be standard output.
+    fn to_stdout(&self) -> usize {
+        let files = [&self.json, &self.csv, &self.prometheus];
+        files.into_iter().flatten().filter(|path| is_stdout(path)).count()
+    }
+
+    /// Compares a run with its baseline, prints what came of it and returns the exit code of that.
+    fn compare(
+        &self,
+        (path, baseline): &(PathBuf, Recorded),
+        outcome: &Outcome,
+    ) -> Result<u8, String> {
+        let Some(folder) = &outcome.folder else { return Ok(EXIT_PASS) };
+        let run = Recorded::read(folder).map_err(text_of)?;
+        match compare(baseline, &run, CompareOptions::default()) {
+            Ok(compared) => {
+                let text = comparison_text(&compared);
+                if self.to_stdout() > 0 {
+                    eprint!("{text}");
+                } else {
+                    out(&format!("\n{text}"));
+                }
+                Ok(compared.exit_code(self.fail_on_regression))
+            }
+            // A run that failed has said why, and need not be like its baseline.
+            Err(error) if outcome.run.exit.code != EXIT_PASS => {
+                eprintln!("no comparison with {}: {error}", path.display());
+                Ok(EXIT_PASS)
+            }
+            Err(error) => Err(text_of(error)),
         }
     }
 }
@@ -403,12 +512,13 @@ fn peer_options(_: &Scenario, _: &TargetArgs) -> Result<Option<RunOptions>, Stri
 #[cfg(all(feature = "faults", target_os = "linux"))]
 fn own_host(
     scenario: &Scenario,
+    faults: &[Fault],
     url: Option<&str>,
 ) -> Result<Option<HostCommand>, crate::LoadError> {
     if url.is_some() || !scenario.starts_host() {
         return Ok(None);
     }
-    let disk = scenario.faults.iter().any(|fault| fault.action == FaultAction::DiskFull);
+    let disk = faults.iter().any(|fault| fault.action == FaultAction::DiskFull);
     HostCommand::new(scenario.command.as_deref(), disk).map(Some)
 }
 
@@ -422,6 +532,13 @@ pub(super) struct InitArgs {
     output: Option<PathBuf>,
 }
 
+/// What a new scenario file says to its editor.
+const EDITORS: &str = "\
+# Editors complete this file if the line below names a schema that is there; this writes it:
+#   onhand-loadtest schema > scenario-1.json
+#:schema ./scenario-1.json
+";
+
 /// Writes a ready scenario to a file that is not there yet.
 pub(super) fn init(args: &InitArgs) -> Result<ExitCode, String> {
     let Some(name) = &args.name else {
@@ -433,14 +550,15 @@ pub(super) fn init(args: &InitArgs) -> Result<ExitCode, String> {
     let found = ready(name)
         .ok_or_else(|| format!("{USAGE_MARK}no ready scenario is named {name:?}: {}", known()))?;
     let path = args.output.clone().unwrap_or_else(|| PathBuf::from(format!("{name}.toml")));
+    let text = format!("{EDITORS}{}", found.text);
     if path.as_os_str() == "-" {
-        out(found.text);
+        out(&text);
         return Ok(ExitCode::SUCCESS);
     }
     let made = std::fs::OpenOptions::new().write(true).create_new(true).open(&path);
     let written = made.and_then(|mut file| {
         use std::io::Write as _;
-        file.write_all(found.text.as_bytes())
+        file.write_all(text.as_bytes())
     });
     written.map_err(|e| format!("{} can't be made: {e}", path.display()))?;
     out(&format!("{} written; run it with `onhand-loadtest run {0}`\n", path.display()));

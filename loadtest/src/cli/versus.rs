@@ -7,8 +7,10 @@ use std::process::ExitCode;
 use crate::fault::HostCommand;
 use crate::peer::{PeerKind, PeerServer, check};
 use crate::results::Folder;
-use crate::results::compare::{CompareOptions, Recorded, compare};
-use crate::results::run::{EXIT_GENERATOR, EXIT_INTERRUPTED, EXIT_PASS, EXIT_TRUTH, Run, Verdict};
+use crate::results::compare::{Better, CompareOptions, EFFECT_MIN, Recorded, compare};
+use crate::results::run::{
+    EXIT_ERROR, EXIT_GENERATOR, EXIT_INTERRUPTED, EXIT_PASS, EXIT_TRUTH, Run, Verdict,
+};
 use crate::scenario::Scenario;
 use crate::{Authority, LoadError, RunOptions, Target, comparison_text, run, time_text, view};
 
@@ -147,8 +149,12 @@ pub(super) fn compare_shops(args: &CompareArgs) -> Result<ExitCode, String> {
             break;
         }
     }
-    let text =
-        if args.json { json(&scenario, seed, &shops)? } else { text(&scenario, seed, &shops) };
+    let contests = contests(&shops, args.allow_generator_limit);
+    let text = if args.json {
+        json(&scenario, seed, &shops, &contests)?
+    } else {
+        text(&scenario, seed, &shops, &contests)
+    };
     out(&text);
     if args.out.is_some() && !args.quiet {
         eprintln!("results in {}", parent.display());
@@ -162,6 +168,8 @@ fn exit_code(shops: &[Shop], interrupted: bool, limit_allowed: bool) -> u8 {
         EXIT_TRUTH
     } else if interrupted {
         EXIT_INTERRUPTED
+    } else if any(&|run| run.trouble.is_some()) {
+        EXIT_ERROR
     } else if !limit_allowed && any(&|run| run.generator.limited.is_some()) {
         EXIT_GENERATOR
     } else {
@@ -169,28 +177,159 @@ fn exit_code(shops: &[Shop], interrupted: bool, limit_allowed: bool) -> u8 {
     }
 }
 
-/// What a row of the table shows of a run, and how.
-type Figure = (&'static str, fn(&Run) -> Option<f64>, fn(f64) -> String);
+/// What a row of the table shows of a run, how, and which way is better, where one is.
+type Figure = (&'static str, fn(&Run) -> Option<f64>, fn(f64) -> String, Option<Better>);
 
 fn per_second(count: u64, run: &Run) -> Option<f64> {
     (run.elapsed_ns > 0).then(|| count as f64 * 1e9 / run.elapsed_ns as f64)
 }
 
 const FIGURES: [Figure; 9] = [
-    ("answers a second", |run| per_second(run.counts.answered, run), |v| format!("{v:.0}")),
-    ("orders a second", |run| per_second(run.counts.orders, run), |v| format!("{v:.0}")),
-    ("latency p50", |run| Some(run.latency_all()?.intended.p50_ns as f64), time_text),
-    ("latency p99", |run| Some(run.latency_all()?.intended.p99_ns as f64), time_text),
-    ("latency p99.9", |run| Some(run.latency_all()?.intended.p999_ns as f64), time_text),
-    ("refused", |run| Some(run.refused_count() as f64), |v| format!("{v:.0}")),
-    ("no answer", |run| Some(run.lost_count() as f64), |v| format!("{v:.0}")),
-    ("shop's processors", |run| run.generator.host_cpu_share, |v| format!("{v:.2}")),
-    ("generator's processors", |run| run.generator.cpu_share, |v| format!("{v:.2}")),
+    ("answers a second", |run| per_second(run.counts.answered, run), whole, Some(Better::Higher)),
+    ("orders a second", |run| per_second(run.counts.orders, run), whole, Some(Better::Higher)),
+    ("latency p50", |run| waited(run, 0.5), time_text, Some(Better::Lower)),
+    ("latency p99", |run| waited(run, 0.99), time_text, Some(Better::Lower)),
+    ("latency p99.9", |run| waited(run, 0.999), time_text, Some(Better::Lower)),
+    ("refused", |run| Some(run.refused_count() as f64), whole, None),
+    ("no answer", |run| Some(run.lost_count() as f64), whole, None),
+    ("shop's processors", |run| run.generator.host_cpu_share, |v| format!("{v:.2}"), None),
+    ("generator's processors", |run| run.generator.cpu_share, |v| format!("{v:.2}"), None),
 ];
+
+/// Returns the name of a figure in JSON.
+fn json_name(name: &str) -> String {
+    name.replace(['\'', '.'], "").replace(' ', "_")
+}
+
+fn whole(value: f64) -> String {
+    format!("{value:.0}")
+}
+
+/// Returns a quantile from the intended start.
+fn waited(run: &Run, quantile: f64) -> Option<f64> {
+    run.latency_all()?.intended.at(quantile).map(|nanos| nanos as f64)
+}
+
+/// A figure of two shops over all rounds.
+#[derive(Debug)]
+struct Contest {
+    /// The first shop, and the other one.
+    shops: [String; 2],
+    figure: &'static str,
+    /// Median, least and most of the ratios, other to first, of the runs of one round.
+    ratio: Option<[f64; 3]>,
+    rounds: usize,
+    verdict: Standing,
+}
+
+/// How a shop stands to the first one in a figure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// Better by more than the smallest effect in every round.
+    Better,
+    /// The same for the worse.
+    Worse,
+    /// Within the smallest effect in every round.
+    Same,
+    /// Rounds contradict each other, there is only one, or a generator was the limit.
+    Unclear,
+}
+
+impl Standing {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Better => "better",
+            Self::Worse => "worse",
+            Self::Same => "same",
+            Self::Unclear => "unclear",
+        }
+    }
+
+    /// Judges the ratios of all rounds.
+    fn of(ratios: &[f64], better: Better) -> Self {
+        let edge = 1.0 + EFFECT_MIN;
+        let all = |test: &dyn Fn(f64) -> bool| ratios.iter().all(|ratio| test(*ratio));
+        let (more, less) = match better {
+            Better::Higher => (Self::Better, Self::Worse),
+            Better::Lower => (Self::Worse, Self::Better),
+        };
+        if ratios.len() < 2 {
+            Self::Unclear
+        } else if all(&|ratio| ratio > edge) {
+            more
+        } else if all(&|ratio| ratio < 1.0 / edge) {
+            less
+        } else if all(&|ratio| (1.0 / edge..=edge).contains(&ratio)) {
+            Self::Same
+        } else {
+            Self::Unclear
+        }
+    }
+}
+
+/// Compares the first shop with each other one, round by round: the two runs of a round met the same
+/// moments of the machine.
+fn contests(shops: &[Shop], limit_allowed: bool) -> Vec<Contest> {
+    let mut found = Vec::new();
+    let Some((first, others)) = shops.split_first() else { return found };
+    for other in others {
+        for (name, figure, _, better) in FIGURES {
+            let Some(better) = better else { continue };
+            let sound = |run: &&Run| limit_allowed || run.generator.limited.is_none();
+            let value = |run: &Run| Some(run).filter(sound).and_then(figure);
+            let pairs = first.runs.iter().zip(&other.runs);
+            let ratios: Vec<f64> = pairs
+                .filter_map(|(a, b)| Some(value(b)? / value(a).filter(|value| *value > 0.0)?))
+                .collect();
+            found.push(Contest {
+                shops: [first, other].map(|shop| shop.name.text().to_owned()),
+                figure: name,
+                ratio: middle(ratios.clone()),
+                rounds: ratios.len(),
+                verdict: Standing::of(&ratios, better),
+            });
+        }
+    }
+    found
+}
+
+/// Writes how shops stand to the first one.
+fn contest_text(contests: &[Contest]) -> String {
+    let mut text = String::new();
+    let mut last = "";
+    for Contest { shops: [first, other], figure, ratio, rounds, verdict } in contests {
+        if last != other {
+            let _ = writeln!(text, "\n{other} to {first}, the runs of a round against each other:");
+            last = other;
+        }
+        let ratio = ratio.map_or("–".to_owned(), |[median, least, most]| {
+            format!("x {median:.2} ({least:.2} to {most:.2})")
+        });
+        let said = match (verdict, rounds) {
+            (_, 0) => "no verdict: limited by the generator, or nothing to compare".to_owned(),
+            (_, 1) => "no verdict: one round does not tell how much rounds differ".to_owned(),
+            (Standing::Unclear, _) => "no verdict: the rounds do not agree".to_owned(),
+            // Without any difference all rounds lie on one side with this chance.
+            (Standing::Better | Standing::Worse, rounds) => {
+                let chance = 1_u128 << (rounds - 1).min(127);
+                format!("{} in all {rounds} rounds; by chance 1 in {chance}", verdict.name())
+            }
+            (Standing::Same, rounds) => {
+                format!("within {:.0} % in all {rounds} rounds", EFFECT_MIN * 100.0)
+            }
+        };
+        let _ = writeln!(text, "  {figure:<24}  {ratio:<24}  {said}");
+    }
+    text
+}
 
 /// Returns median, least and most of what runs show.
 fn spread(runs: &[Run], figure: fn(&Run) -> Option<f64>) -> Option<[f64; 3]> {
-    let mut values: Vec<f64> = runs.iter().filter_map(figure).collect();
+    middle(runs.iter().filter_map(figure).collect())
+}
+
+/// Returns median, least and most of values; `None` if there are none.
+fn middle(mut values: Vec<f64>) -> Option<[f64; 3]> {
     values.sort_by(f64::total_cmp);
     let (least, most) = (*values.first()?, *values.last()?);
     let middle = values.len() / 2;
@@ -226,7 +365,7 @@ fn verdict(runs: &[Run], name: &str) -> &'static str {
     }
 }
 
-fn text(scenario: &Scenario, seed: u64, shops: &[Shop]) -> String {
+fn text(scenario: &Scenario, seed: u64, shops: &[Shop], contests: &[Contest]) -> String {
     // Writing to a string can't fail, here and below.
     let mut text = String::new();
     let rounds = shops.iter().map(|shop| shop.runs.len()).max().unwrap_or(0);
@@ -255,7 +394,7 @@ fn text(scenario: &Scenario, seed: u64, shops: &[Shop]) -> String {
     let mut rows = vec![("", shops.iter().map(|shop| shop.name.text().to_owned()).collect())];
     let ack = |shop: &Shop| shop.runs.first().map_or(String::new(), |run| run.target.ack.clone());
     rows.push(("acknowledged after", shops.iter().map(ack).collect()));
-    for (name, figure, shown) in FIGURES {
+    for (name, figure, shown, _) in FIGURES {
         let cell = |shop: &Shop| {
             spread(&shop.runs, figure).map_or("–".to_owned(), |[median, least, most]| {
                 let [median, least, most] = [median, least, most].map(shown);
@@ -286,6 +425,7 @@ fn text(scenario: &Scenario, seed: u64, shops: &[Shop]) -> String {
         text.truncate(text.trim_end().len());
         text.push('\n');
     }
+    text.push_str(&contest_text(contests));
     text
 }
 
@@ -300,17 +440,21 @@ fn pair(a: &Shop, b: &Shop) -> Result<String, String> {
     compare(&read(a)?, &read(b)?, options).map(|it| comparison_text(&it)).map_err(text_of)
 }
 
-fn json(scenario: &Scenario, seed: u64, shops: &[Shop]) -> Result<String, String> {
+fn json(
+    scenario: &Scenario,
+    seed: u64,
+    shops: &[Shop],
+    contests: &[Contest],
+) -> Result<String, String> {
+    let spread_json = |spread: Option<[f64; 3]>| {
+        spread.map_or(serde_json::Value::Null, |[median, least, most]| {
+            serde_json::json!({"median": median, "least": least, "most": most})
+        })
+    };
     let shop = |shop: &Shop| {
         let figures: serde_json::Map<String, serde_json::Value> = FIGURES
             .iter()
-            .map(|(name, figure, _)| {
-                let spread = spread(&shop.runs, *figure);
-                let value = spread.map_or(serde_json::Value::Null, |[median, least, most]| {
-                    serde_json::json!({"median": median, "least": least, "most": most})
-                });
-                (name.replace(['\'', '.'], "").replace(' ', "_"), value)
-            })
+            .map(|(name, figure, ..)| (json_name(name), spread_json(spread(&shop.runs, *figure))))
             .collect();
         let checks = shop.runs.first().map_or(&[][..], |run| run.truth.as_slice());
         let truth: serde_json::Map<String, serde_json::Value> = checks
@@ -325,12 +469,23 @@ fn json(scenario: &Scenario, seed: u64, shops: &[Shop]) -> Result<String, String
             "truth": truth,
         })
     };
+    let against = |contest: &Contest| {
+        serde_json::json!({
+            "a": contest.shops[0],
+            "b": contest.shops[1],
+            "figure": json_name(contest.figure),
+            "ratio": spread_json(contest.ratio),
+            "rounds": contest.rounds,
+            "verdict": contest.verdict.name(),
+        })
+    };
     let all = serde_json::json!({
         "schema": 1,
         "scenario": scenario.name,
         "hash": scenario.hash(),
         "seed": seed,
         "shops": shops.iter().map(shop).collect::<Vec<_>>(),
+        "against": contests.iter().map(against).collect::<Vec<_>>(),
     });
     serde_json::to_string_pretty(&all).map(|text| text + "\n").map_err(|e| e.to_string())
 }
@@ -352,6 +507,50 @@ mod tests {
         check(&["onhand", "runs/b"], false);
         let url = ShopName::Url("http://127.0.0.1:8080".to_owned());
         assert_eq!(url.plain(), "127-0-0-1-8080");
+    }
+
+    /// A shop is better or worse only if it is so in every round, by more than the smallest effect.
+    #[test]
+    fn the_verdict_needs_every_round() {
+        let check = |ratios: &[f64], higher: Standing, lower: Standing| {
+            assert_eq!(Standing::of(ratios, Better::Higher), higher, "{ratios:?}");
+            assert_eq!(Standing::of(ratios, Better::Lower), lower, "{ratios:?}");
+        };
+        check(&[1.2, 1.06, 2.0], Standing::Better, Standing::Worse);
+        check(&[0.9, 0.5], Standing::Worse, Standing::Better);
+        check(&[1.0, 0.96, 1.05], Standing::Same, Standing::Same);
+        check(&[1.2, 1.04], Standing::Unclear, Standing::Unclear);
+        check(&[1.2, 0.8], Standing::Unclear, Standing::Unclear);
+        check(&[2.0], Standing::Unclear, Standing::Unclear);
+        check(&[], Standing::Unclear, Standing::Unclear);
+    }
+
+    /// Rounds are compared with each other, limited ones only if that is allowed, and the text says
+    /// what came of it.
+    #[test]
+    fn shops_are_judged_round_by_round() {
+        let run = |answered: u64| {
+            let mut run = Run { elapsed_ns: 1_000_000_000, ..Run::default() };
+            run.counts.answered = answered;
+            run
+        };
+        let shop = |name: ShopName, counts: [u64; 3]| {
+            let runs = counts.map(run).to_vec();
+            Shop { name, folders: Vec::new(), runs }
+        };
+        let mut shops = [
+            shop(ShopName::Onhand, [100, 300, 200]),
+            shop(ShopName::Peer(PeerKind::Redis), [200, 450, 500]),
+        ];
+        let found = contests(&shops, false);
+        assert_eq!((found[0].figure, found[0].ratio), ("answers a second", Some([2.0, 1.5, 2.5])));
+        let text = contest_text(&found);
+        assert!(text.contains("redis to onhand"), "{text}");
+        let wanted = "x 2.00 (1.50 to 2.50)     better in all 3 rounds; by chance 1 in 4";
+        assert!(text.contains(wanted), "{text}");
+        shops[1].runs[2].generator.limited = Some("lag".into());
+        assert_eq!(contests(&shops, false)[0].ratio, Some([1.75, 1.5, 2.0]));
+        assert_eq!(contests(&shops, true)[0].rounds, 3);
     }
 
     /// The median of an even number lies between the two in the middle.

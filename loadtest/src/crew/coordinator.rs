@@ -18,7 +18,7 @@ use super::{
 use crate::drive::{Course, Drive, Driven, Gather};
 use crate::error::LoadError;
 use crate::meter::{Interval, Times};
-use crate::results::run::{MachineFacts, Spectrum, WorkerFacts};
+use crate::results::run::{MachineFacts, Spectrum, WorkerFacts, nanos};
 
 /// How often progress is told.
 const TICK: Duration = Duration::from_millis(500);
@@ -66,10 +66,6 @@ impl std::fmt::Debug for Crew {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Crew").field("workers", &self.hired.len()).finish_non_exhaustive()
     }
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn lost(address: &str, error: &io::Error) -> LoadError {

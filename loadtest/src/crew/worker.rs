@@ -20,6 +20,7 @@ use crate::load::{LoadOptions, Phase, Target, run_load};
 use crate::machine::Machine;
 use crate::meter::{Interval, OnSecond};
 use crate::outcome::RunOptions;
+use crate::preflight;
 use crate::results::run::MachineFacts;
 use crate::sale;
 use crate::scenario::Scenario;
@@ -235,6 +236,7 @@ fn understand(job: &Job, options: &WorkerOptions) -> Result<(Scenario, LoadOptio
     load.threads = job.threads;
     load.truth = job.truth;
     load.check()?;
+    preflight::open_files(&load)?;
     Ok((scenario, load))
 }
 

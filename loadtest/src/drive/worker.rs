@@ -20,7 +20,7 @@ use crate::error::LoadError;
 use crate::ledger::{LOST_MAX, Ledger};
 use crate::machine::ThreadTime;
 use crate::meter::{DialTimes, Group, Interval, Times};
-use crate::op::{Answer, Catalogue, Loss, Op, OpKind, Outcome, Planned};
+use crate::op::{Answer, Catalogue, Loss, Op, Outcome, Planned};
 use crate::port::Port;
 use crate::scenario::ACTORS_MAX;
 
@@ -362,7 +362,7 @@ impl Worker {
                     desk.open.counts.limited += 1;
                 }
                 let first = answer.is_success() && !answer.replayed;
-                if first && matches!(kind, OpKind::Buy | OpKind::Place) {
+                if first && kind.sells() {
                     desk.orders_by[usize::from(user.actor())] += 1;
                 }
                 let made = kind.makes_order() && first;
@@ -378,7 +378,7 @@ impl Worker {
                 done
             }
         };
-        tally.note(kind.makes_order(), outcome);
+        tally.note(kind.sells(), outcome);
         desk.ledger.enter(planned, outcome, after, &self.catalogue)?;
         hall.answered(ready, heard(outcome), done);
         Ok(())
@@ -441,11 +441,11 @@ struct Tally {
 }
 
 impl Tally {
-    fn note(&mut self, makes: bool, outcome: &Outcome) {
+    fn note(&mut self, sells: bool, outcome: &Outcome) {
         match outcome {
             Ok(answer) => {
                 self.seq = self.seq.max(answer.seq);
-                self.accepted += u64::from(answer.is_success() && makes && !answer.replayed);
+                self.accepted += u64::from(answer.is_success() && sells && !answer.replayed);
                 self.refused += u64::from(!answer.is_success());
             }
             Err(_) => self.lost += 1,

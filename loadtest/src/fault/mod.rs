@@ -20,7 +20,7 @@ pub use host::HostCommand;
 
 use crate::error::LoadError;
 use crate::load::Beside;
-use crate::results::run::FaultOutcome;
+use crate::results::run::{FaultOutcome, nanos};
 use crate::scenario::{Fault, FaultAction};
 use crate::truth::Outage;
 use host::Host;
@@ -127,9 +127,7 @@ impl Beside for Script {
             while started.elapsed() < fault.at && !is_over() {
                 std::thread::sleep(NAP);
             }
-            let (action, nanos) = (fault.action.name().to_owned(), |time: Duration| {
-                u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-            });
+            let action = fault.action.name().to_owned();
             if is_over() {
                 let outcome = "not put in: the load was over".to_owned();
                 let at_ns = nanos(fault.at);

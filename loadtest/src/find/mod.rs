@@ -15,14 +15,16 @@ pub use search::{PRECISION_MAX, PRECISION_MIN, STEPS_MAX};
 use crate::error::LoadError;
 use crate::load::{LoadOptions, OnProgress};
 use crate::machine::{Machine, date_text};
+#[cfg(all(feature = "faults", target_os = "linux"))]
+use crate::outcome::start_host;
 use crate::outcome::{Outcome, RunOptions, check_name, facts_of, run_with};
 use crate::report::{knee_html, knee_text};
 use crate::results::Folder;
 use crate::results::folder::REPORT_FILE;
 use crate::results::knee::{KNEE_FILE, KNEE_SCHEMA, Knee, KneeAsked, KneeBound, KneeEnd, KneeStep};
 use crate::results::run::{
-    EXIT_GENERATOR, EXIT_INTERRUPTED, EXIT_PASS, EXIT_THRESHOLD, EXIT_TRUTH, Exit, MachineFacts,
-    Run, Tool,
+    EXIT_ERROR, EXIT_GENERATOR, EXIT_INTERRUPTED, EXIT_PASS, EXIT_THRESHOLD, EXIT_TRUTH, Exit,
+    MachineFacts, Run, Tool, TruthCheck, Verdict, nanos,
 };
 use crate::results::threshold::{Threshold, Window};
 use crate::scenario::{MEASURED, Scenario};
@@ -44,6 +46,10 @@ pub type OnStep = Box<dyn FnMut(u32, &KneeStep)>;
 pub struct FindOptions {
     /// Target, seed and all else of every step.
     pub load: LoadOptions,
+    /// The host to start before the first step and to end after the last; the target is its
+    /// address.
+    #[cfg(all(feature = "faults", target_os = "linux"))]
+    pub host: Option<crate::fault::HostCommand>,
     /// What must hold, such as `p99 < 50ms` or `false_sold_out = 0`; empty takes the scenario's.
     pub slo: Vec<String>,
     /// Lowest rate in users a second, tried first. Default 500.
@@ -80,6 +86,8 @@ impl FindOptions {
         let rate = |value| Rate::per_second(value).expect("the constant is in its range");
         Self {
             load,
+            #[cfg(all(feature = "faults", target_os = "linux"))]
+            host: None,
             slo: Vec::new(),
             from: rate(500.0),
             to: rate(50_000.0),
@@ -135,10 +143,16 @@ pub struct Found {
 /// # Errors
 ///
 /// Returns a usage error for an option outside its range, a scenario without rates and a search
-/// without anything that must hold, and the error of a step that can't be run. A rate that does not
-/// hold is no error.
-pub fn find(scenario: &Scenario, options: FindOptions) -> Result<Found, LoadError> {
+/// without anything that must hold, and the error of a first step that can't be run. A later one
+/// ends the search, whose record says why. A rate that does not hold is no error.
+#[cfg_attr(
+    not(all(feature = "faults", target_os = "linux")),
+    expect(unused_mut, reason = "with the feature the host is taken out")
+)]
+pub fn find(scenario: &Scenario, mut options: FindOptions) -> Result<Found, LoadError> {
     options.check()?;
+    // What has no rate is refused before anything is started.
+    scenario.at_rate(options.from.value(), options.warm_up, options.step)?;
     let slo = slo(scenario, &options.slo)?;
     let name = options.run.clone();
     let name = name.unwrap_or_else(|| format!("{}-{}", scenario.name, options.load.seed));
@@ -148,6 +162,8 @@ pub fn find(scenario: &Scenario, options: FindOptions) -> Result<Found, LoadErro
         Some(out) => Some(Folder::create(out, &format!("{name}-find"))?),
         None => None,
     };
+    #[cfg(all(feature = "faults", target_os = "linux"))]
+    let _output = start_host(options.host.take(), &[], folder.as_ref(), &mut options.load)?;
     let mut search =
         Search::new(options.from.value(), options.to.value(), options.precision, options.steps_max);
     let mut knee = blank(scenario, &options, &slo);
@@ -158,11 +174,20 @@ pub fn find(scenario: &Scenario, options: FindOptions) -> Result<Found, LoadErro
             Err(over) => break over.into(),
         };
         let number = knee.steps.len() as u32 + 1;
-        let step = finder.step(number, rate)?;
-        if finder.options.load.stop.load(Ordering::Relaxed) {
+        let step = finder.step(number, rate);
+        if finder.options.load.stop.load(Ordering::Relaxed) && (step.is_ok() || number > 1) {
             // A step that was cut off says nothing about its rate.
             break KneeEnd::Interrupted;
         }
+        let step = match step {
+            Ok(step) => step,
+            Err(error) if number == 1 => return Err(error),
+            Err(error) => {
+                // What the steps before have found is worth its record.
+                knee.trouble = Some(format!("step {number}, at {rate}/s, can't be run: {error}"));
+                break KneeEnd::Failed;
+            }
+        };
         search.note(rate, step.holds);
         if let Some(on_step) = &mut finder.options.on_step {
             on_step(number, &step);
@@ -201,10 +226,6 @@ impl From<Over> for KneeEnd {
             Over::BottomFails => Self::BottomFails,
         }
     }
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn blank(scenario: &Scenario, options: &FindOptions, slo: &[Threshold]) -> Knee {
@@ -344,6 +365,7 @@ fn step_of(outcome: &Outcome, slo: &[Threshold], rate: f64, window: Window) -> K
         lost: run.lost_count(),
         thresholds: run.thresholds.clone(),
         violated: run.violated().map(|check| check.name.clone()).collect(),
+        trouble: run.trouble.clone(),
         limited: run.generator.limited.clone(),
         folder: folder.map(|name| name.to_string_lossy().into_owned()),
     }
@@ -354,17 +376,29 @@ fn reasons(run: &Run, slo: &[Threshold]) -> Vec<String> {
     let violated = run
         .violated()
         .map(|check| format!("truth violated: {}, {} violations", check.name, check.violations));
+    let trouble = run.trouble.iter().map(|why| format!("the step is not whole: {why}"));
     let missed = slo.iter().zip(&run.thresholds).filter(|(threshold, outcome)| {
-        // A check without any case in a step says nothing against its rate.
-        let unasked = threshold.is_truth() && outcome.value.is_none() && !run.truth.is_empty();
-        !outcome.holds && !unasked
+        !outcome.holds && !threshold.check().is_some_and(|name| had_no_case(run, name))
     });
     let missed = missed.map(|(threshold, outcome)| match (outcome.value, &outcome.why) {
         (Some(value), _) => format!("{}: {}", outcome.expression, threshold.shown(value)),
         (None, Some(why)) => format!("{}: {why}", outcome.expression),
         (None, None) => outcome.expression.clone(),
     });
-    violated.chain(missed).collect()
+    // What the generator did not get sent is no fault of the target.
+    let served = run.generator.limited.is_some() || run.trouble.is_some();
+    let unserved = if served { Vec::new() } else { run.unserved() };
+    violated.chain(trouble).chain(missed).chain(unserved).collect()
+}
+
+/// Returns whether the events were read and a check found nothing to look at, which says nothing
+/// against a rate. What could not be read, or stayed in doubt, is no such case.
+fn had_no_case(run: &Run, name: &str) -> bool {
+    let seen = run.stock.is_some() && run.trouble.is_none();
+    let empty = |check: &TruthCheck| {
+        check.verdict == Verdict::NotChecked && check.checked == 0 && check.evidence.is_empty()
+    };
+    seen && run.truth.iter().any(|check| check.name == name && empty(check))
 }
 
 /// Finds the two rates around the knee and the exit among the steps.
@@ -382,8 +416,17 @@ fn conclude(knee: &mut Knee, limit_allowed: bool) {
             found.push((EXIT_TRUTH, format!("truth violated at {}/s: {list}", step.rate)));
         }
     }
+    for step in &knee.steps {
+        let text = |why: &String| (EXIT_ERROR, format!("at {}/s: {why}", step.rate));
+        found.extend(step.trouble.iter().map(text));
+    }
+    found.extend(knee.trouble.iter().map(|why| (EXIT_ERROR, why.clone())));
     match knee.end {
-        KneeEnd::Interrupted => found.push((EXIT_INTERRUPTED, "interrupted".to_owned())),
+        // A violated truth alone is graver.
+        KneeEnd::Interrupted => {
+            let at = found.iter().take_while(|(code, _)| *code == EXIT_TRUTH).count();
+            found.insert(at, (EXIT_INTERRUPTED, "interrupted".to_owned()));
+        }
         KneeEnd::GeneratorLimited => {
             let step = knee.steps.last();
             let text = step.and_then(|step| step.limited.clone()).unwrap_or_default();
@@ -394,12 +437,16 @@ fn conclude(knee: &mut Knee, limit_allowed: bool) {
             let text = format!("not even the lowest rate, {}/s, holds", knee.asked.from);
             found.push((EXIT_THRESHOLD, text));
         }
-        KneeEnd::Found | KneeEnd::Steps | KneeEnd::TopHolds => (),
+        KneeEnd::Found | KneeEnd::Steps | KneeEnd::TopHolds | KneeEnd::Failed => (),
     }
     let code = found.first().map_or(EXIT_PASS, |(code, _)| *code);
     let reasons = found.into_iter().map(|(_, reason)| reason).collect();
     (knee.holds, knee.fails, knee.why) = (holds, fails, why);
-    knee.exit = Exit { code, reasons };
+    let violated =
+        |name: &str| knee.steps.iter().any(|step| step.violated.iter().any(|v| v == name));
+    let bits = CHECKS.iter().enumerate().filter(|(_, check)| violated(check.name()));
+    let truth_mask = bits.fold(0, |mask, (bit, _)| mask | 1 << bit);
+    knee.exit = Exit { code, reasons, truth_mask };
 }
 
 #[cfg(test)]
@@ -450,6 +497,51 @@ mod tests {
         knee.steps[1].violated = vec!["oversold".to_owned()];
         conclude(&mut knee, false);
         assert_eq!((knee.exit.code, knee.exit.reasons.len()), (EXIT_TRUTH, 2));
+        assert_eq!(knee.exit.truth_mask, 1, "the bit of oversold");
+    }
+
+    /// A step is excused for a check without a case, and for nothing that could not be seen.
+    #[test]
+    fn what_could_not_be_seen_does_not_hold() {
+        let slo = [Threshold::parse("truth.oversold == 0").expect("a threshold")];
+        let run = |change: fn(&mut Run)| {
+            let mut run =
+                Run { stock: Some(crate::results::run::Stock::default()), ..Run::default() };
+            run.truth.push(TruthCheck { name: "oversold".to_owned(), ..TruthCheck::default() });
+            change(&mut run);
+            let latencies = &crate::results::threshold::NoLatencies;
+            let evidence =
+                crate::results::threshold::Evidence { run: &run, series: &[], latencies };
+            run.thresholds = vec![slo[0].evaluate(evidence)];
+            reasons(&run, &slo)
+        };
+        assert_eq!(run(|_| ()), [""; 0], "nobody was sold anything at this rate");
+        for change in [
+            |run: &mut Run| run.stock = None,
+            |run: &mut Run| run.truth[0].checked = 3,
+            |run: &mut Run| run.truth.clear(),
+            |run: &mut Run| run.trouble = Some("the host is gone".to_owned()),
+        ] {
+            assert!(!run(change).is_empty());
+        }
+        let gone = run(|run| run.trouble = Some("the host is gone".to_owned()));
+        assert_eq!(gone[0], "the step is not whole: the host is gone");
+        let unserved = run(|run| (run.counts.users, run.counts.unsent) = (50, 50));
+        assert!(unserved[0].starts_with("50 of 100 users who were due"), "{unserved:?}");
+    }
+
+    /// A step that can't be run keeps the knee that was found before it.
+    #[test]
+    fn trouble_is_told_beside_the_knee() {
+        let steps = vec![step(100.0, true), step(200.0, false)];
+        let trouble = Some("step 3 can't be run".to_owned());
+        let mut knee = Knee { steps, trouble, end: KneeEnd::Failed, ..Knee::default() };
+        conclude(&mut knee, false);
+        assert_eq!((knee.holds, knee.fails), (Some(100.0), Some(200.0)));
+        assert_eq!(
+            knee.exit,
+            Exit { code: 1, reasons: vec!["step 3 can't be run".to_owned()], truth_mask: 0 }
+        );
     }
 
     /// Each option outside its range is refused with its range.

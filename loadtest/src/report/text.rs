@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use super::words::{
-    bytes_text, exit_text, grouped, part, percent, plain_name, time_text, verdict, worker_text,
+    bytes_text, exit_text, grouped, part, percent, plain_name, shared_machine, time_text, verdict,
+    worker_text,
 };
 use crate::results::run::{LatencyGroup, Run, Spectrum, Verdict};
 use crate::results::threshold::Threshold;
@@ -148,6 +149,9 @@ fn generator(out: &mut String, run: &Run) {
     let (own, host) =
         (cpu("itself", generator.cpu_share), cpu("the host", generator.host_cpu_share));
     row(out, "generator", &format!("{threads} threads, {connections} connections{own}{host}"));
+    if let Some(text) = shared_machine(run) {
+        row(out, "one machine", &text);
+    }
     if let Some(connecting) = &run.connecting {
         spectrum_row(out, "TCP", &connecting.tcp);
         connecting.tls.iter().for_each(|tls| spectrum_row(out, "TLS handshake", tls));

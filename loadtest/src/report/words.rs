@@ -2,7 +2,12 @@
 
 use std::fmt::Write as _;
 
-use crate::results::run::{EXIT_PASS, Run, Verdict};
+use crate::http::Authority;
+use crate::preflight::is_loopback;
+use crate::results::run::{EXIT_PASS, Run, TargetKind, Verdict};
+
+/// Most characters of what a verdict shows of why a run is not whole; the reasons have all of it.
+const TROUBLE_CHARS_MAX: usize = 200;
 
 /// How a run is to be taken, from the best to the worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,14 +52,19 @@ pub(crate) fn verdict(run: &Run) -> Sentence {
         .collect();
     let failed = run.thresholds.iter().filter(|threshold| !threshold.holds).count();
     let targets = plural(run.thresholds.len() as u64, "target", "targets");
+    let unseen = run.trouble.as_deref().map(not_whole);
     let (tone, head) = if !wrong.is_empty() {
         (Tone::Bad, format!("The shop did not keep its word: {}.", listed(&wrong)))
     } else if run.interrupted {
         let first = time_text(run.elapsed_ns as f64);
         (Tone::Doubtful, format!("The run was interrupted: this is about its first {first}."))
+    } else if let Some(unseen) = &unseen {
+        (Tone::Bad, unseen.clone())
     } else if run.generator.limited.is_some() {
         let text = "The load generator was the limit: these figures say little about the shop.";
         (Tone::Doubtful, text.to_owned())
+    } else if let Some(why) = unserved(run) {
+        (Tone::Bad, why)
     } else if failed > 0 {
         let head = if held > 0 { "The shop kept its word, but" } else { "The shop" };
         (Tone::Bad, format!("{head} missed {failed} of {targets}."))
@@ -83,7 +93,33 @@ pub(crate) fn verdict(run: &Run) -> Sentence {
         }
         more.push('.');
     }
+    if let Some(unseen) = unseen.filter(|unseen| *unseen != head) {
+        more = format!("{more} {unseen}");
+    }
     Sentence { tone, head, more }
+}
+
+/// Says that a run is not whole, and the beginning of why: a host may have said much at its end.
+fn not_whole(trouble: &str) -> String {
+    let line = trouble.lines().next().unwrap_or_default().trim_end_matches(['.', ' ']);
+    let cut = line.char_indices().nth(TROUBLE_CHARS_MAX).map_or(line.len(), |(at, _)| at);
+    let end = if cut < line.len() { " ..." } else { "." };
+    format!("The run could not be seen to its end: {}{end}", &line[..cut])
+}
+
+/// Says who was not served, where they are more than may be.
+fn unserved(run: &Run) -> Option<String> {
+    let (unsent, sent) = (run.counts.unsent, run.counts.sent);
+    run.unserved().first()?;
+    let mut parts = Vec::new();
+    if unsent > 0 {
+        let share = part(unsent, run.counts.users + unsent);
+        parts.push(format!("{share} of those who were due were never let in"));
+    }
+    if run.lost_count() > 0 {
+        parts.push(format!("{} of the requests got no answer", part(run.lost_count(), sent)));
+    }
+    Some(format!("The shop did not serve the crowd: {}.", listed(&parts)))
 }
 
 fn what_happened(run: &Run) -> String {
@@ -108,6 +144,14 @@ fn what_happened(run: &Run) -> String {
     if let Some(all) = run.latency_all().filter(|all| all.intended.count > 0) {
         let p99 = time_text(all.intended.p99_ns as f64);
         let _ = write!(text, "; 99 % of answers came within {p99}");
+    }
+    let lost = run.lost_count();
+    if lost > 0 {
+        let _ = write!(text, "; {} got no answer", plural(lost, "request", "requests"));
+    }
+    if run.counts.unsent > 0 {
+        let _ =
+            write!(text, "; {} never let in", plural(run.counts.unsent, "user was", "users were"));
     }
     text.push('.');
     text
@@ -184,6 +228,28 @@ pub(crate) fn worker_text(worker: &crate::results::run::WorkerFacts) -> String {
     )
 }
 
+/// Says that generator and target shared the processors of one machine, where that is certain.
+pub(crate) fn shared_machine(run: &Run) -> Option<String> {
+    let near = match run.target.kind {
+        TargetKind::Inproc | TargetKind::Redis | TargetKind::Postgres => true,
+        TargetKind::Http1 | TargetKind::Http2 => {
+            Authority::parse(&run.target.url).is_ok_and(|target| is_loopback(&target))
+        }
+    };
+    if !near || !run.generator.workers.is_empty() {
+        return None;
+    }
+    let cpu = |share: Option<f64>| {
+        share.map_or("unknown".to_owned(), |share| format!("{:.0} % of one", share * 100.0))
+    };
+    let (own, host) = (cpu(run.generator.cpu_share), cpu(run.generator.host_cpu_share));
+    Some(format!(
+        "generator and target shared the {} of this machine (generator {own}, target {host}): these \
+         figures are of both together, and a target alone would do better",
+        plural(run.machine.cores, "core", "cores")
+    ))
+}
+
 /// Writes bytes with a unit that fits them.
 pub(crate) fn bytes_text(bytes: u64) -> String {
     match bytes {
@@ -197,7 +263,7 @@ pub(crate) fn bytes_text(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::run::{HotSku, Stock, ThresholdOutcome, TruthCheck};
+    use crate::results::run::{HotSku, Stock, TargetFacts, ThresholdOutcome, TruthCheck};
 
     /// Thousands have commas, one thing is singular.
     #[test]
@@ -234,13 +300,62 @@ mod tests {
         check(&run, Tone::Bad, "The shop kept its word, but missed 1 of 2 targets.");
         run.generator.limited = Some("lag".into());
         assert_eq!(verdict(&run).tone, Tone::Doubtful);
+        run.trouble = Some("the host ended by itself (signal 6).\nit said: much".into());
+        let unseen = "The run could not be seen to its end: the host ended by itself (signal 6).";
+        check(&run, Tone::Bad, unseen);
         run.interrupted = true;
         run.elapsed_ns = 2_000_000_000;
         check(&run, Tone::Doubtful, "The run was interrupted: this is about its first 2.00 s.");
+        assert!(verdict(&run).more.ends_with(unseen), "what could not be seen is always said");
         truth.name = "lost_acknowledgements".into();
         (truth.verdict, truth.violations) = (Verdict::Violated, 3);
         run.truth.push(truth);
         check(&run, Tone::Bad, "The shop did not keep its word: lost acknowledgements (3).");
+        assert!(verdict(&run).more.ends_with(unseen));
+        run.trouble = Some("x".repeat(3 * TROUBLE_CHARS_MAX));
+        let more = verdict(&run).more;
+        assert!(more.ends_with("xx ..."), "{more}");
+    }
+
+    /// Who was not served is always told, and above a share of them nothing else comes first but
+    /// what is graver.
+    #[test]
+    fn those_who_were_not_served_are_told() {
+        let mut run = Run::default();
+        run.truth.push(TruthCheck { verdict: Verdict::Holds, ..TruthCheck::default() });
+        (run.counts.users, run.counts.sent, run.counts.unsent) = (200, 400, 1);
+        run.lost.insert("timeout".to_owned(), 2);
+        let few = verdict(&run);
+        assert_eq!(few.head, "The shop kept its word to every customer.");
+        assert!(few.more.contains("; 2 requests got no answer; 1 user was never let in."));
+        run.counts.unsent = 200;
+        let most = verdict(&run);
+        let wanted = "The shop did not serve the crowd: 50.0 % of those who were due were never let \
+                      in and 0.5 % of the requests got no answer.";
+        assert_eq!((most.tone, most.head.as_str()), (Tone::Bad, wanted));
+        assert!(most.more.contains("200 users were never let in. 1 of 1 checks hold."));
+    }
+
+    /// A target on this machine takes processors from the generator, and both views say so; one
+    /// elsewhere does not, and with workers nobody knows.
+    #[test]
+    fn a_shared_machine_is_told() {
+        let mut run = Run::default();
+        run.machine.cores = 2;
+        run.target.url = "http://shop.example:80".to_owned();
+        assert_eq!(shared_machine(&run), None);
+        run.target.url = "http://127.0.0.1:8080".to_owned();
+        (run.generator.cpu_share, run.generator.host_cpu_share) = (Some(0.4), Some(1.25));
+        let text = shared_machine(&run).expect("the loopback is this machine");
+        let wanted =
+            "shared the 2 cores of this machine (generator 40 % of one, target 125 % of one)";
+        assert!(text.contains(wanted), "{text}");
+        assert_eq!(crate::report::run_text(&run).matches(wanted).count(), 1);
+        run.generator.workers.push(crate::results::run::WorkerFacts::default());
+        assert_eq!(shared_machine(&run), None);
+        run.generator.workers.clear();
+        run.target = TargetFacts { kind: TargetKind::Redis, ..TargetFacts::default() };
+        assert!(shared_machine(&run).is_some());
     }
 
     /// What happened is told with the stock, where there is any.

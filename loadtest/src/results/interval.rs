@@ -23,16 +23,13 @@ use hdrhistogram::serialization::interval_log::{
 use hdrhistogram::serialization::{Deserializer, V2DeflateSerializer};
 
 use crate::error::LoadError;
+use crate::meter::{self, NANOS_MAX};
 use crate::results::folder::{Folder, LOG_FILE, part_of, unwritable};
 use crate::results::run::{LatencyGroup, Spectrum};
 use crate::results::threshold::{Latencies, TagName, Window};
 
 /// Longest line of an interval log that is read, in bytes.
 pub const LOG_LINE_BYTES_MAX: u64 = 4 << 20;
-/// Longest latency that is told apart from longer ones: ten minutes.
-const NANOS_MAX: u64 = 600_000_000_000;
-/// Significant decimal digits of a latency.
-const DIGITS: u8 = 3;
 
 /// Where a latency begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -164,8 +161,7 @@ fn unplain(text: &str) -> String {
 
 /// Makes an empty histogram for latencies in nanoseconds.
 pub fn latencies() -> Histogram<u64> {
-    let histogram = Histogram::new_with_bounds(1, NANOS_MAX, DIGITS);
-    histogram.expect("the bounds are constants that the histogram allows")
+    meter::latencies()
 }
 
 /// An interval log that is being written; it gets its name when it is complete.

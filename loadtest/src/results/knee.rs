@@ -44,6 +44,9 @@ pub struct Knee {
     pub why: Vec<String>,
     /// Why the search ended.
     pub end: KneeEnd,
+    /// Why a step could not be run, which ended the search.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
     /// How the command ended.
     pub exit: Exit,
 }
@@ -96,6 +99,8 @@ pub enum KneeEnd {
     GeneratorLimited,
     /// It was interrupted.
     Interrupted,
+    /// A step could not be run.
+    Failed,
 }
 
 impl KneeEnd {
@@ -108,6 +113,7 @@ impl KneeEnd {
             Self::BottomFails => "the lowest rate of the range does not hold",
             Self::GeneratorLimited => "the generator, not the target, set the limit",
             Self::Interrupted => "it was interrupted",
+            Self::Failed => "a step could not be run",
         }
     }
 }
@@ -144,6 +150,9 @@ pub struct KneeStep {
     /// Checks of the truth that are violated.
     #[serde(default)]
     pub violated: Vec<String>,
+    /// Why the step is not whole: the target was lost for good, or the truth could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
     /// Why the generator set the limit, where it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limited: Option<String>,

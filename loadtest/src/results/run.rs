@@ -8,6 +8,7 @@
 //! [`SCHEMA`]; a member that changes or goes away raises it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,10 @@ use crate::machine::Machine;
 
 /// Version of `run.json` that this build writes, and the only one that it reads.
 pub const SCHEMA: u32 = 1;
+/// Largest share of the users who were due that may stay outside, and of the requests that were
+/// sent that may stay without an answer, in a run that passes: 1 %. A threshold on `unsent` or
+/// `lost` takes its place.
+pub const UNSERVED_SHARE_MAX: f64 = 0.01;
 /// Most points of a [`Spectrum`]'s curve.
 pub const CURVE_POINTS_MAX: usize = 60;
 /// Points of a curve in each tenfold of `1 / (1 - quantile)`.
@@ -84,6 +89,11 @@ pub struct Run {
     pub trouble: Option<String>,
     /// How the command ended.
     pub exit: Exit,
+}
+
+/// Writes a time as records have it; beyond 584 years it is that.
+pub(crate) fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The program that made a record.
@@ -166,6 +176,9 @@ pub struct TargetFacts {
     /// Whether the target's certificate was taken unseen, so that anybody might have been it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unverified: bool,
+    /// Requests that share one connection over HTTP/2; absent where nothing is shared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub streams: Option<u64>,
     /// Level of acknowledgement: `memory`, `group` or `strict`; of a peer, the settings that make
     /// its answers durable.
     pub ack: String,
@@ -555,13 +568,16 @@ pub struct Exit {
     /// What led to it, the deciding reason first; empty for a pass.
     #[serde(default)]
     pub reasons: Vec<String>,
+    /// Mask of the checks that are violated, by [`TruthCheck::bit`]; 0 if none is.
+    #[serde(default)]
+    pub truth_mask: u64,
 }
 
 /// Exit code of a run in which all is well.
 pub const EXIT_PASS: u8 = 0;
 /// Exit code of a run that is not whole.
 pub const EXIT_ERROR: u8 = 1;
-/// Exit code of a run with a threshold that does not hold.
+/// Exit code of a run with a threshold that does not hold, or whose load was not served.
 pub const EXIT_THRESHOLD: u8 = 3;
 /// Exit code of a run that was limited by the generator.
 pub const EXIT_GENERATOR: u8 = 4;
@@ -598,10 +614,39 @@ impl Run {
         self.lost.values().sum()
     }
 
+    /// Returns in what the load stayed behind what was asked; empty for a run that may pass.
+    ///
+    /// Users who never got in, and requests that got no answer, are in no percentile and in no
+    /// check, so a run may look well because hardly anybody was served. A threshold on `unsent` or
+    /// `lost` says what is allowed instead; faults that were put in are expected to cost answers.
+    pub fn unserved(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut judge = |metric: &str, count: u64, of: u64, what: &str| {
+            let judged = |one: &ThresholdOutcome| one.expression.trim_start().starts_with(metric);
+            let share = count as f64 / of.max(1) as f64;
+            if share > UNSERVED_SHARE_MAX && !self.thresholds.iter().any(judged) {
+                found.push(format!(
+                    "{count} of {of} {what} ({:.1} %); above {:.0} % a run fails unless a threshold \
+                     allows it, such as '{metric} <= {count}'",
+                    share * 100.0,
+                    UNSERVED_SHARE_MAX * 100.0
+                ));
+            }
+        };
+        let (unsent, sent) = (self.counts.unsent, self.counts.sent);
+        judge("unsent", unsent, self.counts.users + unsent, "users who were due were never let in");
+        if self.faults.is_empty() {
+            judge("lost", self.lost_count(), sent, "requests got no answer");
+        }
+        found
+    }
+
     /// Returns how the command ends; thresholds must have been evaluated.
     ///
     /// A violated truth comes first, then an interruption, then a target that was lost, then a
-    /// limiting generator, and then a threshold: each makes what comes after it worth less.
+    /// limiting generator, and then a threshold or a load that was not served: each makes what
+    /// comes after it worth less. Who allows the generator to be the limit allows what it did not
+    /// get sent.
     pub fn judge(&self, generator_limit_allowed: bool) -> Exit {
         let mut found: Vec<(u8, String)> = Vec::new();
         for check in self.violated() {
@@ -621,8 +666,13 @@ impl Run {
             let text = format!("threshold does not hold: {}", threshold.expression);
             found.push((EXIT_THRESHOLD, text));
         }
+        let cut_off = self.interrupted || self.trouble.is_some();
+        if !cut_off && self.generator.limited.is_none() {
+            found.extend(self.unserved().into_iter().map(|text| (EXIT_THRESHOLD, text)));
+        }
         let code = found.first().map_or(EXIT_PASS, |(code, _)| *code);
-        Exit { code, reasons: found.into_iter().map(|(_, reason)| reason).collect() }
+        let reasons = found.into_iter().map(|(_, reason)| reason).collect();
+        Exit { code, reasons, truth_mask: self.truth_mask() }
     }
 }
 
@@ -645,76 +695,4 @@ const fn is_false(value: &bool) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn histogram(values: impl IntoIterator<Item = u64>) -> Histogram<u64> {
-        let mut histogram = Histogram::new(3).expect("three digits are allowed");
-        for value in values {
-            histogram.record(value).expect("it resizes by itself");
-        }
-        histogram
-    }
-
-    /// A spectrum's curve ascends, is short, and ends at the largest value.
-    #[test]
-    fn a_curve_ascends_to_the_largest_value() {
-        for count in [1, 2, 10, 1_000, 200_000] {
-            let spectrum = Spectrum::of(&histogram(1..=count));
-            assert!(spectrum.curve.len() <= CURVE_POINTS_MAX, "{count}");
-            assert!(spectrum.curve.is_sorted_by(|a, b| a.0 < b.0 && a.1 <= b.1), "{count}");
-            assert_eq!(spectrum.curve.last(), Some(&(1.0, spectrum.max_ns)), "{count}");
-            assert_eq!(spectrum.count, count);
-        }
-        assert_eq!(Spectrum::of(&histogram([])), Spectrum::default());
-    }
-
-    /// Quantiles that a record names are exact; others are read from the curve, never from below.
-    #[test]
-    fn quantiles_are_read_from_a_spectrum() {
-        let spectrum = Spectrum::of(&histogram(1..=1_000));
-        assert_eq!(spectrum.at(0.99), Some(990));
-        assert_eq!(spectrum.at(1.0), Some(1_000));
-        let p95 = spectrum.at(0.95).expect("there are values");
-        assert!((950..=970).contains(&p95), "{p95}");
-        assert_eq!(Spectrum::default().at(0.5), None);
-    }
-
-    /// What a newer version adds is skipped; what it leaves out has its default.
-    #[test]
-    fn members_of_a_newer_version_are_skipped() {
-        let mut run = Run { schema: SCHEMA, ..Run::default() };
-        run.counts.status.insert(503, 2);
-        let mut json = serde_json::to_value(&run).expect("a record is JSON");
-        json["weather"] = "fine".into();
-        json["counts"]["clouds"] = 3.into();
-        json.as_object_mut().expect("an object").remove("faults");
-        let read: Run = serde_json::from_value(json).expect("it is still a record");
-        assert_eq!(read, run);
-    }
-
-    /// The gravest reason decides the exit code, and every reason is told.
-    #[test]
-    fn the_gravest_reason_decides_the_exit_code() {
-        let mut run = Run::default();
-        assert_eq!(run.judge(false), Exit::default());
-        let failing = ThresholdOutcome { expression: "lost == 0".into(), ..Default::default() };
-        run.thresholds.push(failing);
-        assert_eq!(run.judge(false).code, EXIT_THRESHOLD);
-        run.generator.limited = Some("lag".into());
-        assert_eq!(run.judge(false).code, EXIT_GENERATOR);
-        assert_eq!(run.judge(true).code, EXIT_THRESHOLD);
-        run.interrupted = true;
-        assert_eq!(run.judge(false).code, EXIT_INTERRUPTED);
-        let verdict = Verdict::Violated;
-        run.truth.push(TruthCheck {
-            name: "oversold".into(),
-            bit: 3,
-            verdict,
-            ..Default::default()
-        });
-        let exit = run.judge(false);
-        assert_eq!((exit.code, exit.reasons.len()), (EXIT_TRUTH, 4));
-        assert_eq!(run.truth_mask(), 0b1000);
-    }
-}
+mod tests;

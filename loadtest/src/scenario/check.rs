@@ -86,7 +86,7 @@ pub(super) fn check(file: &File, named: &str) -> Result<Scenario, Wrong> {
         ttl,
         shape: shape.map_or(Ok(Shape::Poisson), |shape| one_of("shape", shape, &shapes))?,
         live_users: whole(file.arrivals.live_users.as_ref(), live)? as usize,
-        stages: stages(&file.stage)?,
+        stages: stages(&file.stage, ttl)?,
         actors,
         expiry_skew: span_of_time("hold_expiry_skew", &file.truth.hold_expiry_skew, skew, TTL_MAX)?,
         allowed: file.truth.allowed(),

@@ -20,8 +20,9 @@ use std::time::Duration;
 
 #[cfg(feature = "workers")]
 use crate::crew::Steady;
+use crate::crowd::Connections;
 use crate::error::LoadError;
-use crate::http::{Trust, Wire};
+use crate::http::{HttpVersion, Trust, Wire};
 use crate::load::AckLevel;
 use crate::replay::Placement;
 use crate::results::threshold::Threshold;
@@ -329,6 +330,21 @@ impl Scenario {
         }
         threshold.check_names(&stages, &actors)?;
         Ok(threshold)
+    }
+
+    /// Returns about how many connections are made in the busiest stretch of so many seconds whose
+    /// ports may be kept when they are closed; `None` without a schedule.
+    pub(crate) fn connections_within(&self, seconds: f64) -> Option<f64> {
+        let of_actor = |actor: &Actor| match (actor.connections, self.wire.http) {
+            // They are reset.
+            (Connections::KeepAlive | Connections::PerUser, _) | (_, HttpVersion::Two) => 0.0,
+            (Connections::PerRequest, HttpVersion::One) => {
+                actor.flow.len() as f64 * (f64::from(actor.tabs) + actor.double_click)
+            }
+        };
+        let weights: f64 = self.actors.iter().map(|actor| actor.weight).sum();
+        let sum: f64 = self.actors.iter().map(|actor| actor.weight * of_actor(actor)).sum();
+        Some(crate::sale::curve(self)?.busiest(seconds) * sum / weights)
     }
 
     /// Returns whether it is about a host that the load tester starts itself.

@@ -2,9 +2,13 @@
 
 use super::wire::File;
 
+/// Names the schema in editors and catalogues.
+const ID: &str = "https://example.invalid/onhand/scenario-1.json";
+
 /// Returns the JSON schema (draft 2020-12) of a scenario file, with a line end.
 pub fn schema_json() -> String {
-    let schema = schemars::schema_for!(File);
+    let mut schema = schemars::schema_for!(File);
+    schema.insert("$id".to_owned(), ID.into());
     format!("{:#}\n", schema.as_value())
 }
 

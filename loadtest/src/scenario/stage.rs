@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::check::{one_of, share};
 use super::error::Wrong;
-use super::value::{rate, time, time_text};
+use super::value::{rate, time, time_of_ttl, time_text};
 use super::wire::{At, StageWire, Text};
 use super::{StageArrivals, StageTerms};
 use crate::drive::SECONDS_MAX;
@@ -35,8 +35,8 @@ const KINDS: [(&str, Kind); 5] = [
     ("max", Kind::Max),
 ];
 
-/// Checks all stages.
-pub(super) fn stages(wire: &[At<StageWire>]) -> Result<Vec<StageTerms>, Wrong> {
+/// Checks all stages; a second wave may wait for reservations of this life.
+pub(super) fn stages(wire: &[At<StageWire>], ttl: Duration) -> Result<Vec<StageTerms>, Wrong> {
     let Some(first) = wire.first() else {
         let text = "there is no [[stage]], so nobody would come; a scenario has at least one";
         return Err(Wrong::new(&(0..0), text));
@@ -49,7 +49,7 @@ pub(super) fn stages(wire: &[At<StageWire>]) -> Result<Vec<StageTerms>, Wrong> {
     let mut last_rate = 0.0;
     let mut total = Duration::ZERO;
     for (at, stage) in wire.iter().enumerate() {
-        let terms = one_stage(stage, at, &mut last_rate)?;
+        let terms = one_stage(stage, at, ttl, &mut last_rate)?;
         if matches!(terms.arrivals, StageArrivals::Trace { .. } | StageArrivals::Max)
             && wire.len() > 1
         {
@@ -72,7 +72,12 @@ pub(super) fn stages(wire: &[At<StageWire>]) -> Result<Vec<StageTerms>, Wrong> {
     Ok(stages)
 }
 
-fn one_stage(stage: &At<StageWire>, at: usize, last: &mut f64) -> Result<StageTerms, Wrong> {
+fn one_stage(
+    stage: &At<StageWire>,
+    at: usize,
+    ttl: Duration,
+    last: &mut f64,
+) -> Result<StageTerms, Wrong> {
     let At { value: wire, span } = stage;
     let kind = one_of("shape", &wire.shape, &KINDS)?;
     refuse_foreign(wire, kind)?;
@@ -98,7 +103,7 @@ fn one_stage(stage: &At<StageWire>, at: usize, last: &mut f64) -> Result<StageTe
             (StageArrivals::Rate(Form::Ramp { from, to }), to)
         }
         Kind::Flash => {
-            let form = flash(wire, span, seconds)?;
+            let form = flash(wire, span, seconds, ttl)?;
             let base = if let Form::Flash { base, .. } = form { base } else { 0.0 };
             (StageArrivals::Rate(form), base)
         }
@@ -115,7 +120,12 @@ fn one_stage(stage: &At<StageWire>, at: usize, last: &mut f64) -> Result<StageTe
     Ok(StageTerms { name, arrivals, length })
 }
 
-fn flash(wire: &StageWire, span: &Range<usize>, seconds: f64) -> Result<Form, Wrong> {
+fn flash(
+    wire: &StageWire,
+    span: &Range<usize>,
+    seconds: f64,
+    ttl: Duration,
+) -> Result<Form, Wrong> {
     let base = rate_of("base", &wire.base, Some(0.0), span)?;
     let peak = rate_of("peak", &wire.peak, None, span)?;
     if peak < base {
@@ -134,10 +144,15 @@ fn flash(wire: &StageWire, span: &Range<usize>, seconds: f64) -> Result<Form, Wr
             let Some(after) = &second.after else {
                 return Err(Wrong::new(span, "second_wave needs `after`"));
             };
-            let after_s = length("after", after, LENGTH_MAX)?.as_secs_f64();
+            let read = time_of_ttl(&after.value, ttl).ok_or_else(|| {
+                let want = "want a time such as \"12s\", or \"reservation_ttl + 2s\"";
+                Wrong::new(&after.span, format!("after is {:?}, {want}", after.value))
+            })?;
+            let after_s = read.as_secs_f64();
             if after_s < rise || after_s > seconds {
                 let text = format!(
-                    "after is {:?}, not between the rise and the end of the stage",
+                    "after is {:?} ({after_s} s), not between the rise, {rise} s, and the end of \
+                     the stage, {seconds} s",
                     after.value
                 );
                 return Err(Wrong::new(&after.span, text));

@@ -311,7 +311,7 @@ pub(super) struct StageWire {
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(super) struct SecondWaveWire {
-    /// Time after the opening.
+    /// Time after the opening, such as `12s` or `reservation_ttl + 2s`.
     #[serde(default)]
     pub(super) after: Text,
     /// Height as a share of the first wave, 0 to 1. Default 0.3.

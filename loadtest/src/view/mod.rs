@@ -32,6 +32,11 @@ pub fn live(title: &str) -> OnProgress {
     }
     #[cfg(not(feature = "view"))]
     let _ = title;
+    plain()
+}
+
+/// Returns what shows the progress of a run on standard error as lines, on a terminal too.
+pub fn plain() -> OnProgress {
     Box::new(show_line)
 }
 

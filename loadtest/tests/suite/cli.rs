@@ -117,6 +117,79 @@ fn errors_and_usage_have_their_codes() {
     }
 }
 
+/// Connections need files: a soft limit is raised, and a hard one is named before anything is done.
+#[test]
+#[cfg(target_os = "linux")]
+fn too_few_open_files_are_raised_or_named() {
+    let host = Host::start(Lie::None);
+    let url = host.url();
+    let limited = |limit: &str, run: &str| {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("ulimit {limit} && exec \"$0\" \"$@\"")]);
+        shell.arg(env!("CARGO_BIN_EXE_onhand-loadtest")).env_remove("ONHAND_KEY");
+        shell.args(sale(&url, &["--quiet", "--connections", "200", "--run", run]));
+        shell.output().expect("a shell can be started")
+    };
+    let raised = limited("-Sn 100", "raised");
+    assert_eq!(code(&raised), Some(0), "{}", text(&raised.stderr));
+    let asked = host.asked().len();
+    let refused = limited("-n 300", "refused");
+    let said = text(&refused.stderr);
+    assert_eq!(code(&refused), Some(2), "{said}");
+    assert!(said.contains("connections is 200, for which 332 files"), "{said}");
+    assert!(said.contains("the hard limit is 300: want connections 1..=168"), "{said}");
+    assert_eq!(host.asked().len(), asked, "nothing was done to the host");
+}
+
+/// A scenario of 600 ms as fast as answers come, half of it looking.
+#[cfg(all(feature = "report", feature = "schema"))]
+const SHORT: &str = "schema = 1\n[[stage]]\nshape = \"max\"\nfor = \"600ms\"\n\
+                     [actor.human]\nthink = \"0s\"\n";
+
+/// A run is compared with an earlier one: what got worse exits with 6 where that is asked, and a
+/// baseline of another load is refused before anything is done. Several thresholds may stand behind
+/// one flag, and the figures go to Prometheus.
+#[test]
+#[cfg(all(feature = "report", feature = "schema"))]
+fn a_run_is_compared_with_its_baseline() {
+    let dir = tempfile::tempdir().expect("a temporary directory can be made");
+    std::fs::write(dir.path().join("short.toml"), SHORT).expect("written");
+    let run = |host: &Host, more: &[&str]| {
+        let mut tool = Command::new(env!("CARGO_BIN_EXE_onhand-loadtest"));
+        tool.args(["run", "short.toml", "--target", &host.url(), "--connections", "4", "-q"]);
+        tool.args(more).current_dir(dir.path()).env_remove("ONHAND_KEY");
+        tool.output().expect("the command can be started")
+    };
+    let honest = Host::start(Lie::None);
+    let first = run(&honest, &["--out", "runs", "--seed", "5", "--run", "first"]);
+    assert_eq!(code(&first), Some(0), "{}", text(&first.stderr));
+    let against = ["--baseline", "runs/first", "--fail-on-regression"];
+    let again = run(&honest, &[&against[..], &["--run", "again", "--json", "r.json"]].concat());
+    assert_eq!(code(&again), Some(0), "{}{}", text(&again.stdout), text(&again.stderr));
+    assert!(text(&again.stdout).contains("A is first, B is again"), "{}", text(&again.stdout));
+    let record = std::fs::read_to_string(dir.path().join("r.json")).expect("the record");
+    assert!(record.contains("\"seed\": 5"), "the seed of the baseline is taken");
+    // It keeps its word and hangs up on one in 97 buyers, which is less than a hundredth of all.
+    let host = Host::start(Lie::HangUp);
+    let worse = run(&host, &[&against[..], &["--prometheus", "figures.prom"]].concat());
+    let said = text(&worse.stdout);
+    assert_eq!(code(&worse), Some(6), "{said}{}", text(&worse.stderr));
+    assert!(said.contains("requests stayed without an answer in B, none in A"), "{said}");
+    let figures = std::fs::read_to_string(dir.path().join("figures.prom")).expect("the figures");
+    assert!(figures.contains("onhand_load_exit_code{"), "{figures}");
+    let told = run(&host, &["--baseline", "runs/first", "--run", "told"]);
+    assert_eq!(code(&told), Some(0), "{}", text(&told.stderr));
+    let missed = ["--threshold", "sent > 0", "orders < 0", "--run", "missed"];
+    let missed = run(&honest, &[&against[..], &missed[..]].concat());
+    assert_eq!(code(&missed), Some(3), "a missed threshold is graver: {}", text(&missed.stdout));
+    let asked = honest.asked().len();
+    let other = run(&honest, &[&against[..], &["--set", "stock.skus=3"]].concat());
+    assert_eq!(code(&other), Some(2), "{}", text(&other.stderr));
+    assert!(text(&other.stderr).contains("asked another load"), "{}", text(&other.stderr));
+    assert_eq!(honest.asked().len(), asked);
+    assert_eq!(code(&run(&honest, &["--fail-on-regression"])), Some(2));
+}
+
 /// The help names the exit codes and examples; no API key is ever in a report.
 #[test]
 fn help_teaches_and_reports_keep_secrets() {

@@ -26,7 +26,7 @@ fn serves_where_it_is_told() {
 }
 
 /// Returns the command of a host; `more` is a further word.
-fn command(more: &str) -> Vec<String> {
+pub(crate) fn command(more: &str) -> Vec<String> {
     let here = std::env::current_exe().expect("a test has an executable");
     let words = [
         &here.to_string_lossy(),

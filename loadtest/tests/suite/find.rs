@@ -3,8 +3,11 @@
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use onhand_loadtest::find::{FindOptions, find as search};
 use onhand_loadtest::results::Folder;
 use onhand_loadtest::results::knee::{Knee, KneeEnd};
+use onhand_loadtest::scenario::Scenario;
+use onhand_loadtest::{Authority, LoadOptions, Rate, Target};
 
 use crate::common::{Gate, Host, Lie};
 
@@ -106,4 +109,80 @@ fn a_search_says_why_there_is_no_knee() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("nothing says what must hold"), "{said}");
+}
+
+/// A host that is gone after the first step ends the search with an error, and what was found before
+/// stays in the record and in its folder; gone from the start, there is nothing to record.
+#[test]
+fn a_step_that_fails_keeps_the_steps_before() {
+    let dir = tempfile::tempdir().expect("a temporary directory can be made");
+    let scenario = Scenario::read(BUYERS, "buyers.toml").expect("a scenario");
+    let host = Host::start(Lie::None);
+    let rate = |rate| Rate::per_second(rate).expect("a rate");
+    let options = |host: &Host| {
+        let target = Authority::parse(&host.url()).expect("an address");
+        let mut options = FindOptions::new(LoadOptions::new(Target::Http(target)));
+        options.slo = vec!["p50 < 10s".to_owned()];
+        (options.from, options.to) = (rate(50.0), rate(200.0));
+        (options.step, options.warm_up) = (Duration::from_secs(1), Duration::ZERO);
+        options.allow_generator_limit = true;
+        options.out = Some(dir.path().to_owned());
+        options
+    };
+    let mut first = options(&host);
+    let mut open = Some(host);
+    first.on_step = Some(Box::new(move |_, _| drop(open.take())));
+    let found = search(&scenario, first).expect("the first step was run");
+    let Knee { steps, end, exit, holds, .. } = &found.knee;
+    assert_eq!((steps.len(), *end, exit.code, *holds), (1, KneeEnd::Failed, 1, Some(50.0)));
+    assert!(exit.reasons[0].starts_with("step 2, at 100/s, can't be run: "), "{exit:?}");
+    let folder = found.folder.expect("a folder");
+    let written = std::fs::read_to_string(folder.path().join("knee.json")).expect("the record");
+    assert_eq!(serde_json::from_str::<Knee>(&written).expect("a record"), found.knee);
+    let page = std::fs::read_to_string(folder.path().join("report.html")).expect("the page");
+    assert!(page.contains("step 2, at 100/s, can&#39;t be run"));
+    let gone = Host::start(Lie::None);
+    let mut nothing = options(&gone);
+    nothing.out = None;
+    nothing.load.target = Target::Http(Authority::parse("http://127.0.0.1:1").expect("an address"));
+    assert!(search(&scenario, nothing).is_err());
+}
+
+/// A scenario that starts its host itself does so for a search as well: one host for all steps.
+#[test]
+#[cfg(all(feature = "faults", target_os = "linux"))]
+fn a_host_of_its_own_is_searched() {
+    let dir = tempfile::tempdir().expect("a temporary directory can be made");
+    let words = serde_json::to_string(&crate::fault::command("")).expect("JSON");
+    let text = BUYERS.replace("[target]\n", &format!("[target]\ncommand = {words}\n"));
+    std::fs::write(dir.path().join("own.toml"), text).expect("written");
+    let mut tool = Command::new(env!("CARGO_BIN_EXE_onhand-loadtest"));
+    tool.args(["find", "own.toml", "--slo", "p50 < 10s", "--from", "50/s", "--to", "100/s"]);
+    tool.args(["--step-for", "1s", "--warm-up", "0s", "-q", "--allow-generator-limit"]);
+    tool.args(["--json", "-", "--out", "runs"]).current_dir(dir.path());
+    let output = tool.env_remove("ONHAND_KEY").output().expect("it starts");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let knee: Knee =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e} {said}"));
+    assert_eq!((knee.end, output.status.code()), (KneeEnd::TopHolds, Some(0)), "{said}");
+    assert_eq!(knee.steps.len(), 2);
+    let log = std::fs::read_to_string(dir.path().join("runs/buyers-3-find/host.log"));
+    assert_eq!(log.expect("its output").matches("serving ").count(), 1, "one host for all steps");
+}
+
+/// A peer is searched as a host is.
+#[test]
+#[cfg(all(feature = "peers", target_os = "linux"))]
+fn a_peer_is_searched() {
+    let dir = tempfile::tempdir().expect("a temporary directory can be made");
+    let range = ["--from", "50/s", "--to", "100/s", "--step-for", "1s", "--warm-up", "0s"];
+    let (output, knee) =
+        find(dir.path(), "redis", &[&["--slo", "p50 < 10s", "oversold = 0"], &range[..]].concat());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    if said.contains("is not installed: apt-get install") {
+        return;
+    }
+    let knee = knee.unwrap_or_else(|| panic!("no record: {said}"));
+    assert_eq!((knee.end, output.status.code()), (KneeEnd::TopHolds, Some(0)), "{said}");
+    assert_eq!((knee.steps.len(), knee.target.kind.name()), (2, "redis"));
 }

@@ -121,6 +121,15 @@ fn an_honest_host_passes() {
     assert!(run.lost.is_empty(), "{text}");
 }
 
+/// The orders of the live view are those of the record: a reservation counts once it is placed.
+#[test]
+fn the_live_view_counts_the_orders_of_the_record() {
+    let outcome = sale(Lie::None, &[], |_| ());
+    assert_eq!(report(&outcome).orders, outcome.run.counts.orders, "{}", text(&outcome));
+    let held = outcome.run.latency.iter().find(|group| group.op.as_deref() == Some("reserve"));
+    assert!(held.is_some_and(|group| group.intended.count > 0), "somebody reserved");
+}
+
 /// Batches and pipelines say the same truth, and batches are really used.
 #[test]
 fn batches_and_pipelines_pass() {

@@ -136,6 +136,10 @@ fn shops_are_compared_by_one_command() {
     for wanted in ["answers a second", "appendfsync always", "synchronous_commit on", "2 rounds"] {
         assert!(table.contains(wanted), "{wanted}\n{table}");
     }
+    assert!(
+        table.contains("postgres to redis, the runs of a round against each other:"),
+        "{table}"
+    );
     let oversold = table.lines().find(|line| line.contains("oversold")).expect("a row");
     assert_eq!(oversold.matches("holds").count(), 2, "{oversold}");
     let folders = std::fs::read_dir(dir.path().join("runs")).expect("the results are there");
@@ -143,6 +147,12 @@ fn shops_are_compared_by_one_command() {
     let json: Value = serde_json::from_str(&compare(&["--json"])).expect("JSON");
     assert_eq!(json["shops"][1]["truth"]["lost_acknowledgements"], "holds");
     assert!(json["shops"][0]["figures"]["answers_a_second"]["median"].as_f64() > Some(0.0));
+    let against = &json["against"][0];
+    assert_eq!(
+        (&against["b"], &against["figure"]),
+        (&"postgres".into(), &"answers_a_second".into())
+    );
+    assert!(against["rounds"] == 2 && against["ratio"]["least"].as_f64() > Some(0.0), "{against}");
 }
 
 /// Names that are no shops and no folders are a slip that is said at once.

@@ -152,6 +152,7 @@ fn errors_name_the_line() {
     let missing = replay_of("/nowhere/file", Lie::None, &[]).map(|_| ());
     let missing = missing.expect_err("there is no such file").to_string();
     assert!(missing.contains("/nowhere/file can't be opened"), "{missing}");
+    assert!(missing.contains("prepare.py --out /nowhere/file`"), "{missing}");
 }
 
 /// Recorded times ascend and are on every order; the longest run bounds them.

@@ -6,7 +6,7 @@ use onhand_loadtest::results::Folder;
 use onhand_loadtest::results::compare::{Change, CompareOptions, Recorded, compare};
 use onhand_loadtest::results::interval::{LogFile, Totals};
 use onhand_loadtest::results::knee::{Knee, KneeAsked, KneeBound, KneeStep};
-use onhand_loadtest::results::run::{Run, Spectrum, Verdict};
+use onhand_loadtest::results::run::{Run, Spectrum, TruthCheck, Verdict};
 use onhand_loadtest::results::threshold::{Evidence, Threshold};
 use onhand_loadtest::{
     comparison_html, comparison_text, knee_html, prometheus_text, run_html, run_text,
@@ -80,6 +80,22 @@ fn every_view_has_the_numbers_of_the_record() {
     let embedded: serde_json::Value = serde_json::from_str(embedded).expect("JSON");
     let read: Run = serde_json::from_value(embedded["run"].clone()).expect("a record");
     assert_eq!(read, run);
+}
+
+/// A run whose host was lost is called by no view one that passed.
+#[test]
+fn a_run_that_is_not_whole_passes_in_no_view() {
+    let whole = TruthCheck { verdict: Verdict::Holds, ..TruthCheck::default() };
+    let mut run = Run { truth: vec![whole], ..Run::default() };
+    run.trouble = Some("the host ended by itself (signal: 6)".to_owned());
+    run.exit = run.judge(false);
+    assert_eq!(run.exit.code, 1);
+    let wanted = "The run could not be seen to its end: the host ended by itself (signal: 6).";
+    let page = run_html(&run, &[]).expect("a page");
+    for view in [&run_text(&run), &page] {
+        assert!(view.contains(wanted) && !view.contains("kept its word"), "{view}");
+    }
+    assert!(page.contains("✗ failed") && !page.contains("✓ passed"));
 }
 
 /// Two shops with one load: the slower one is worse in its latency, the forgetful one in its truth.

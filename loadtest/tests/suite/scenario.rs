@@ -153,7 +153,12 @@ fn stages_are_checked() {
     });
     stage(
         "shape = \"flash\"\nfor = \"5s\"\npeak = \"9/s\"\nsecond_wave = { after = \"6s\" }\n",
-        "sale.toml:6:25: after is \"6s\", not between the rise and the end of the stage",
+        "sale.toml:6:25: after is \"6s\" (6 s), not between the rise, 0.3 s, and the end of the \
+         stage, 5 s",
+    );
+    stage(
+        "shape = \"flash\"\nfor = \"5s\"\npeak = \"9/s\"\nsecond_wave = { after = \"ttl\" }\n",
+        "sale.toml:6:25: after is \"ttl\", want a time such as \"12s\", or \"reservation_ttl + 2s\"",
     );
     stage("shape = \"spike\"\nfor = \"5s\"\n", {
         "sale.toml:3:9: shape is \"spike\"; want one of ramp, hold, flash, trace, max"
@@ -164,6 +169,20 @@ fn stages_are_checked() {
     stage("shape = \"max\"\nfor = \"1s\"\n[[stage]]\nshape = \"max\"\nfor = \"1s\"\n", {
         "sale.toml:3:9: a stage of shape \"max\" stands alone, here are 2"
     });
+}
+
+/// A second wave may come when reservations end, however long they last.
+#[test]
+fn a_second_wave_may_wait_for_reservations() {
+    let hash = |after: &str| {
+        let toml = format!(
+            "schema = 1\n[reservation]\nttl = \"3s\"\n[[stage]]\nshape = \"flash\"\nfor = \"9s\"\n\
+             peak = \"9/s\"\nsecond_wave = {{ after = \"{after}\" }}\n"
+        );
+        Scenario::read(&toml, "wave.toml").expect("a scenario").hash()
+    };
+    assert_eq!(hash("reservation_ttl + 2s"), hash("5s"));
+    assert_ne!(hash("reservation_ttl"), hash("5s"));
 }
 
 /// Groups of requests with times of their own are limited, for each takes memory.
@@ -216,6 +235,9 @@ fn scenarios_are_made_and_checked() {
         let made = command(dir.path(), &["init", ready.name]);
         assert!(made.status.success(), "{}", text(&made.stderr));
         let file = format!("{}.toml", ready.name);
+        let written = std::fs::read_to_string(dir.path().join(&file)).expect("it was written");
+        assert_eq!(written.matches("#:schema ").count(), 1, "{written}");
+        assert!(written.contains("#:schema ./scenario-1.json\n") && !written.contains("../"));
         let fine = command(dir.path(), &["validate", &file, ready.name]);
         assert!(fine.status.success(), "{}", text(&fine.stderr));
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
+use onhand_loadtest::results::knee::{Knee, KneeEnd};
 use onhand_loadtest::results::{Folder, Run, SeriesRow};
 
 use crate::common::{Host, Lie};
@@ -232,4 +233,34 @@ fn a_worker_that_goes_away_fails_the_run() {
     let next = Host::start(Lie::None);
     let again = run(fresh.path(), &next, &[&stays.address, &goes.address]);
     assert_eq!(again.status.code(), Some(0), "{}", said(&again));
+}
+
+/// A search is shared as a run is: each step is the whole crowd at its rate, and the workers are
+/// there for the next step.
+#[test]
+fn a_search_is_shared() {
+    let dir = tempfile::tempdir().expect("a temporary directory can be made");
+    std::fs::write(dir.path().join("shared.toml"), SALE).expect("written");
+    let host = Host::start(Lie::None);
+    let workers = [(); 2].map(|()| Worker::start(TOKEN));
+    let names = workers.each_ref().map(|worker| worker.address.as_str()).join(",");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_onhand-loadtest"));
+    command.args(["find", "shared.toml", "--target", &host.url(), "--workers", &names, "-q"]);
+    command.args(["--slo", "p50 < 10s", "duplicate_orders = 0", "--from", "60/s", "--to", "120/s"]);
+    command.args(["--step-for", "1s", "--warm-up", "1s", "--json", "-", "--out", "runs"]);
+    command.args(["--allow-generator-limit", "--set", "arrivals.shape=uniform"]);
+    command.current_dir(dir.path()).env("ONHAND_WORKER_TOKEN", TOKEN);
+    let output = command.output().expect("it starts");
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let knee: Knee = serde_json::from_slice(&output.stdout).expect("a record");
+    let rates: Vec<f64> = knee.steps.iter().map(|step| step.rate).collect();
+    assert_eq!((rates, knee.end), (vec![60.0, 120.0], KneeEnd::TopHolds));
+    for step in &knee.steps {
+        assert!((step.users_per_s - step.rate).abs() <= 0.05 * step.rate, "{}", step.users_per_s);
+        let name = step.folder.as_deref().expect("a folder");
+        let folder = Folder::open(&dir.path().join("runs/shared-5-find").join(name));
+        let run = folder.and_then(|folder| folder.run()).expect("a record");
+        let users: u64 = run.generator.workers.iter().map(|worker| worker.users).sum();
+        assert_eq!((run.generator.workers.len(), users), (2, run.counts.users));
+    }
 }

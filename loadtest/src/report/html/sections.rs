@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use super::Escaped;
 use crate::report::words::{
-    Tone, bytes_text, exit_text, grouped, part, percent, plain_name, time_text, verdict,
-    worker_text,
+    Tone, bytes_text, exit_text, grouped, part, percent, plain_name, shared_machine, time_text,
+    verdict, worker_text,
 };
 use crate::results::run::{LatencyGroup, Run, Spectrum, TruthCheck, Verdict};
 use crate::results::series::SeriesRow;
@@ -147,7 +147,7 @@ fn sale(out: &mut String, run: &Run, series: &[SeriesRow]) {
         row(&format!("no answer: {}", plain_name(reason)), *count);
     }
     if run.counts.unsent > 0 {
-        row("never sent, for the run ended first", run.counts.unsent);
+        row("users who were never let in, for the run ended first", run.counts.unsent);
     }
     let settled = &run.settled;
     let again = [
@@ -395,6 +395,9 @@ fn generator(out: &mut String, run: &Run, series: &[SeriesRow]) {
     if let Some(why) = &generator.limited {
         let _ = write!(out, "<p><b>{}</b></p>", Escaped(why));
     }
+    if let Some(text) = shared_machine(run) {
+        let _ = write!(out, "<p><b>One machine:</b> {}.</p>", Escaped(text));
+    }
     out.push_str("<dl>");
     let mut fact = |name: &str, value: String| {
         let _ = write!(out, "<dt>{}</dt><dd>{}</dd>", Escaped(name), Escaped(value));
@@ -432,6 +435,9 @@ fn generator(out: &mut String, run: &Run, series: &[SeriesRow]) {
     out.push_str("</dl>\n");
     if !series.is_empty() {
         chart(out, "generator", "Requests in flight, and requests that started late");
+    }
+    if lag.count > 0 {
+        chart(out, "lag", "How late requests started though a connection was free");
     }
     out.push_str("</section>\n");
 }

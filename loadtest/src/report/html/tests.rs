@@ -49,6 +49,7 @@ fn nasty() -> Run {
     let (expression, why) = (text(), Some(text()));
     run.thresholds.push(ThresholdOutcome { expression, why, ..ThresholdOutcome::default() });
     run.faults.push(FaultOutcome { at_ns: 1, to_ns: Some(2), action: text(), outcome: text() });
+    run.trouble = Some(text());
     run.exit.reasons.push(text());
     run
 }

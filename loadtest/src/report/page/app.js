@@ -224,6 +224,7 @@
       { label: "requests without an answer yet", colour: "--c1", data: s.in_flight },
       { label: "late by the generator's fault", colour: "--c7", data: s.late },
     ]),
+    lag: (el, { run }) => spectrum(el, [{ label: "start lag", colour: "--c7", spectrum: run.generator.lag }]),
   };
   function pair(of, options) {
     return (el, { a, b }) => {

@@ -263,6 +263,9 @@ pub fn obstacles(a: &Run, b: &Run, options: CompareOptions) -> Vec<String> {
     } else {
         differ("target.ack", &a.target.ack, &b.target.ack);
     }
+    if let (Some(of_a), Some(of_b)) = (a.target.streams, b.target.streams) {
+        differ("target.streams", &of_a, &of_b);
+    }
     let (of_a, of_b) = (&a.generator, &b.generator);
     differ("generator.connections", &of_a.connections, &of_b.connections);
     differ("generator.threads", &of_a.threads, &of_b.threads);

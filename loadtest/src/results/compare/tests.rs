@@ -103,6 +103,11 @@ fn runs_that_differ_in_what_was_asked_are_refused() {
     let error = compare(&a, &b, options).expect_err("they are not comparable").to_string();
     assert!(error.starts_with("a and b are not comparable: scenario.seed"), "{error}");
     check(&b, CompareOptions { seeds_may_differ: true, targets_may_differ: true, ..options }, &[]);
+    let (mut few, mut many) = (recorded("few", 1, 1.0), recorded("many", 1, 1.0));
+    (few.run.target.streams, many.run.target.streams) = (Some(1), Some(32));
+    let found = obstacles(&few.run, &many.run, options);
+    assert_eq!(found, ["target.streams differs: 1 and 32"]);
+    check(&few, options, &[]);
     let mut b = recorded("b", 2, 1.0);
     b.run.scenario.hash = "other".to_owned();
     b.run.target.ack = "strict".to_owned();

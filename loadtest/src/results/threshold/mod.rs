@@ -253,10 +253,10 @@ impl Threshold {
         (self.metric.unit() == Unit::Time).then_some(self.bound)
     }
 
-    /// Returns whether it is about a check of the truth.
+    /// Returns the check of the truth that it is about, if it is about one.
     #[cfg(feature = "report")]
-    pub(crate) const fn is_truth(&self) -> bool {
-        matches!(self.metric, Metric::Truth(_))
+    pub(crate) fn check(&self) -> Option<&str> {
+        if let Metric::Truth(name) = &self.metric { Some(name) } else { None }
     }
 
     /// Returns the expression as it was written.
