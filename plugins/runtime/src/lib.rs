@@ -51,7 +51,7 @@ mod stats;
 mod ticker;
 mod world;
 
-pub use breaker::{BreakerState, FAILURES, REST_MS, WINDOW_MS};
+pub use breaker::{BreakerState, FAILURES, HANGS, REST_MS, WINDOW_MS};
 pub use cache::{CacheUse, FILE_BYTES_MAX, FILES_MAX};
 pub use child::{CompilerProcess, compile_child};
 pub use error::{Failure, FailureKind, LoadError, RuntimeError};

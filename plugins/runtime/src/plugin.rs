@@ -21,6 +21,10 @@ use crate::shape::{Shape, inspect};
 use crate::stats::{Counters, Stats};
 use crate::world::World;
 
+/// Most orders of a failed batch that may run into their deadline when each is tried alone: a plugin
+/// that hangs would else hold its thread up for one deadline after the other.
+const HANGS_MAX: usize = 2;
+
 /// What is done with an order whose plugin fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnFailure {
@@ -200,8 +204,8 @@ impl<W: World> Plugin<W> {
     /// Decides on a batch of orders or requests.
     ///
     /// The plugin is called with all of them; if it fails, with each alone, so that one bad order
-    /// spoils no other. What it fails on alone is decided as [`OnFailure`] says, by `built_in` if
-    /// that is its word. `now_ms` is the caller's clock for the breaker, in milliseconds.
+    /// spoils no other; once two of those have run into their deadline, with no more of them. What
+    /// it has not decided on is decided as [`OnFailure`] says, by `built_in` if that is its word. `now_ms` is the caller's clock for the breaker, in milliseconds.
     pub fn decide(
         &self,
         now_ms: u64,
@@ -438,7 +442,7 @@ impl Control {
         }
         self.last_failure = Some(failure.clone());
         if last_word || self.breaker.state() == BreakerState::HalfOpen {
-            self.breaker.fail(now_ms);
+            self.breaker.fail(now_ms, failure.kind());
         }
     }
 }
@@ -468,23 +472,22 @@ impl<W: World> Work<'_, '_, W> {
         if !again {
             return self.fall_back(batch, fuel, failure.kind());
         }
-        let mut all_well = true;
+        let (mut failures, mut hangs) = (0, 0);
         for order in 0..orders {
-            match self.alone(batch, order..order + 1) {
-                None => {}
-                Some(failure) if failure.is_no_call() => {
-                    // The others would wait as long, one after the other, for nothing.
-                    let rest = order + 1..orders;
-                    self.shared.control.lock().counters.failure(failure, rest.len() as u64);
-                    W::part(batch, rest, |rest| self.fall_back(rest, 0, failure));
-                    return;
-                }
-                Some(_) => all_well = false,
+            let Some(failure) = self.alone(batch, order..order + 1) else { continue };
+            failures += 1;
+            hangs += usize::from(failure == FailureKind::Deadline);
+            if failure.is_no_call() || hangs >= HANGS_MAX {
+                // The others would wait as long, one after the other, for nothing.
+                let rest = order + 1..orders;
+                self.shared.control.lock().counters.failure(failure, rest.len() as u64);
+                W::part(batch, rest, |rest| self.fall_back(rest, 0, failure));
+                return;
             }
         }
-        if all_well {
+        if failures == 0 {
             // Each order is fine and all of them are not: that counts as one failure.
-            self.shared.control.lock().breaker.fail(self.now_ms);
+            self.shared.control.lock().breaker.fail(self.now_ms, failure.kind());
         }
     }
 
