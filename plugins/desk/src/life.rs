@@ -23,7 +23,7 @@ use crate::health::{HealthNote, Role};
 use crate::limits::{CALL_BACK_PAUSE, CALL_BACK_TRIES, SHARE, check_all};
 use crate::lineup::{Lineup, Lineups};
 use crate::policy::{AnyPolicy, Identity, Policy};
-use crate::ready::{AnyMaker, failure_of};
+use crate::ready::{AnyMaker, Loading, failure_of};
 use crate::secret::fill_random;
 use crate::set::{Route, Set, Trial};
 use crate::settings::is_built_in;
@@ -428,7 +428,9 @@ impl Desk {
             plugin: read.wasm_hash(),
             config: *blake3::hash(config.as_bytes()).as_bytes(),
         };
-        let maker = AnyMaker::load(runtime, &read, &config, kind)?;
+        let threads = shared.threads;
+        let loading = Loading { runtime, bundle: &read, config: &config, threads };
+        let maker = AnyMaker::load(kind, &loading)?;
         let turn = shared.turn.lock();
         let kept = shared.shelf.bundle(&identity.plugin)?;
         let kept = kept.map(|kept| Bundle::read(&kept, &BundleLimits::default()));

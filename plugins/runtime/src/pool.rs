@@ -5,7 +5,7 @@ use std::time::{Duration, Instant as Moment};
 use parking_lot::{Condvar, Mutex};
 
 use crate::error::Failure;
-use crate::instance::{Instance, Recipe};
+use crate::instance::{Instance, Recipe, deadline_ms};
 use crate::world::World;
 
 struct Slots<W: World> {
@@ -25,12 +25,14 @@ impl<W: World> Pool<W> {
         Self { slots: Mutex::new(Slots { idle: Vec::new(), out: 0 }), back: Condvar::new() }
     }
 
-    /// Lends an instance, a warm one if there is one; waits for one until the deadline of a call.
+    /// Lends an instance, a warm one if there is one; waits for one as long as the largest call of
+    /// another may take.
     ///
     /// The second value says whether it was made now. Every loan ends with [`Pool::end`].
     pub(crate) fn lend(&self, recipe: &Recipe) -> Result<(Instance<W>, bool), Failure> {
         let limits = &recipe.limits;
-        let until = Moment::now() + Duration::from_millis(limits.deadline_ms);
+        let wait_ms = deadline_ms(limits, W::CALL_ORDERS as u64);
+        let until = Moment::now() + Duration::from_millis(wait_ms);
         let mut slots = self.slots.lock();
         while slots.out >= limits.instances {
             if self.back.wait_until(&mut slots, until).timed_out() && slots.out >= limits.instances

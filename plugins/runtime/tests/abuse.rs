@@ -91,6 +91,30 @@ fn a_batch_that_hangs_is_cut_short() {
     assert_eq!(plugin.breaker(), BreakerState::Open);
 }
 
+/// Who finds the only instance at work waits for as long as that call may take, which is longer for
+/// many orders than for one.
+#[test]
+fn a_call_waits_for_another_of_many_orders() {
+    let limits = Limits { fuel_per_order: FUEL_PER_ORDER.max, deadline_ms: 100, ..patient() };
+    let options = PluginOptions { limits: Limits { instances: 1, ..limits }, ..options() };
+    let plugin = Plugin::<Pricing>::load(&runtime(), &bad(LOOP).bytes(), options);
+    let plugin = plugin.expect("a plugin");
+    assert_eq!(ask(&plugin, 1), (By::Plugin, None, 9_00));
+    assert!(plugin.is_warm());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let (headers, lines) = pricing(&[(VICTIM, 1, 10_00); 80]);
+            let batch = PricingBatch::new(&headers, &lines, &[]).expect("a batch");
+            assert_eq!(plugin.answer(batch, false).err(), Some(Failure::Deadline));
+        });
+        while plugin.is_warm() {
+            std::thread::yield_now();
+        }
+        // By its own, short deadline it may fail on a busy machine: that is not looked at here.
+        assert_ne!(ask(&plugin, 1).1, Some(FailureKind::Busy));
+    });
+}
+
 /// Memory stops growing at its limit, and the plugin goes on with what it has.
 #[test]
 fn memory_does_not_grow_beyond_its_limit() {
