@@ -47,6 +47,13 @@ impl Histogram {
         self.counts.iter().for_each(|count| count.store(0, Ordering::Relaxed));
     }
 
+    /// Takes over the counts of another, whose own are zero then; what was counted before is forgotten.
+    pub(crate) fn take_over(&self, other: &Self) {
+        for (count, others) in self.counts.iter().zip(&other.counts) {
+            count.store(others.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+
     /// Returns all counts with the largest number of their buckets, those that are not zero.
     pub(crate) fn buckets(&self) -> Vec<(u64, u64)> {
         let counts = self.counts.iter().enumerate();
