@@ -16,6 +16,7 @@ use crate::ask::{Ask, AskError};
 use crate::decide::price_answer;
 use crate::error::DeskError;
 use crate::facts::{FraudFacts, PricingFacts};
+use crate::fault::Faults;
 use crate::life::Life;
 use crate::limits::{QUEUE, QUOTE_MS, RECORDED, SUBJECTS, THREADS, check_all};
 use crate::queue::{Decision, DeskTicket, Queue};
@@ -129,6 +130,7 @@ pub(crate) struct Shared {
     /// Position up to which events were followed.
     pub(crate) followed: AtomicU64,
     pub(crate) follow_fault: Mutex<Option<String>>,
+    pub(crate) faults: Faults,
 }
 
 impl Shared {
@@ -271,17 +273,18 @@ impl Desk {
             closing: AtomicBool::new(false),
             followed: AtomicU64::new(0),
             follow_fault: Mutex::default(),
+            faults: Faults::default(),
         });
         shared.resume()?;
         let mut desk = Self { shared, threads: Vec::new() };
         for number in 0..config.threads {
             desk.start(&format!("onhand-desk-{number}"), |shared| {
-                shared.queue.work(|asks| shared.decide(asks));
+                shared.queue.work(&shared.faults, |asks| shared.decide(asks));
             })?;
         }
         desk.start("onhand-desk-guard", Shared::guard)?;
         desk.start("onhand-desk-shadow", |shared| {
-            shared.shadows.work(&Pseudonyms(&shared.secret));
+            shared.shadows.work(&shared.faults, &Pseudonyms(&shared.secret));
         })?;
         if config.learn {
             desk.start("onhand-desk-feed", Shared::follow)?;

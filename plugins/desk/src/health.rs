@@ -100,6 +100,13 @@ pub enum HealthNote {
     },
     /// Committed orders teach nothing any more.
     FeedStopped(String),
+    /// Threads of the desk panicked since it was opened; what they worked on failed.
+    Fault {
+        /// How often.
+        count: u64,
+        /// What the last one said.
+        why: String,
+    },
 }
 
 /// Figures of the desk itself.
@@ -202,6 +209,8 @@ impl Desk {
         drop(life);
         let fault = self.shared.follow_fault.lock().clone();
         notes.extend(fault.map(HealthNote::FeedStopped));
+        let seen = self.shared.faults.seen();
+        notes.extend(seen.map(|(count, why)| HealthNote::Fault { count, why }));
         notes
     }
 

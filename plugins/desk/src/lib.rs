@@ -68,6 +68,7 @@ mod definitions;
 mod desk;
 mod error;
 mod facts;
+mod fault;
 mod follow;
 mod guard;
 mod health;

@@ -19,6 +19,10 @@ pub const TOKEN_CHARS_MAX: usize = 16_384;
 pub const EXAMPLES_MAX: usize = 20;
 /// Most shadow batches that wait; a further one is counted and dropped.
 pub const SHADOW_QUEUE_MAX: usize = 256;
+/// Most lines of the shadow batches that wait, some 50 bytes each; of a request for recommendations,
+/// its items and candidates. A batch that would be more is counted and dropped.
+pub const SHADOW_LINES_MAX: usize = 1 << 18;
+const _: () = assert!(BATCH_MAX * onhand_core::limits::LINES_MAX <= SHADOW_LINES_MAX);
 /// Most keys that are remembered, so that a repetition is not counted as another order.
 pub const KEYS_MAX: usize = 16_384;
 /// Most reserved baskets that are remembered until they are placed; older ones are read again.
