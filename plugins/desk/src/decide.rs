@@ -262,7 +262,7 @@ impl Shared {
             }
             self.note_call(&set.pricing, canary, call.now_ms, sample, nanoseconds);
             let shadowed = call.shadowed(&set.pricing, asks, work);
-            self.after_prices(set, call.now_ms, facts, &answer, &shadowed);
+            self.after_prices(set, call.now_ms, facts, answer, &shadowed);
         }
         if let Some(trial) = &set.pricing.canary {
             // Who sells at list price is the incumbent of a first plugin.
@@ -330,7 +330,7 @@ impl Shared {
         let orders: Vec<usize> = (0..batch.headers().len()).collect();
         let Ok(prices) = check_prices(&batch, &[]) else { return };
         if !orders.is_empty() {
-            self.after_prices(set, now_ms, facts, &prices, &orders);
+            self.after_prices(set, now_ms, facts, prices, &orders);
         }
     }
 
@@ -409,7 +409,7 @@ impl Shared {
             }
             self.note_call(&set.fraud, canary, call.now_ms, sample, nanoseconds);
             let shadowed = call.shadowed(&set.fraud, asks, work);
-            self.after_scores(set, call.now_ms, facts, &answer, &shadowed);
+            self.after_scores(set, call.now_ms, facts, answer, &shadowed);
         }
         if let Some(trial) = &set.fraud.canary {
             let undecided = work.baskets.iter().filter(|basket| {
@@ -457,7 +457,7 @@ impl Shared {
         let orders: Vec<usize> = (0..facts.headers.len()).collect();
         if !orders.is_empty() {
             let risks = vec![Risk::default(); orders.len()];
-            self.after_scores(set, now_ms, facts, &risks, &orders);
+            self.after_scores(set, now_ms, facts, risks, &orders);
         }
     }
 

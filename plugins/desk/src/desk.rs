@@ -172,23 +172,22 @@ impl Shared {
         set: &Set,
         now_ms: u64,
         facts: PricingFacts,
-        prices: &Prices,
+        prices: Prices,
         shadowed: &[usize],
     ) {
+        if let Some((policy, _)) = set.pricing.shadow.as_ref().filter(|_| !shadowed.is_empty()) {
+            let incumbent = shadowed.iter().map(|order| price_answer(&facts, &prices, *order));
+            self.shadows.offer(Job::Pricing {
+                policy: Arc::clone(policy),
+                book: Arc::clone(&set.prices),
+                now_ms,
+                incumbent: incumbent.collect(),
+                facts: facts.part(shadowed.iter().copied()),
+            });
+        }
         if self.recorder.is_on() {
-            let one =
-                |order| (facts.part(std::iter::once(order)), price_answer(&facts, prices, order));
-            self.recorder.prices((0..facts.headers.len()).map(one));
+            self.recorder.prices(facts, prices);
         }
-        let Some((policy, _)) = &set.pricing.shadow else { return };
-        if shadowed.is_empty() {
-            return;
-        }
-        let incumbent = shadowed.iter().map(|order| price_answer(&facts, prices, *order)).collect();
-        let all = shadowed.len() == facts.headers.len();
-        let facts = if all { facts } else { facts.part(shadowed.iter().copied()) };
-        let (policy, book) = (Arc::clone(policy), Arc::clone(&set.prices));
-        self.shadows.offer(Job::Pricing { policy, book, now_ms, facts, incumbent });
     }
 
     /// Records scored orders, and offers them to the shadow.
@@ -197,22 +196,21 @@ impl Shared {
         set: &Set,
         now_ms: u64,
         facts: FraudFacts,
-        risks: &[Risk],
+        risks: Vec<Risk>,
         shadowed: &[usize],
     ) {
+        if let Some((policy, _)) = set.fraud.shadow.as_ref().filter(|_| !shadowed.is_empty()) {
+            self.shadows.offer(Job::Fraud {
+                policy: Arc::clone(policy),
+                book: Arc::clone(&set.risks),
+                now_ms,
+                incumbent: shadowed.iter().map(|order| risks[*order]).collect(),
+                facts: facts.part(shadowed.iter().copied()),
+            });
+        }
         if self.recorder.is_on() {
-            let one = |order| (facts.part(std::iter::once(order)), risks[order]);
-            self.recorder.risks((0..facts.headers.len()).map(one));
+            self.recorder.risks(facts, risks);
         }
-        let Some((policy, _)) = &set.fraud.shadow else { return };
-        if shadowed.is_empty() {
-            return;
-        }
-        let incumbent = shadowed.iter().map(|order| risks[*order]).collect();
-        let all = shadowed.len() == facts.headers.len();
-        let facts = if all { facts } else { facts.part(shadowed.iter().copied()) };
-        let (policy, book) = (Arc::clone(policy), Arc::clone(&set.risks));
-        self.shadows.offer(Job::Fraud { policy, book, now_ms, facts, incumbent });
     }
 }
 

@@ -23,6 +23,10 @@ pub const SHADOW_QUEUE_MAX: usize = 256;
 /// its items and candidates. A batch that would be more is counted and dropped.
 pub const SHADOW_LINES_MAX: usize = 1 << 18;
 const _: () = assert!(BATCH_MAX * onhand_core::limits::LINES_MAX <= SHADOW_LINES_MAX);
+/// Most lines of the inputs of each kind that are kept, some 50 bytes each; of requests for
+/// recommendations, their items and candidates. The oldest inputs give way.
+pub const RECORDED_LINES_MAX: usize = 1 << 18;
+const _: () = assert!(BATCH_MAX * onhand_core::limits::LINES_MAX <= RECORDED_LINES_MAX);
 /// Most keys that are remembered, so that a repetition is not counted as another order.
 pub const KEYS_MAX: usize = 16_384;
 /// Most reserved baskets that are remembered until they are placed; older ones are read again.
@@ -53,7 +57,8 @@ pub const SETTINGS_BYTES_MAX: usize = 8 << 20;
 pub const THREADS: Bound = bound("threads", "threads", 2, 1, 64);
 /// Baskets that may wait in the queue.
 pub const QUEUE: Bound = bound("queue_max", "baskets", 4_096, 1, 1 << 20);
-/// Inputs of each kind that are kept with their answers; 0 keeps none.
+/// Inputs of each kind that are kept with their answers, fewer if they are more lines than
+/// [`RECORDED_LINES_MAX`]; 0 keeps none.
 pub const RECORDED: Bound = bound("recorded_max", "inputs", 1_000, 0, 100_000);
 /// Subjects of each kind whose orders the fraud check counts, about 500 bytes each.
 pub const SUBJECTS: Bound = bound("subjects_max", "subjects", 65_536, 1, 1 << 24);
