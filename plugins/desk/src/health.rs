@@ -22,7 +22,7 @@ pub enum Role {
     Idle,
 }
 
-/// What a policy has done since the desk was opened or the policy was made ready.
+/// What a policy has done since the desk was opened, over all its installations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyStats {
     /// Its number.
@@ -48,7 +48,8 @@ pub struct PolicyStats {
     pub time_p50_ns: u64,
     /// Time that 99 of 100 calls took at most, in nanoseconds.
     pub time_p99_ns: u64,
-    /// Figures of the plugin itself: fuel, instances, breaker; `None` for a built-in policy.
+    /// Figures of the plugin itself since it was installed or made ready last: fuel, instances,
+    /// breaker; `None` for a built-in policy.
     pub plugin: Option<Stats>,
     /// Its latest failure with all details; `None` if it had none or is no plugin.
     pub last_failure: Option<String>,

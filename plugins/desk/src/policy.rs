@@ -72,7 +72,8 @@ pub(crate) struct Policy<W: World> {
     pub(crate) no: PolicyNo,
     pub(crate) identity: Identity,
     pub(crate) maker: Maker<W>,
-    pub(crate) tally: Tally,
+    /// Kept over every new installation, so that its figures only ever grow.
+    pub(crate) tally: Arc<Tally>,
 }
 
 /// Running totals of a policy.

@@ -51,10 +51,6 @@ fn load<W: World>(loading: &Loading<'_>) -> Result<Maker<W>, DeskError> {
     Plugin::<W>::load(runtime, bundle.wasm(), options).map(Maker::Plugin).map_err(DeskError::Load)
 }
 
-fn policy<W: World>(no: PolicyNo, identity: Identity, maker: Maker<W>) -> Arc<Policy<W>> {
-    Arc::new(Policy { no, identity, maker, tally: Tally::default() })
-}
-
 /// A maker of any world, before its policy has a number.
 pub(crate) enum AnyMaker {
     Pricing(Maker<onhand_plugin_runtime::Pricing>),
@@ -87,11 +83,15 @@ impl AnyMaker {
         }
     }
 
-    pub(crate) fn policy(self, no: PolicyNo, identity: Identity) -> AnyPolicy {
+    pub(crate) fn policy(self, no: PolicyNo, identity: Identity, tally: Arc<Tally>) -> AnyPolicy {
         match self {
-            Self::Pricing(maker) => AnyPolicy::Pricing(policy(no, identity, maker)),
-            Self::Fraud(maker) => AnyPolicy::Fraud(policy(no, identity, maker)),
-            Self::Recommend(maker) => AnyPolicy::Recommend(policy(no, identity, maker)),
+            Self::Pricing(maker) => {
+                AnyPolicy::Pricing(Arc::new(Policy { no, identity, maker, tally }))
+            }
+            Self::Fraud(maker) => AnyPolicy::Fraud(Arc::new(Policy { no, identity, maker, tally })),
+            Self::Recommend(maker) => {
+                AnyPolicy::Recommend(Arc::new(Policy { no, identity, maker, tally }))
+            }
         }
     }
 }
@@ -119,8 +119,8 @@ impl Shared {
                 self.fetch(&identity)
                     .unwrap_or_else(|error| AnyMaker::absent(kind, on_failure, error.to_string()))
             };
-            let policy = maker.policy(*no, identity);
             let mut life = self.life.lock();
+            let policy = maker.policy(*no, identity, life.tally(*no));
             // Somebody else may have been faster: figures are kept in one place only. What was
             // removed meanwhile is not asked.
             if life.lineups.of(kind).installed.contains(no) {
@@ -168,7 +168,8 @@ mod tests {
     /// Every limit of a manifest is taken over, and each thread of the desk has an instance.
     #[test]
     fn limits_are_those_of_the_manifest() {
-        let all = Limits::default().all().map(|(bound, _)| format!("{} = {}", bound.name, bound.min));
+        let all =
+            Limits::default().all().map(|(bound, _)| format!("{} = {}", bound.name, bound.min));
         let text = format!(
             "id = \"acme/tenth\"\nversion = \"1.0.0\"\nkind = \"pricing\"\n\
              wit = \"onhand:pricing@1.0.0\"\nlicense = \"Apache-2.0\"\n[limits]\n{}\n",

@@ -348,7 +348,7 @@ mod tests {
             config: [0; 32],
         };
         let (no, maker) = (PolicyNo(1), Maker::BuiltIn);
-        let policy = Arc::new(Policy { no, identity, maker, tally: Tally::default() });
+        let policy = Arc::new(Policy { no, identity, maker, tally: Arc::<Tally>::default() });
         let job = |items: usize| Job::Recommend {
             policy: Arc::clone(&policy),
             now_ms: 0,
