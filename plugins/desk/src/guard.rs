@@ -5,10 +5,9 @@
 
 use std::fmt;
 
-use onhand_plugin_runtime::{FailureKind, Made};
+use onhand_plugin_runtime::{FailureKind, Histogram, Made};
 use parking_lot::Mutex;
 
-use crate::histogram::Histogram;
 use crate::limits::{
     Bound, GUARD_FAILURE, GUARD_P99, GUARD_PRICE, GUARD_REFUSAL, GUARD_SAMPLE, GUARD_WINDOW,
     LimitError, check_all,
@@ -217,7 +216,7 @@ impl Watch {
         *side = side.plus(sample);
         // A call for which no instance was free shows how busy the plugin is, not how slow.
         if of_canary && sample.orders > 0 {
-            self.times[0].add(nanoseconds);
+            self.times[0].add(nanoseconds, 1);
         }
         state.noted += 1;
         if state.tripped || (!state.noted.is_multiple_of(JUDGE_EVERY) && sample.failed == 0) {
@@ -254,7 +253,7 @@ impl Watch {
     }
 
     fn p99_us(&self) -> u64 {
-        self.times[0].percentile(Some(&self.times[1]), 99) / 1_000
+        Histogram::percentile_of(&[&self.times[0], &self.times[1]], 99) / 1_000
     }
 
     fn judge(&self, state: &State) -> Option<String> {

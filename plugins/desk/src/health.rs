@@ -136,8 +136,8 @@ fn stats_of<W: World>(policy: &Policy<W>, role: Role, guards: Option<GuardView>)
         refused: read(&tally.refused),
         failures: std::array::from_fn(|at| read(&tally.failures[at])),
         time_ns: tally.time.buckets(),
-        time_p50_ns: tally.time.percentile(None, 50),
-        time_p99_ns: tally.time.percentile(None, 99),
+        time_p50_ns: tally.time.percentile(50),
+        time_p99_ns: tally.time.percentile(99),
         plugin: match &policy.maker {
             Maker::Plugin(plugin) => Some(plugin.stats()),
             Maker::BuiltIn | Maker::Absent { .. } => None,

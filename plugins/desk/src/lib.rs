@@ -72,7 +72,6 @@ mod fault;
 mod follow;
 mod guard;
 mod health;
-mod histogram;
 mod life;
 mod lineup;
 mod policy;

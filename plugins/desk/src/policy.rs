@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use onhand_core::{PolicyKind, PolicyNo, SkuId};
 use onhand_plugin_runtime::{
-    By, FailureKind, Fraud, Made, OnFailure, Plugin, Pricing, REFUSAL_UNDECIDED, Recommend, World,
+    By, FailureKind, Fraud, Histogram, Made, OnFailure, Plugin, Pricing, REFUSAL_UNDECIDED, Recommend, World,
 };
 use onhand_policy::decision::{
     Adjustment, KIND_REFUSAL, PriceOutcome, Prices, Risk, Score, Verdict, check_prices,
@@ -17,7 +17,6 @@ use onhand_policy::fraud::{Rules, Thresholds, default_rules};
 use onhand_policy::hash::FoldMap;
 use onhand_policy::pricing::PriceList;
 
-use crate::histogram::Histogram;
 use crate::limits::REVIEW_MS;
 
 /// Who a policy is; two with the same plugin and configuration are one.
@@ -92,7 +91,7 @@ impl Tally {
         self.calls.fetch_add(1, Ordering::Relaxed);
         self.orders.fetch_add(made.len() as u64, Ordering::Relaxed);
         self.refused.fetch_add(refused as u64, Ordering::Relaxed);
-        self.time.add(nanoseconds);
+        self.time.add(nanoseconds, 1);
         // Counted here first: mostly all orders are alike, and a shared counter is dear.
         let mut by = [0; 4];
         for one in made {
