@@ -308,12 +308,13 @@ impl Desk {
     }
 
     /// Decides on baskets on the calling thread if that takes little time at most; returns whether
-    /// it did. It never waits.
+    /// it did. It waits for nobody else's call.
     ///
     /// Without a plugin that takes microseconds. Plugins are called here if all their fuel is at
-    /// most [`HERE_FUEL_MAX`](crate::limits::HERE_FUEL_MAX) and each has a warm instance that is
-    /// free: by their default limits for one basket at a time. Their calls need a stack of at least
-    /// 1 MiB beside the caller's own use.
+    /// most [`HERE_FUEL_MAX`](crate::limits::HERE_FUEL_MAX), their deadlines are at most
+    /// [`HERE_DEADLINE_MS_MAX`](crate::limits::HERE_DEADLINE_MS_MAX), and each has a warm instance
+    /// that is free, which is kept for this call: by their default limits for one basket at a time.
+    /// Their calls need a stack of at least 1 MiB beside the caller's own use.
     pub fn decide_here(&self, now_ms: u64, asks: &mut [Ask]) -> bool {
         asks.iter_mut().for_each(|ask| ask.now_ms = now_ms);
         self.shared.decide_here(asks)

@@ -270,7 +270,7 @@ fn compare(job: Job, report: &Report, hide: &Pseudonyms<'_>) {
     match job {
         Job::Pricing { policy, book, now_ms, facts, incumbent } => {
             let Ok(batch) = facts.batch() else { return };
-            let answered = policy.price(now_ms, batch, &book);
+            let answered = policy.price(now_ms, batch, &book, None);
             let own = decided_itself(report, &answered.made);
             for (order, incumbent) in incumbent.into_iter().enumerate().filter(|(o, _)| own[*o]) {
                 let candidate = price_answer(&facts, &answered.answer, order);
@@ -290,7 +290,7 @@ fn compare(job: Job, report: &Report, hide: &Pseudonyms<'_>) {
         }
         Job::Fraud { policy, book, now_ms, facts, incumbent } => {
             let Ok(batch) = facts.batch() else { return };
-            let answered = policy.score(now_ms, batch, &book);
+            let answered = policy.score(now_ms, batch, &book, None);
             let own = decided_itself(report, &answered.made);
             for (order, incumbent) in incumbent.into_iter().enumerate().filter(|(o, _)| own[*o]) {
                 let candidate = answered.answer[order];

@@ -61,7 +61,7 @@ pub use guest::LogLine;
 pub use histogram::Histogram;
 pub use kind::{ABI, AbiVersion, Kind};
 pub use limits::Limits;
-pub use plugin::{BuiltIn, By, Decided, Made, Measured, OnFailure, Plugin, PluginOptions};
+pub use plugin::{BuiltIn, By, Decided, Held, Made, Measured, OnFailure, Plugin, PluginOptions};
 pub use pricing::{Pricing, REFUSAL_UNDECIDED};
 pub use recommend::Recommend;
 pub use runtime::{Runtime, RuntimeConfig};

@@ -100,14 +100,14 @@ fn a_call_waits_for_another_of_many_orders() {
     let plugin = Plugin::<Pricing>::load(&runtime(), &bad(LOOP).bytes(), options);
     let plugin = plugin.expect("a plugin");
     assert_eq!(ask(&plugin, 1), (By::Plugin, None, 9_00));
-    assert!(plugin.is_warm());
+    assert!(plugin.hold().is_some());
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let (headers, lines) = pricing(&[(VICTIM, 1, 10_00); 80]);
             let batch = PricingBatch::new(&headers, &lines, &[]).expect("a batch");
             assert_eq!(plugin.answer(batch, false).err(), Some(Failure::Deadline));
         });
-        while plugin.is_warm() {
+        while plugin.hold().is_some() {
             std::thread::yield_now();
         }
         // By its own, short deadline it may fail on a busy machine: that is not looked at here.
