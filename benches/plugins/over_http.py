@@ -20,7 +20,8 @@ import sys
 import tempfile
 import time
 
-WORKSPACE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+HERE = os.path.dirname(os.path.abspath(__file__))
+WORKSPACE = os.path.dirname(os.path.dirname(HERE))
 START_SECONDS_MAX = 30
 SKUS = 20
 
@@ -98,14 +99,18 @@ class Host:
 
 def load(args, host, name, seed, batch, pace):
     """Puts load on a host; returns the load tester's report."""
-    command = [os.path.join(args.binaries, "onhand-loadtest"), "flash", "--target", host.url,
-               "--run", name, "--seed", str(seed), "--seconds", str(args.seconds),
+    command = [os.path.join(args.binaries, "onhand-loadtest"), "run",
+               os.path.join(HERE, "orders.toml"), "--target", host.url,
+               "--run", name, "--seed", str(seed), "--duration", f"{args.seconds}s",
                "--batch", str(batch), "--connections", str(args.connections if batch == 1 else 8),
-               "--stock", "100000000", "--sku-stock", "100000000", "--limit", "0",
-               "--skus", str(SKUS), "--customers", "1000000", "--duplicates", "0.02",
-               "--reserves", "0", "--aborts", "0", "--no-truth", "--quiet",
-               "--allow-generator-limit", "--json", "-", *pace]
+               "--no-truth", "--quiet", "--allow-generator-limit", "--json", "-", *pace]
     return json.loads(run(command))
+
+
+def p99(report):
+    """Returns the 99th percentile of all requests from their intended start, in milliseconds."""
+    whole = [group for group in report["latency"] if not set(group) - {"intended", "service"}]
+    return whole[0]["intended"]["p99_ns"] / 1e6
 
 
 def spread(values, form="{:.0f}"):
@@ -124,7 +129,7 @@ def compare(args, hosts, what, batch, pace, figure, form):
             report = load(args, host, f"{what}{number}", 1_000 + number, batch, pace)
             spent = host.cpu_seconds() - before
             found[host.name].append(figure(report))
-            cpu[host.name].append(1e6 * spent / max(report["orders"]["count"], 1))
+            cpu[host.name].append(1e6 * spent / max(report["counts"]["orders"], 1))
     first = found[hosts[0].name]
     for host in hosts:
         ratios = [100 * value / one for value, one in zip(found[host.name], first)]
@@ -165,15 +170,14 @@ def main():
             none, built_in, plugins, shadowed = hosts
             plugins.plugins(folder, "activate")
             shadowed.plugins(folder, "shadow")
-            rate = lambda report: report["orders"]["per_second"]
-            p99 = lambda report: report["latency"]["accepted"]["intended"]["p99_ns"] / 1e6
+            rate = lambda report: report["counts"]["orders"] / report["elapsed_ns"] * 1e9
             three = [none, built_in, plugins]
             if args.only in (None, "single"):
                 figures["single"] = compare(args, three, "single", 1, ["--max"], rate, "{:.0f}")
             if args.only in (None, "batch"):
                 figures["batch"] = compare(args, three, "batch", 100, ["--max"], rate, "{:.0f}")
             if args.only in (None, "shadow"):
-                pace = ["--rate", args.rate, "--poisson"]
+                pace = ["--rate", args.rate]
                 two = [built_in, shadowed]
                 figures["shadow"] = compare(args, two, "shadow", 1, pace, p99, "{:.2f} ms")
             for host in [plugins, shadowed]:

@@ -62,6 +62,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("onhand-benches", &["onhand-core", "onhand-verify", "onhand-loadtest"]),
+    ("onhand-loadtest-benches", &[]),
     (
         "onhand-plugin-benches",
         &[

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use crate::error::LoadError;
 use crate::op::{Catalogue, millis_from_text, order_from_text};
+use crate::wire::Text;
 
 /// A place that units can be in, as far as the checks tell them apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -151,7 +152,7 @@ struct EventWire<'a> {
     #[serde(default)]
     pricing: Option<serde::de::IgnoredAny>,
     #[serde(borrow, default)]
-    expires_at: Option<Cow<'a, str>>,
+    expires_at: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]

@@ -104,9 +104,11 @@ fn sku_id(code: &str) -> SkuId {
 }
 
 /// A buyer's way to the engine.
+#[derive(Clone)]
 pub(crate) struct InProcPort {
     engine: Arc<Engine>,
-    skus: Vec<SkuId>,
+    /// Ids by the catalogue's indexes, shared by all buyers.
+    skus: Arc<[SkuId]>,
     ack: Ack,
 }
 
@@ -122,6 +124,8 @@ impl InProcPort {
         for chunk in ops.chunk_by(|a, b| a.kind.is_read() == b.kind.is_read()) {
             if chunk.iter().any(|op| op.kind.is_read()) {
                 out.extend(chunk.iter().map(|op| Ok(self.look(op))));
+                // Nothing was waited for: the other buyers have their turn.
+                tokio::task::yield_now().await;
             } else {
                 self.change(chunk, out).await;
             }
@@ -141,7 +145,9 @@ impl InProcPort {
                         ErrorKind::Closed => "shutting_down",
                         _ => "stopped",
                     };
-                    out.extend(chunk.iter().map(|_| Ok(turned_away(code))));
+                    let done = Instant::now();
+                    out.extend(chunk.iter().map(|_| Ok(Answer::bare(503, code, done))));
+                    tokio::task::yield_now().await;
                     continue;
                 }
             };
@@ -207,7 +213,7 @@ impl InProcPort {
             _ => false,
         };
         let (status, code) = if found { (200, "") } else { (404, "not_found") };
-        Answer { status, code, ..turned_away("") }
+        Answer::bare(status, code, Instant::now())
     }
 
     fn lines(&self, op: &Op) -> Lines {
@@ -228,36 +234,9 @@ fn customer(op: &Op) -> CustomerId {
     if op.customer.is_empty() { CustomerId::NONE } else { CustomerId::from_text(&op.customer) }
 }
 
-fn turned_away(code: &'static str) -> Answer {
-    Answer {
-        status: 503,
-        code,
-        order: None,
-        seq: 0,
-        replayed: false,
-        line: None,
-        found: None,
-        total: None,
-        deadline_ms: 0,
-        body_hash: 0,
-        done: Instant::now(),
-    }
-}
-
 fn answer(reply: &Reply, done: Instant) -> Answer {
-    let mut answer = Answer {
-        status: 201,
-        code: "",
-        order: None,
-        seq: reply.seq,
-        replayed: reply.replayed,
-        line: None,
-        found: None,
-        total: None,
-        deadline_ms: 0,
-        body_hash: 0,
-        done,
-    };
+    let (seq, replayed) = (reply.seq, reply.replayed);
+    let mut answer = Answer { seq, replayed, ..Answer::bare(201, "", done) };
     match &reply.outcome {
         Ok(receipt) => {
             if let Receipt::Order(order) = receipt {

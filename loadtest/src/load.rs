@@ -270,7 +270,8 @@ impl LoadOptions {
             }
             #[cfg(feature = "inproc")]
             Target::InProc(inside) => {
-                Ok((0..count).map(|_| Port::InProc(inside.port(catalogue, self.ack))).collect())
+                let port = inside.port(catalogue, self.ack);
+                Ok((0..count).map(|_| Port::InProc(port.clone())).collect())
             }
             #[cfg(all(feature = "peers", target_os = "linux"))]
             Target::Peer(peer) => {
@@ -729,12 +730,19 @@ fn fill_times(report: &mut LoadReport, meter: &Meter) {
     report.late = meter.late;
 }
 
-/// Returns why a run by schedule says more about the generator than about the target.
+/// Returns why a run says more about the generator than about the target.
 fn generator_limit(report: &LoadReport) -> Option<String> {
-    if !report.is_open_loop() {
-        return None;
-    }
     let threads = report.threads;
+    let cpu = report.generator_cpu.map(|cpu| cpu / threads.max(1) as f64);
+    if !report.is_open_loop() {
+        return cpu.filter(|cpu| *cpu > GENERATOR_CPU_MAX).map(|cpu| {
+            format!(
+                "the generator used {:.0} % of its {threads} threads' processor time: the target \
+                 may have more to give",
+                cpu * 100.0
+            )
+        });
+    }
     let behind = |worker: &&WorkerFacts| worker.lag.p99_ns as u128 > LAG_P99_MAX.as_nanos();
     if let Some(worker) = report.workers.iter().find(behind) {
         return Some(format!(
@@ -755,20 +763,18 @@ fn generator_limit(report: &LoadReport) -> Option<String> {
     }
     if report.saturated > 0 {
         return Some(format!(
-            "in {} seconds a thread of the generator used over {:.0} % of its processor while \
-             requests started late",
+            "in {} seconds a thread of the generator used or waited for its processor over {:.0} % \
+             of the time while requests started late",
             report.saturated,
             GENERATOR_CPU_MAX * 100.0
         ));
     }
     let backlog = report.backlogged as f64 / report.sent.max(1) as f64;
-    let cpu = report.generator_cpu? / threads.max(1) as f64;
-    (cpu > GENERATOR_CPU_MAX && backlog > BACKLOG_SHARE_MAX).then(|| {
-        format!(
-            "the generator used {:.0} % of its {threads} threads' processor time and {:.1} % of \
-             the requests started late",
-            cpu * 100.0,
-            backlog * 100.0
-        )
-    })
+    let cpu = cpu.filter(|cpu| *cpu > GENERATOR_CPU_MAX && backlog > BACKLOG_SHARE_MAX)?;
+    Some(format!(
+        "the generator used {:.0} % of its {threads} threads' processor time and {:.1} % of the \
+         requests started late",
+        cpu * 100.0,
+        backlog * 100.0
+    ))
 }

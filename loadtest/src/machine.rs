@@ -40,10 +40,34 @@ fn value_after<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     line.split_once(':').map(|(_, value)| value.trim())
 }
 
-/// Returns the processor time of the calling thread, where the system tells it.
-pub(crate) fn thread_cpu() -> Option<Duration> {
-    let text = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    text.split(' ').next()?.parse().ok().map(Duration::from_nanos)
+/// What a thread did with its time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ThreadTime {
+    /// Time on a processor.
+    pub(crate) ran: Duration,
+    /// Time in which it could have run and others had the processors.
+    pub(crate) waited: Duration,
+}
+
+impl ThreadTime {
+    /// Returns the time of the calling thread, where the system tells it.
+    pub(crate) fn of_caller() -> Option<Self> {
+        Self::read(&fs::read_to_string("/proc/thread-self/schedstat").ok()?)
+    }
+
+    /// Reads the first two numbers of a schedstat, in nanoseconds.
+    fn read(text: &str) -> Option<Self> {
+        let mut numbers = text.split(' ').map(|number| number.parse().map(Duration::from_nanos));
+        Some(Self { ran: numbers.next()?.ok()?, waited: numbers.next()?.ok()? })
+    }
+
+    /// Returns the time since an earlier reading.
+    pub(crate) const fn since(self, before: Self) -> Self {
+        Self {
+            ran: self.ran.saturating_sub(before.ran),
+            waited: self.waited.saturating_sub(before.waited),
+        }
+    }
 }
 
 /// Writes a time since 1970 as RFC 3339 in UTC, to the second.
@@ -82,6 +106,21 @@ mod tests {
         assert_eq!(text(951_782_400), "2000-02-29T00:00:00Z");
         assert_eq!(text(1_735_689_599), "2024-12-31T23:59:59Z");
         assert_eq!(text(4_107_542_400), "2100-03-01T00:00:00Z");
+    }
+
+    /// What a thread waited for a processor is told apart from what it used of one.
+    #[test]
+    fn time_of_a_thread_is_read() {
+        let (ran, waited) = (Duration::from_nanos(1_200), Duration::from_nanos(34));
+        assert_eq!(ThreadTime::read("1200 34 5\n"), Some(ThreadTime { ran, waited }));
+        assert_eq!(ThreadTime::read("1200"), None);
+        assert_eq!(ThreadTime::read(""), None);
+        let later = ThreadTime { ran: ran * 3, waited };
+        let none = Duration::ZERO;
+        assert_eq!(
+            later.since(ThreadTime { ran, waited }),
+            ThreadTime { ran: ran * 2, waited: none }
+        );
     }
 
     /// The facts of a made-up file are found by name.

@@ -162,6 +162,23 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Makes an answer that tells no more than its status and code.
+    pub(crate) const fn bare(status: u16, code: &'static str, done: Instant) -> Self {
+        Self {
+            status,
+            code,
+            order: None,
+            seq: 0,
+            replayed: false,
+            line: None,
+            found: None,
+            total: None,
+            deadline_ms: 0,
+            body_hash: 0,
+            done,
+        }
+    }
+
     /// Returns whether the request was carried out.
     pub const fn is_success(&self) -> bool {
         self.status >= 200 && self.status < 300
@@ -518,19 +535,7 @@ mod tests {
     #[test]
     fn answers_tell_what_is_known() {
         let check = |status, code: &'static str, wanted: (bool, bool)| {
-            let found = Answer {
-                status,
-                code,
-                order: None,
-                seq: 0,
-                replayed: false,
-                line: None,
-                found: None,
-                total: None,
-                deadline_ms: 0,
-                body_hash: 0,
-                done: Instant::now(),
-            };
+            let found = Answer::bare(status, code, Instant::now());
             assert_eq!((found.leaves_open(), found.settles()), wanted, "{status} {code}");
         };
         check(201, "", (false, true));

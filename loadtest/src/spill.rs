@@ -6,7 +6,8 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
+use std::thread::JoinHandle;
 
 use crate::error::LoadError;
 
@@ -18,11 +19,13 @@ const READ_BYTES: usize = 1 << 15;
 const READ_BYTES_ALL: usize = 1 << 24;
 /// Fewest bytes that are read of a run at once.
 const READ_BYTES_MIN: usize = 1 << 11;
+/// Bytes that are written at once.
+const WRITE_BYTES: usize = 1 << 16;
 /// Most bytes of one row.
 const ROW_BYTES_MAX: usize = 128;
 
 /// A row of fixed size that can be written and read back.
-pub(crate) trait Row: Copy + Ord {
+pub(crate) trait Row: Copy + Ord + Send + 'static {
     /// Bytes of a row, at most 128.
     const BYTES: usize;
 
@@ -84,19 +87,54 @@ struct Spilled {
     bytes: u64,
 }
 
-/// Collects rows; at most a fixed number of them stay in memory.
+impl Spilled {
+    /// Makes an empty file. It has no name: it is gone with the process, whatever ends it.
+    fn make() -> Result<Self, LoadError> {
+        let file = tempfile::tempfile().map_err(|e| failed(&e))?;
+        Ok(Self { file, runs: Vec::new(), bytes: 0 })
+    }
+
+    /// Sorts rows and writes them behind the others.
+    fn write<T: Row>(&mut self, rows: &mut [T]) -> Result<(), LoadError> {
+        rows.sort_unstable();
+        self.file.seek(SeekFrom::Start(self.bytes)).map_err(|e| failed(&e))?;
+        let mut out = BufWriter::with_capacity(WRITE_BYTES, &self.file);
+        let mut bytes = Vec::with_capacity(T::BYTES);
+        for row in rows.iter() {
+            bytes.clear();
+            row.write(&mut RowWriter(&mut bytes));
+            assert!(T::BYTES <= ROW_BYTES_MAX && bytes.len() == T::BYTES);
+            out.write_all(&bytes).map_err(|e| failed(&e))?;
+        }
+        out.flush().map_err(|e| failed(&e))?;
+        drop(out);
+        self.runs.push((self.bytes, rows.len() as u64));
+        self.bytes += (rows.len() * T::BYTES) as u64;
+        Ok(())
+    }
+}
+
+/// A thread that writes rows, and gives back the file and the empty list.
+type Writing<T> = JoinHandle<Result<(Spilled, Vec<T>), LoadError>>;
+
+/// Collects rows; at most a fixed number of them stay in memory, and as many while they are written
+/// beside: whoever is told of an order does not wait for a disk.
 #[derive(Debug)]
 pub(crate) struct Sorter<T> {
     rows: Vec<T>,
     rows_max: usize,
+    writing: Option<Writing<T>>,
+    /// Files of this sorter and of those that were appended.
     files: Vec<Spilled>,
     count: u64,
+    disk_bytes: u64,
 }
 
 impl<T: Row> Sorter<T> {
     /// Makes a sorter that keeps this many rows in memory.
     pub(crate) fn new(rows_max: usize) -> Self {
-        Self { rows: Vec::new(), rows_max: rows_max.max(1), files: Vec::new(), count: 0 }
+        let (rows, files) = (Vec::new(), Vec::new());
+        Self { rows, rows_max: rows_max.max(1), writing: None, files, count: 0, disk_bytes: 0 }
     }
 
     /// Takes a row.
@@ -115,8 +153,10 @@ impl<T: Row> Sorter<T> {
     /// # Errors
     ///
     /// Returns an error if the temporary file can't be written.
-    pub(crate) fn append(&mut self, other: Self) -> Result<(), LoadError> {
+    pub(crate) fn append(&mut self, mut other: Self) -> Result<(), LoadError> {
+        other.settle()?;
         self.count += other.count - other.rows.len() as u64;
+        self.disk_bytes += other.disk_bytes;
         self.files.extend(other.files);
         other.rows.into_iter().try_for_each(|row| self.push(row))
     }
@@ -129,33 +169,39 @@ impl<T: Row> Sorter<T> {
 
     /// Returns the bytes of its memory.
     pub(crate) const fn memory_bytes(&self) -> u64 {
-        (self.rows.capacity() * size_of::<T>()) as u64
+        let beside = if self.writing.is_some() { self.rows_max } else { 0 };
+        ((self.rows.capacity() + beside) * size_of::<T>()) as u64
     }
 
     /// Returns the bytes on disk.
-    pub(crate) fn disk_bytes(&self) -> u64 {
-        self.files.iter().map(|file| file.bytes).sum()
+    pub(crate) const fn disk_bytes(&self) -> u64 {
+        self.disk_bytes
     }
 
+    /// Hands the rows over to be written.
     fn spill(&mut self) -> Result<(), LoadError> {
-        self.rows.sort_unstable();
-        let mut bytes = Vec::with_capacity(self.rows.len() * T::BYTES);
-        for row in &self.rows {
-            row.write(&mut RowWriter(&mut bytes));
-        }
-        assert!(T::BYTES <= ROW_BYTES_MAX && bytes.len() == self.rows.len() * T::BYTES);
-        if self.files.is_empty() {
-            // Nameless: it is gone with the process, whatever ends it.
-            let file = tempfile::tempfile().map_err(|e| failed(&e))?;
-            self.files.push(Spilled { file, runs: Vec::new(), bytes: 0 });
-        }
-        let Some(spilled) = self.files.first_mut() else { return Ok(()) };
-        spilled.file.seek(SeekFrom::Start(spilled.bytes)).map_err(|e| failed(&e))?;
-        spilled.file.write_all(&bytes).map_err(|e| failed(&e))?;
-        spilled.runs.push((spilled.bytes, self.rows.len() as u64));
-        spilled.bytes += bytes.len() as u64;
-        self.rows.clear();
+        // One after the other, and into one file: the last rows are on disk before these go.
+        let empty = self.settle()?;
+        let mut rows = std::mem::replace(&mut self.rows, empty);
+        self.disk_bytes += (rows.len() * T::BYTES) as u64;
+        let mut spilled = self.files.pop().map_or_else(Spilled::make, Ok)?;
+        let write = move || {
+            spilled.write(&mut rows)?;
+            rows.clear();
+            Ok((spilled, rows))
+        };
+        let thread = std::thread::Builder::new().name("loadtest-spill".to_owned());
+        self.writing = Some(thread.spawn(write).map_err(|e| failed(&e))?);
         Ok(())
+    }
+
+    /// Waits until all rows that were handed over are written; returns their empty list.
+    fn settle(&mut self) -> Result<Vec<T>, LoadError> {
+        let Some(writing) = self.writing.take() else { return Ok(Vec::new()) };
+        let ended = writing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let (spilled, empty) = ended?;
+        self.files.push(spilled);
+        Ok(empty)
     }
 
     /// Ends the collection and begins to read, in ascending order.
@@ -164,6 +210,7 @@ impl<T: Row> Sorter<T> {
     ///
     /// Returns an error if the temporary file can't be read.
     pub(crate) fn sorted(mut self) -> Result<Sorted<T>, LoadError> {
+        self.settle()?;
         self.rows.sort_unstable();
         let mut sorted = Sorted {
             memory: self.rows.into_iter(),
@@ -310,7 +357,8 @@ mod tests {
             let [mut all, second, third] = sorters;
             all.append(second).and_then(|()| all.append(third)).expect("can be written");
             assert_eq!(all.count(), count);
-            let bound = (2 * rows_max * size_of::<Pair>()).max(4 * size_of::<Pair>()) as u64;
+            // A list grows to twice what it holds at most, and one more is being written.
+            let bound = (4 * rows_max).max(8) as u64 * size_of::<Pair>() as u64;
             assert!(all.memory_bytes() <= bound, "{} over {bound}", all.memory_bytes());
             assert_eq!(all.disk_bytes() > 0, count >= rows_max as u64, "{rows_max} {count}");
             rows.sort_unstable();

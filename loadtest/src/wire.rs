@@ -1,7 +1,6 @@
 //! Requests as the JSON of the contract, and answers from it.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::time::Instant;
 
 use serde::Deserialize;
@@ -42,7 +41,6 @@ pub(crate) const fn method(kind: OpKind) -> &'static str {
 
 /// Appends the body of a request that is sent alone.
 pub(crate) fn write_body(out: &mut String, op: &Op, catalogue: &Catalogue) {
-    // Writing to a string can't fail, here and below.
     match op.kind {
         OpKind::Buy | OpKind::Reserve | OpKind::Quote => {
             out.push('{');
@@ -53,26 +51,35 @@ pub(crate) fn write_body(out: &mut String, op: &Op, catalogue: &Catalogue) {
             }
             out.push_str("\"lines\":[");
             for (at, line) in op.lines.iter().enumerate() {
-                let comma = if at == 0 { "" } else { "," };
-                let code = &catalogue.sku(line.sku).code;
-                let _ = write!(out, "{comma}{{\"sku\":\"{code}\",\"quantity\":{}", line.quantity);
+                let before = if at == 0 { "{\"sku\":\"" } else { ",{\"sku\":\"" };
+                out.push_str(before);
+                out.push_str(&catalogue.sku(line.sku).code);
+                out.push_str("\",\"quantity\":");
+                push_number(out, line.quantity);
                 if line.location != 0 {
-                    let _ = write!(out, ",\"location\":{}", line.location);
+                    out.push_str(",\"location\":");
+                    push_number(out, line.location);
                 }
                 if let Some(price) = line.price {
-                    let (unit, discount) = (price.unit, price.discount);
-                    let _ = write!(out, ",\"price\":{{\"unit\":{unit},\"discount\":{discount}}}");
+                    out.push_str(",\"price\":{\"unit\":");
+                    push_number(out, price.unit);
+                    out.push_str(",\"discount\":");
+                    push_number(out, price.discount);
+                    out.push('}');
                 }
                 out.push('}');
             }
             out.push(']');
             if op.kind == OpKind::Reserve {
-                let _ = write!(out, ",\"ttl_ms\":{}", op.ttl_ms);
+                out.push_str(",\"ttl_ms\":");
+                push_number(out, op.ttl_ms);
             }
             out.push('}');
         }
         OpKind::Place => {
-            let _ = write!(out, "{{\"reservation\":\"{}\"}}", order_to_text(op.order));
+            out.push_str("{\"reservation\":\"");
+            out.push_str(&order_to_text(op.order));
+            out.push_str("\"}");
         }
         OpKind::Release | OpKind::Cancel => out.push_str("{}"),
         OpKind::Browse | OpKind::Poll => (),
@@ -81,16 +88,25 @@ pub(crate) fn write_body(out: &mut String, op: &Op, catalogue: &Catalogue) {
 
 /// Appends a request as an item of `POST /v1/batch`.
 pub(crate) fn write_item(out: &mut String, op: &Op, catalogue: &Catalogue) {
-    let _ = write!(out, "{{\"op\":\"{}\",\"key\":", op.kind.name());
+    out.push_str("{\"op\":\"");
+    out.push_str(op.kind.name());
+    out.push_str("\",\"key\":");
     write_text(out, &op.key);
     out.push_str(",\"body\":");
     if matches!(op.kind, OpKind::Release | OpKind::Cancel) {
         // An item has no path, so its order stands in the body.
-        let _ = write!(out, "{{\"order\":\"{}\"}}", order_to_text(op.order));
+        out.push_str("{\"order\":\"");
+        out.push_str(&order_to_text(op.order));
+        out.push_str("\"}");
     } else {
         write_body(out, op, catalogue);
     }
     out.push('}');
+}
+
+/// Appends a number.
+pub(crate) fn push_number(out: &mut String, number: impl itoa::Integer) {
+    out.push_str(itoa::Buffer::new().format(number));
 }
 
 fn write_text(out: &mut String, text: &str) {
@@ -104,12 +120,25 @@ fn write_text(out: &mut String, text: &str) {
     }
 }
 
+/// A text that borrows from what it is read from; within an `Option` a plain `Cow` would not.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl std::ops::Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
 #[derive(Default, Deserialize)]
 struct BodyWire<'a> {
     #[serde(borrow, default)]
-    order: Option<Cow<'a, str>>,
+    order: Option<Text<'a>>,
     #[serde(borrow, default)]
-    code: Option<Cow<'a, str>>,
+    code: Option<Text<'a>>,
     #[serde(default)]
     seq: Option<u64>,
     #[serde(default)]
@@ -119,7 +148,7 @@ struct BodyWire<'a> {
     #[serde(default)]
     total: Option<TotalWire>,
     #[serde(borrow, default)]
-    expires_at: Option<Cow<'a, str>>,
+    expires_at: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -225,6 +254,16 @@ mod tests {
             AskLine { sku: 0, quantity: 1, location: 0, price: None },
         ];
         (op, catalogue)
+    }
+
+    /// A text without escapes is not copied.
+    #[test]
+    fn texts_are_borrowed() {
+        let wire: BodyWire<'_> =
+            serde_json::from_str(r#"{"code":"a","order":"b\u0063"}"#).expect("it is a body");
+        let borrowed = |text: Option<Text<'_>>| matches!(text, Some(Text(Cow::Borrowed(_))));
+        assert_eq!(wire.order.as_deref(), Some("bc"));
+        assert_eq!((borrowed(wire.code), borrowed(wire.order)), (true, false));
     }
 
     /// Bodies are the contract's JSON, alone and as items of a batch.

@@ -7,7 +7,6 @@
 mod callbacks;
 mod user;
 
-use std::fmt::Write as _;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +17,7 @@ use crate::op::{AskLine, Op, OpKind, Planned};
 use crate::rng::{Rng, Zipf};
 use crate::scenario::{Actor, Basket, Flow, Think};
 use crate::schedule::Curve;
+use crate::wire::push_number;
 
 pub(crate) use callbacks::{Callbacks, Fate};
 pub(crate) use user::{Connections, Heard, User};
@@ -28,6 +28,9 @@ pub(crate) const HOT: u32 = 0;
 pub(crate) const GONE: u32 = 1;
 /// Index of the first further SKU.
 pub(crate) const FURTHER: u32 = 2;
+
+/// Room for a number and a mark before it.
+const NUMBER_BYTES: usize = 12;
 
 /// Time after which a request without an answer is sent again, as by somebody who loads a page anew.
 pub(crate) const RESEND_AFTER: Duration = Duration::from_millis(500);
@@ -105,11 +108,16 @@ impl Cast {
 
     fn customer(&self, user: &User, actor: &Actor) -> String {
         let mut rng = self.draw(Stream::Who, user.number, 1);
-        match (actor.customers, self.terms.customers) {
-            (0, 0) => format!("u{}", user.number),
-            (0, common) => format!("c{}", rng.below(common.into())),
-            (own, _) => format!("{}-{}", actor.name, rng.below(own.into())),
-        }
+        let (prefix, own, number) = match (actor.customers, self.terms.customers) {
+            (0, 0) => ("u", "", user.number),
+            (0, common) => ("c", "", rng.below(common.into())),
+            (own, _) => (actor.name.as_str(), "-", rng.below(own.into())),
+        };
+        let mut name = String::with_capacity(prefix.len() + own.len() + NUMBER_BYTES);
+        name.push_str(prefix);
+        name.push_str(own);
+        push_number(&mut name, number);
+        name
     }
 
     fn basket(&self, user: &User, basket: &Basket) -> Vec<AskLine> {
@@ -165,9 +173,15 @@ impl Cast {
             _ => Vec::new(),
         };
         let named = kind.makes_order() || kind == OpKind::Quote;
+        let mut key = String::with_capacity(self.terms.run.len() + 2 * NUMBER_BYTES);
+        key.push_str(&self.terms.run);
+        for number in [user.number, user.at as u64] {
+            key.push('-');
+            push_number(&mut key, number);
+        }
         Op {
             kind,
-            key: format!("{}-{}-{}", self.terms.run, user.number, user.at),
+            key,
             customer: if named { self.customer(user, actor) } else { String::new() },
             lines,
             ttl_ms: self.terms.ttl.as_millis() as u64,
@@ -182,12 +196,11 @@ impl Cast {
         let mut asks = Vec::with_capacity(actor.tabs as usize * (1 + usize::from(doubled)));
         for tab in 0..actor.tabs {
             let mut op = self.op(user, actor, kind);
-            // Writing to a string can't fail.
-            if user.tries > 0 {
-                let _ = write!(op.key, "-r{}", user.tries);
-            }
-            if tab > 0 {
-                let _ = write!(op.key, "-t{tab}");
+            for (mark, number) in [("-r", user.tries), ("-t", tab)] {
+                if number > 0 {
+                    op.key.push_str(mark);
+                    push_number(&mut op.key, number);
+                }
             }
             let intent = intent(user, tab);
             if doubled {

@@ -269,6 +269,11 @@ pub(crate) fn run(drive: Drive, ports: Vec<Port>, course: Course<'_>) -> Result<
     let stop = || course.counters.stop.load(Ordering::Relaxed);
     let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {
+        // The scope waits for its threads, also when this one ends badly.
+        let _panics = OnPanic(|| {
+            course.counters.stop.store(true, Ordering::Relaxed);
+            timer.close();
+        });
         scope.spawn(|| timer.serve(stop));
         for (thread, share) in shares.into_iter().enumerate() {
             let worker = Worker {
@@ -389,6 +394,17 @@ impl Gather<'_> {
     }
 }
 
+/// Does something when the thread that holds it panics.
+struct OnPanic<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnPanic<F> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            (self.0)();
+        }
+    }
+}
+
 /// Deals connections to threads.
 fn deal(ports: Vec<Port>, threads: usize) -> Vec<Vec<Port>> {
     let threads = threads.clamp(1, ports.len().max(1));
@@ -410,39 +426,78 @@ mod tests {
     use super::*;
     use crate::http::Authority;
     use crate::load::{GRACE, LoadOptions, Target};
+    use crate::op::{Op, OpKind};
     use crate::schedule::{Curve, Form, Shape};
 
-    /// A schedule that ends in a panic.
-    struct Trap;
+    /// A crowd that panics, at the door or at the second step of a user.
+    struct Trap {
+        at_the_door: bool,
+    }
 
     impl Plan for Trap {
         fn arrive(&self, _: Duration) -> Result<Option<Arrival>, LoadError> {
-            panic!("a trap for the test")
+            assert!(!self.at_the_door, "a trap for the test");
+            let op = Op::follow_up(OpKind::Buy, "k".into(), 0);
+            let step = Step { after: Duration::ZERO, asks: vec![Planned { intent: 0, op }] };
+            Ok(Some(Arrival { start: None, user: User::passer(0), step }))
         }
 
         fn next(&self, _: &mut User, _: &[Rc<Planned>], _: &[Heard], _: Duration) -> Option<Step> {
-            None
+            panic!("a trap for the test")
         }
     }
 
-    /// A thread that panics ends the run with an error; nobody waits for it for ever.
-    #[test]
-    fn a_panic_ends_the_run() {
+    /// Drives a plan by two threads against a port where nobody listens: each request is lost.
+    fn drive(
+        plan: Arc<dyn Plan>,
+        tick: &mut dyn FnMut(Duration, Option<&SeriesPoint>),
+    ) -> Result<Driven, LoadError> {
         let target = Authority::parse("http://127.0.0.1:1").expect("an address");
         let catalogue = Arc::new(Catalogue::default());
         let options = LoadOptions::new(Target::Http(target));
         let ports = options.ports(&catalogue, 2).expect("nothing to be wrong");
         let (threads, group, live_max, ledger_rows) = (2, 1, 9, 9);
         let drive = Drive { threads, group, live_max, ledger_rows, truth: false, start: None };
-        let course = Course {
-            plan: Arc::new(Trap),
-            catalogue,
-            counters: Arc::default(),
-            tick: &mut |_, _| (),
-            on_second: None,
-        };
-        let error = run(drive, ports, course).expect_err("it panicked").to_string();
-        assert!(error.contains("a thread of the generator panicked"), "{error}");
+        let counters = Arc::default();
+        run(drive, ports, Course { plan, catalogue, counters, tick, on_second: None })
+    }
+
+    /// A panic ends the run with an error, wherever in a thread it comes; nobody waits for ever.
+    #[test]
+    fn a_panic_ends_the_run() {
+        for at_the_door in [true, false] {
+            let driven = drive(Arc::new(Trap { at_the_door }), &mut |_, _| ());
+            let error = driven.expect_err("it panicked").to_string();
+            assert!(error.contains("a thread of the generator panicked"), "{error}");
+        }
+    }
+
+    /// A panic of whoever watches the run ends its threads too.
+    #[test]
+    fn a_panic_of_the_view_ends_the_run() {
+        let curve = Arc::new(Curve::new([(Form::Hold { rate: 1.0 }, 3_600.0)]));
+        let arrivals = Arrivals::new(curve, Shape::Poisson, 7);
+        let guests = Guests(Pacer::of_arrivals(Some(arrivals), None, GRACE));
+        let driven = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            drive(Arc::new(guests), &mut |_, _| panic!("a trap for the test"))
+        }));
+        assert!(driven.is_err());
+    }
+
+    /// Users who come by a schedule, ask once, and leave.
+    struct Guests(Pacer);
+
+    impl Plan for Guests {
+        fn arrive(&self, now: Duration) -> Result<Option<Arrival>, LoadError> {
+            let op = Op::follow_up(OpKind::Buy, "k".into(), 0);
+            let step = Step { after: Duration::ZERO, asks: vec![Planned { intent: 0, op }] };
+            let arrival = |(number, start)| Arrival { start, user: User::passer(number), step };
+            Ok(self.0.next(now).map(arrival))
+        }
+
+        fn next(&self, _: &mut User, _: &[Rc<Planned>], _: &[Heard], _: Duration) -> Option<Step> {
+            None
+        }
     }
 
     /// The shares of a crowd are the crowd: each user with its number and start in exactly one, and

@@ -12,12 +12,13 @@ use tokio::sync::Notify;
 
 use super::hall::{Hall, Ready};
 use super::{
-    BACKLOG_SHARE_MAX, Counters, Drive, GENERATOR_CPU_MAX, LAG_P99_MAX, Plan, Told, runtime,
+    BACKLOG_SHARE_MAX, Counters, Drive, GENERATOR_CPU_MAX, LAG_P99_MAX, OnPanic, Plan, Told,
+    runtime,
 };
 use crate::crowd::{Connections, Heard};
 use crate::error::LoadError;
 use crate::ledger::{LOST_MAX, Ledger};
-use crate::machine;
+use crate::machine::ThreadTime;
 use crate::meter::{DialTimes, Group, Interval, Times};
 use crate::op::{Answer, Catalogue, Loss, Op, OpKind, Outcome, Planned};
 use crate::port::Port;
@@ -60,8 +61,8 @@ pub(super) struct Desk {
     pub(super) saturated: u64,
     /// Requests of this second that started late because every connection was waiting.
     backlog: u64,
-    /// When this second began, and the processor time used by then.
-    second_began: Option<(Duration, Duration)>,
+    /// When this second began, and what the thread had done with its time by then.
+    second_began: Option<(Duration, ThreadTime)>,
     /// Users who came and orders they got, by role.
     pub(super) came_by: Vec<u64>,
     pub(super) orders_by: Vec<u64>,
@@ -103,9 +104,7 @@ impl Worker {
         let worker = Rc::new(self);
         // Whoever waits for this thread must hear of its end, whatever ends it.
         let driven = catch_unwind(AssertUnwindSafe(|| worker.drive(ports)));
-        let result = driven.unwrap_or_else(|_| {
-            Err(LoadError::input("a thread of the generator panicked: this is a bug of it"))
-        });
+        let result = driven.unwrap_or_else(|_| Err(panicked()));
         // The receiver waits for every thread, so sending can't fail.
         drop(worker.sender.send(Told::End(Box::new(result))));
     }
@@ -120,7 +119,7 @@ impl Worker {
 
     fn drive(self: &Rc<Self>, ports: Vec<Port>) -> Result<(Desk, Option<f64>), LoadError> {
         let runtime = runtime()?;
-        let before = machine::thread_cpu();
+        let before = ThreadTime::of_caller();
         let live_max = self.drive.live_max.div_ceil(self.threads);
         let rows = (self.drive.ledger_rows / self.threads).max(1);
         let orders_by = vec![0; ACTORS_MAX];
@@ -146,8 +145,8 @@ impl Worker {
         }
         runtime.block_on(tasks.run_until(self.dispatch(&shared)));
         runtime.block_on(tasks);
-        let after = machine::thread_cpu();
-        let used = after.zip(before).map(|(after, before)| after.saturating_sub(before));
+        let after = ThreadTime::of_caller();
+        let used = after.zip(before).map(|(after, before)| after.since(before).ran);
         let share = used.map(|used| used.as_secs_f64() / self.now().as_secs_f64().max(1e-9));
         let mut room = shared.room.borrow_mut();
         if let Some(error) = room.error.take() {
@@ -202,6 +201,13 @@ impl Worker {
     }
 
     async fn connection(&self, number: usize, mut port: Port, shared: &Shared) {
+        // Whatever a user's step does, the dispatcher must hear of the end.
+        let _panics = OnPanic(|| {
+            if let Ok(mut room) = shared.room.try_borrow_mut() {
+                room.fail(panicked());
+            }
+            self.timer.ring(self.thread);
+        });
         if let Err(error) = self.serve(number, &mut port, shared).await {
             shared.room.borrow_mut().fail(error);
         }
@@ -395,10 +401,13 @@ impl Worker {
     /// Notes whether this thread was at its limit in the second that is over.
     fn note_limit(desk: &mut Desk, sent: u64, now: Duration) {
         let backlog = std::mem::take(&mut desk.backlog) as f64 / sent.max(1) as f64;
-        let Some(used) = machine::thread_cpu() else { return };
-        if let Some((began, before)) = desk.second_began.replace((now, used)) {
-            let share = used.saturating_sub(before).as_secs_f64()
-                / now.saturating_sub(began).as_secs_f64().max(1e-9);
+        let Some(time) = ThreadTime::of_caller() else { return };
+        if let Some((began, before)) = desk.second_began.replace((now, time)) {
+            // On processors that are shared with the target, a thread may be at its limit by
+            // waiting for one.
+            let ThreadTime { ran, waited } = time.since(before);
+            let share =
+                (ran + waited).as_secs_f64() / now.saturating_sub(began).as_secs_f64().max(1e-9);
             let at_limit = share > GENERATOR_CPU_MAX && backlog > BACKLOG_SHARE_MAX;
             desk.saturated += u64::from(at_limit);
         }
@@ -416,6 +425,10 @@ impl Worker {
         // The receiver waits for every thread, so sending can't fail.
         drop(self.sender.send(Told::Second(Box::new(full))));
     }
+}
+
+fn panicked() -> LoadError {
+    LoadError::input("a thread of the generator panicked: this is a bug of it")
 }
 
 /// What a group of requests counted.

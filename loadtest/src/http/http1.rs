@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
+use tokio::time::Instant;
 
 use super::dial::{Dial, Dialer, Stream};
 use super::response::{Chunks, Framing, Head, parse_head};
@@ -21,6 +22,8 @@ const INTERIM_MAX: usize = 8;
 pub(crate) struct Http1 {
     dialer: Arc<Dialer>,
     limits: Limits,
+    /// When the exchange that is under way ends at the latest.
+    deadline: Instant,
     /// Header lines of every request.
     common: String,
     stream: Option<Stream>,
@@ -65,6 +68,7 @@ impl Http1 {
         Self {
             dialer,
             limits,
+            deadline: Instant::now(),
             common,
             stream: None,
             output: Vec::new(),
@@ -129,7 +133,7 @@ impl Http1 {
         out.extend_from_slice(request.headers.as_bytes());
         if !request.body.is_empty() || request.method != "GET" {
             out.extend_from_slice(b"Content-Type: application/json\r\nContent-Length: ");
-            push_number(out, request.body.len());
+            out.extend_from_slice(itoa::Buffer::new().format(request.body.len()).as_bytes());
             out.extend_from_slice(b"\r\n");
         }
         out.extend_from_slice(b"\r\n");
@@ -143,7 +147,9 @@ impl Http1 {
     ///
     /// Returns the loss; the connection is closed then, and what was pushed is dropped.
     pub(super) async fn flush(&mut self) -> Result<(), Loss> {
-        let result = match tokio::time::timeout(self.limits.exchange, self.flush_now()).await {
+        // One limit for the exchange: its answers are waited for until then, however many.
+        self.deadline = Instant::now() + self.limits.exchange;
+        let result = match tokio::time::timeout_at(self.deadline, self.flush_now()).await {
             Ok(result) => result,
             Err(_) => Err(Loss::Timeout),
         };
@@ -194,7 +200,7 @@ impl Http1 {
     ///
     /// Returns the loss; the connection is closed then.
     pub(super) async fn receive(&mut self) -> Result<Response<'_>, Loss> {
-        let read = match tokio::time::timeout(self.limits.exchange, self.receive_now()).await {
+        let read = match tokio::time::timeout_at(self.deadline, self.receive_now()).await {
             Ok(read) => read,
             Err(_) => Err(Loss::Timeout),
         };
@@ -305,12 +311,6 @@ impl Http1 {
         self.closing = false;
         self.output.clear();
     }
-}
-
-fn push_number(out: &mut Vec<u8>, number: usize) {
-    use std::io::Write as _;
-    // Writing to a vector can't fail.
-    let _ = write!(out, "{number}");
 }
 
 #[cfg(test)]

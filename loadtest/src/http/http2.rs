@@ -10,6 +10,7 @@ use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::dial::{Dial, Dialer};
 use super::{BODY_BYTES_MAX, HEAD_BYTES_MAX, Limits, Request, Response};
@@ -46,6 +47,8 @@ enum Way {
 pub(crate) struct Http2 {
     dialer: Arc<Dialer>,
     limits: Limits,
+    /// When the exchange that is under way ends at the latest.
+    deadline: Instant,
     /// Headers of every request.
     common: HeaderMap,
     shared: Arc<Shared>,
@@ -94,6 +97,7 @@ impl Http2 {
         Self {
             dialer,
             limits,
+            deadline: Instant::now(),
             common,
             shared,
             way: Way::Shared,
@@ -184,7 +188,9 @@ impl Http2 {
     }
 
     pub(super) async fn flush(&mut self) -> Result<(), Loss> {
-        let result = match tokio::time::timeout(self.limits.exchange, self.flush_now()).await {
+        // One limit for the exchange: its answers are waited for until then, however many.
+        self.deadline = Instant::now() + self.limits.exchange;
+        let result = match tokio::time::timeout_at(self.deadline, self.flush_now()).await {
             Ok(result) => result,
             Err(_) => Err(Loss::Timeout),
         };
@@ -298,7 +304,7 @@ impl Http2 {
     }
 
     pub(super) async fn receive(&mut self) -> Result<Response<'_>, Loss> {
-        let read = match tokio::time::timeout(self.limits.exchange, self.receive_now()).await {
+        let read = match tokio::time::timeout_at(self.deadline, self.receive_now()).await {
             Ok(read) => read,
             Err(_) => {
                 // Others would wait in vain as well.

@@ -67,17 +67,20 @@ pub(super) struct Head {
 
 /// Reads a head from the start of `bytes`: the head and its length, or `None` for more bytes.
 pub(super) fn parse_head(bytes: &[u8]) -> Result<Option<(Head, usize)>, Malformed> {
-    let Some(end) = find_blank_line(bytes) else {
-        return if bytes.len() > HEAD_BYTES_MAX { Err(Malformed::HeadTooLong) } else { Ok(None) };
+    let mut lines = Lines { bytes: &bytes[..bytes.len().min(HEAD_BYTES_MAX)], at: 0 };
+    let more = || {
+        let long = bytes.len() > HEAD_BYTES_MAX;
+        if long { Err(Malformed::HeadTooLong) } else { Ok(None) }
     };
-    if end > HEAD_BYTES_MAX {
-        return Err(Malformed::HeadTooLong);
-    }
-    let mut lines = Lines(&bytes[..end - 2]);
-    let (status, old) = parse_status(lines.next().ok_or(Malformed::StatusLine)??)?;
+    let Some(line) = lines.next()? else { return more() };
+    let (status, old) = parse_status(line)?;
     let mut found = Found { close: old, ..Found::default() };
-    for line in lines {
-        found.read(line?)?;
+    loop {
+        match lines.next()? {
+            None => return more(),
+            Some([]) => break,
+            Some(line) => found.read(line)?,
+        }
     }
     let bodiless = status < 200 || status == 204 || status == 304;
     let framing = match (found.chunked, found.length) {
@@ -89,26 +92,23 @@ pub(super) fn parse_head(bytes: &[u8]) -> Result<Option<(Head, usize)>, Malforme
     };
     let close = found.close || framing == Framing::UntilClose;
     let head = Head { status, framing, close, seq: found.seq, replayed: found.replayed };
-    Ok(Some((head, end)))
-}
-
-/// Returns the position behind the first empty line.
-fn find_blank_line(bytes: &[u8]) -> Option<usize> {
-    let window = &bytes[..bytes.len().min(HEAD_BYTES_MAX + 4)];
-    window.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4)
+    Ok(Some((head, lines.at)))
 }
 
 /// Lines that end with CR LF; a bare LF within one is malformed.
-struct Lines<'a>(&'a [u8]);
+struct Lines<'a> {
+    bytes: &'a [u8],
+    /// Bytes that are done with.
+    at: usize,
+}
 
-impl<'a> Iterator for Lines<'a> {
-    type Item = Result<&'a [u8], Malformed>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let at = self.0.iter().position(|b| *b == b'\n')?;
-        let line = self.0[..at].strip_suffix(b"\r").ok_or(Malformed::Header);
-        self.0 = &self.0[at + 1..];
-        Some(line)
+impl<'a> Lines<'a> {
+    /// Returns the next line without its end, or `None` where its end is not there yet.
+    fn next(&mut self) -> Result<Option<&'a [u8]>, Malformed> {
+        let rest = &self.bytes[self.at..];
+        let Some(end) = memchr::memchr(b'\n', rest) else { return Ok(None) };
+        self.at += end + 1;
+        rest[..end].strip_suffix(b"\r").map(Some).ok_or(Malformed::Header)
     }
 }
 
@@ -137,7 +137,7 @@ struct Found {
 
 impl Found {
     fn read(&mut self, line: &[u8]) -> Result<(), Malformed> {
-        let colon = line.iter().position(|b| *b == b':').ok_or(Malformed::Header)?;
+        let colon = memchr::memchr(b':', line).ok_or(Malformed::Header)?;
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
         if name.is_empty() || name.iter().any(u8::is_ascii_whitespace) {
             return Err(Malformed::Header);

@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use crate::error::LoadError;
 use crate::op::{AskLine, Catalogue, Op, OpKind, Price};
+use crate::wire::Text;
 
 /// Most bytes of one line.
 pub const LINE_BYTES_MAX: usize = 1 << 20;
@@ -39,7 +40,7 @@ struct EntryWire<'a> {
     #[serde(borrow, rename = "type")]
     kind: Cow<'a, str>,
     #[serde(borrow, default)]
-    sku: Option<Cow<'a, str>>,
+    sku: Option<Text<'a>>,
     #[serde(borrow, default)]
     price: Option<MoneyWire<'a>>,
     #[serde(default)]
@@ -49,9 +50,9 @@ struct EntryWire<'a> {
     #[serde(default)]
     quantity: Option<u32>,
     #[serde(borrow, default)]
-    key: Option<Cow<'a, str>>,
+    key: Option<Text<'a>>,
     #[serde(borrow, default)]
-    customer: Option<Cow<'a, str>>,
+    customer: Option<Text<'a>>,
     #[serde(borrow, default)]
     lines: Option<Vec<LineWire<'a>>>,
     #[serde(default)]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use foldhash::HashMap;
 use onhand_core::{PolicyKind, PolicyNo, SkuId};
 use onhand_plugin_runtime::{
     By, FailureKind, Fraud, Held, Histogram, Made, OnFailure, Plugin, Pricing, Recommend, World,
@@ -13,7 +14,6 @@ use onhand_policy::decision::{
 };
 use onhand_policy::fact::{FraudBatch, PricingBatch};
 use onhand_policy::fraud::{Rules, Thresholds, default_rules};
-use onhand_policy::hash::FoldMap;
 use onhand_policy::pricing::PriceList;
 
 use crate::limits::REVIEW_MS;
@@ -38,7 +38,7 @@ pub struct Identity {
 pub(crate) struct PriceBook {
     pub(crate) prices: PriceList,
     /// Look-ups only.
-    pub(crate) classes: FoldMap<SkuId, u32>,
+    pub(crate) classes: HashMap<SkuId, u32>,
 }
 
 /// Built-in fraud rules.

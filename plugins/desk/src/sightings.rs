@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 
+use foldhash::HashSet;
 use onhand_core::{CustomerId, Key, Money, Timestamp};
 use onhand_policy::fact::FraudHeader;
 use onhand_policy::fraud::{DAY_BUCKET_MS, Sighting, Stage, Velocity};
-use onhand_policy::hash::FoldSet;
 
 use crate::limits::KEYS_MAX;
 
@@ -17,7 +17,7 @@ pub(crate) struct Sightings {
     /// Latest time seen.
     now_ms: u64,
     /// Look-ups only.
-    keys: FoldSet<Key>,
+    keys: HashSet<Key>,
     order: VecDeque<Key>,
     /// Position up to which committed orders were counted when it was filled.
     pub(crate) filled_to: u64,
@@ -30,7 +30,7 @@ impl Sightings {
             subjects_max,
             velocity: None,
             now_ms: 0,
-            keys: FoldSet::default(),
+            keys: HashSet::default(),
             order: VecDeque::new(),
             filled_to: 0,
         }

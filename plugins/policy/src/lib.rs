@@ -8,7 +8,6 @@
 pub mod decision;
 pub mod fact;
 pub mod fraud;
-pub mod hash;
 pub mod pricing;
 mod range;
 pub mod recommend;

@@ -96,11 +96,11 @@
 
 use std::collections::BTreeMap;
 
+use foldhash::HashMap;
 use onhand_core::{Currency, Line, LocationId, Money, Quantity, SkuId};
 
 use crate::decision::{Adjustment, KIND_COUPON, KIND_LINE, KIND_ORDER, PriceOutcome, Prices};
 use crate::fact::{PricingBatch, PricingHeader, PricingLine};
-use crate::hash::FoldMap;
 use crate::range::{SettingError, setting};
 
 /// Most tiers of one price list.
@@ -247,11 +247,11 @@ struct Offer {
 #[derive(Clone, Debug, Default)]
 pub struct PriceList {
     /// Steps of a SKU in a currency by rising `from`. Look-ups only, like those below.
-    tiers: FoldMap<(SkuId, Currency), Vec<(u32, i64)>>,
+    tiers: HashMap<(SkuId, Currency), Vec<(u32, i64)>>,
     /// By falling priority, then by rising code.
     promotions: Vec<Promotion>,
-    by_sku: FoldMap<SkuId, Vec<usize>>,
-    by_class: FoldMap<u32, Vec<usize>>,
+    by_sku: HashMap<SkuId, Vec<usize>>,
+    by_class: HashMap<u32, Vec<usize>>,
     every_line: Vec<usize>,
     orders: Vec<usize>,
 }

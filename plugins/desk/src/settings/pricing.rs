@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use foldhash::HashMap;
 use onhand_core::{Currency, Money, Quantity, SkuId};
-use onhand_policy::hash::FoldMap;
 use onhand_policy::pricing::{
     BASIS_POINTS_ONE, Benefit, PriceList, Promotion, Stacking, Target, Tier,
 };
@@ -167,8 +167,8 @@ fn read(
 
 fn read_classes(
     classes: &BTreeMap<String, Vec<String>>,
-) -> Result<FoldMap<SkuId, u32>, SettingsError> {
-    let mut by_sku = FoldMap::default();
+) -> Result<HashMap<SkuId, u32>, SettingsError> {
+    let mut by_sku = HashMap::default();
     for (name, codes) in classes {
         let path = format!("pricing.classes.{name}");
         let class = name.parse().map_err(|_| wrong(&path, "is no number, the class of goods"))?;

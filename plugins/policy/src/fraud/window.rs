@@ -2,7 +2,7 @@
 
 use std::hash::Hash;
 
-use crate::hash::FoldMap;
+use foldhash::HashMap;
 
 /// What a ring adds up: counts, or amounts of money; never below zero.
 pub(super) trait Amount: Copy + Default {
@@ -129,7 +129,7 @@ impl<const N: usize> Customers<N> {
 pub(super) struct Table<K, V> {
     max: usize,
     /// Look-ups only, so that the order of a hash never shows.
-    places: FoldMap<K, u32>,
+    places: HashMap<K, u32>,
     slots: Vec<Slot<K, V>>,
     /// Slots that nobody has.
     free: Vec<u32>,
@@ -159,7 +159,7 @@ struct Slot<K, V> {
 impl<K: Copy + Eq + Hash, V: Default> Table<K, V> {
     pub(super) fn new(max: usize) -> Self {
         let ends = Ends { oldest: NONE, newest: NONE };
-        Self { max, places: FoldMap::default(), slots: Vec::new(), free: Vec::new(), ends }
+        Self { max, places: HashMap::default(), slots: Vec::new(), free: Vec::new(), ends }
     }
 
     pub(super) fn get(&self, key: K) -> Option<&V> {

@@ -6,10 +6,10 @@
 
 mod neighbours;
 
+use foldhash::HashMap;
 use onhand_core::SkuId;
 
 use crate::fact::{CANDIDATES_MAX, Candidate, ITEMS_MAX};
-use crate::hash::FoldMap;
 use crate::range::{SettingError, setting};
 use neighbours::Neighbours;
 
@@ -142,7 +142,7 @@ pub struct Scratch {
 pub struct Index {
     limits: Limits,
     /// Look-ups only, so that the order of a hash never shows.
-    numbers: FoldMap<SkuId, u32>,
+    numbers: HashMap<SkuId, u32>,
     items: Vec<Item>,
     /// One for each item.
     standings: Vec<Standing>,
@@ -163,7 +163,7 @@ impl Index {
         limits.check()?;
         Ok(Self {
             limits,
-            numbers: FoldMap::default(),
+            numbers: HashMap::default(),
             items: Vec::new(),
             standings: Vec::new(),
             ranks: Vec::new(),
