@@ -34,8 +34,8 @@ wrk.body = '{"customer":"c123456789","lines":[{"sku":"wrk-hot","quantity":1}]}'
 class Server:
     """The bare server, in a process of its own."""
 
-    def __init__(self, args):
-        command = [os.path.join(args.binaries, "bare-shop"), "--threads", str(args.threads)]
+    def __init__(self, args, more=()):
+        command = [os.path.join(args.binaries, "bare-shop"), "--threads", str(args.threads), *more]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self.url = self.process.stdout.readline().strip()
 

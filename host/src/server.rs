@@ -1,8 +1,9 @@
 //! The accept loop, the worker threads, the limits of a connection, and the drain.
 //!
 //! Each worker is a thread with its own single-threaded runtime; one of them accepts and deals
-//! connections out in turn. A request is then decoded, submitted and answered on one thread, with
-//! no lock and no task that moves.
+//! connections out in turn. A request is then decoded, submitted and answered on one thread, by no
+//! task that moves. Policies decide on that thread too where it takes little time; the locks that
+//! this needs are held for moments only.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

@@ -25,7 +25,8 @@ const SECONDS_BUCKETS: &[f64] = &[
 
 /// The status codes that the host sends, each with a counter.
 const STATUSES: &[u16] = &[
-    200, 201, 304, 400, 401, 404, 405, 408, 409, 410, 412, 413, 414, 415, 422, 429, 431, 500, 503,
+    200, 201, 304, 400, 401, 403, 404, 405, 408, 409, 410, 412, 413, 414, 415, 422, 429, 431, 500,
+    503,
 ];
 
 /// How often histograms are drained into their buckets.
@@ -227,7 +228,17 @@ fn describe() {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::problem::PAGES;
     use crate::router::NO_ROUTE;
+
+    /// Every problem is counted under its own status, and none as another one.
+    #[test]
+    fn every_status_of_a_problem_has_a_counter() {
+        for page in PAGES {
+            assert!(STATUSES.contains(&page.status), "{} of {}", page.status, page.code);
+        }
+        assert!(STATUSES.is_sorted());
+    }
 
     #[test]
     fn requests_show_up_with_their_labels() {

@@ -50,7 +50,7 @@ pub(super) struct Arguments {
     /// Address to serve [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// Second address, for /metrics, /livez and /readyz
+    /// Second address; takes /metrics and /admin/plugins off the first
     #[arg(long, value_name = "ADDRESS")]
     admin: Option<String>,
     /// Take writes without a key; only on a loopback address

@@ -17,6 +17,7 @@ use onhand_core::{Engine, EngineBuilder};
 use onhand_desk::limits::{Bound, QUEUE, QUOTE_MS, RECORDED, SUBJECTS, THREADS};
 use onhand_desk::{Desk, DeskConfig, DeskError, Settings as Policies};
 use onhand_plugin_bundle::Trust;
+use onhand_plugin_runtime::limits::TOTAL_INSTANCES;
 use onhand_plugin_runtime::{CompilerProcess, Runtime, RuntimeConfig};
 
 pub use setting::{SETTINGS, Setting};
@@ -393,6 +394,10 @@ impl EngineSettings {
     }
 }
 
+/// Plugins that may decide on baskets at the same time: of prices and of fraud, each with its canary.
+/// Each has an instance for each of the desk's threads.
+const PLUGINS_AT_ONCE: u64 = 4;
+
 /// Settings of policies and plugins.
 #[derive(Clone, Debug)]
 pub struct PluginSettings {
@@ -432,7 +437,9 @@ impl PluginSettings {
     ) -> Result<Desk, DeskError> {
         let runtime = if self.enabled {
             let cache_dir = Some(data.join(COMPILED_DIR));
-            let config = RuntimeConfig { cache_dir, compiler, ..RuntimeConfig::default() };
+            let total_instances = TOTAL_INSTANCES.default.max(self.threads * PLUGINS_AT_ONCE);
+            let machine = RuntimeConfig::default();
+            let config = RuntimeConfig { cache_dir, compiler, total_instances, ..machine };
             Some(Runtime::new(config).map_err(DeskError::Runtime)?)
         } else {
             None

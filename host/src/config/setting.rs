@@ -26,7 +26,12 @@ const fn setting(key: &'static str, default: &'static str, help: &'static str) -
 
 /// Every setting, sorted by key.
 pub const SETTINGS: &[Setting] = &[
-    setting("admin", "", "second address, for /metrics, /livez and /readyz; empty: same listener"),
+    setting(
+        "admin",
+        "",
+        "second address, which takes /metrics and /admin/plugins off the first and has /livez and \
+         /readyz too; empty: same listener",
+    ),
     Setting {
         key: "api_keys",
         default: "",

@@ -27,7 +27,7 @@ pub(crate) const ITEMS_MAX: usize = 1_000;
 
 /// One item: its command, or why it is none.
 struct Item {
-    op: Option<Op>,
+    op: Op,
     command: Result<Option<Decoded>, Problem>,
     /// SKUs of the lines that policies have added behind those of its body.
     added: Vec<SkuId>,
@@ -56,7 +56,9 @@ pub(super) async fn batch(call: Call<'_>, body: Incoming) -> Result<Reply, Probl
             }
         }
     }
-    let node = tree::parse(&body)?;
+    // The rarer case, so the body is read again rather than kept as a tree.
+    let any_refused = answers.iter().any(|answer| answer.outcome.is_err());
+    let node = any_refused.then(|| tree::parse(&body)).transpose()?;
     let mut answers = answers.iter();
     let mut out = Writer::new();
     let mut seq = 0;
@@ -64,7 +66,8 @@ pub(super) async fn batch(call: Call<'_>, body: Incoming) -> Result<Reply, Probl
     out.list("items", items.iter().enumerate(), |out, (index, item)| {
         let answer = if item.command.is_ok() { answers.next() } else { None };
         seq = seq.max(answer.map_or(0, |answer| answer.seq));
-        write_item(out, call, item, answer, item_body(&node, index));
+        let body = node.as_ref().and_then(|node| item_body(node, index));
+        write_item(out, call, item, answer, body);
     });
     out.number("seq", seq);
     out.close();
@@ -93,7 +96,7 @@ fn read_item(node: &Node<'_>, place: &Place<'_>) -> Result<Item, Problem> {
     })?;
     let body = members.need("body")?;
     let command = decode(op, key, Target::Body, body, &members.at("body")).map(Some);
-    Ok(Item { op: Some(op), command, added: Vec::new() })
+    Ok(Item { op, command, added: Vec::new() })
 }
 
 /// Splits a batch where a basket names, or brings as a coupon, what an earlier item of the same run
@@ -255,10 +258,10 @@ fn write_item(
 }
 
 /// Returns the status that the item's own route would answer with.
-fn success(op: Option<Op>, receipt: &Receipt) -> u64 {
+fn success(op: Op, receipt: &Receipt) -> u64 {
     match (receipt, op) {
-        (Receipt::Change(_), Some(Op::Place)) => 201,
-        (Receipt::Stock(_), Some(Op::Define)) | (Receipt::Change(_) | Receipt::Tick, _) => 200,
+        (Receipt::Change(_), Op::Place) => 201,
+        (Receipt::Stock(_), Op::Define) | (Receipt::Change(_) | Receipt::Tick, _) => 200,
         (Receipt::Order(_) | Receipt::Stock(_) | Receipt::Policy(_), _) => 201,
     }
 }

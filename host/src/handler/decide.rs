@@ -30,7 +30,7 @@ pub(super) async fn decided(
 async fn one(call: Call<'_>, decoded: Decoded) -> Result<Decision, Problem> {
     let mut ask = match open(call, decoded) {
         Opened::Done(decided) => return Ok(decided),
-        Opened::Ask(ask) => *ask,
+        Opened::Ask(ask) => ask,
     };
     let (desk, now) = (&call.ctx.desk, now_ms());
     // A hop to another thread and back takes more than most policies do.
@@ -56,7 +56,7 @@ pub(super) async fn all(
         decided.push(match open(call, decoded) {
             Opened::Done(decided) => Some(decided),
             Opened::Ask(ask) => {
-                asks.push(*ask);
+                asks.push(ask);
                 None
             }
         });
@@ -92,8 +92,8 @@ pub(super) async fn in_time<T>(
         Problem::new(
             "overloaded",
             format!(
-                "policies have not decided in time, {seconds} s at most; nothing was submitted and no order \
-                 was made: ask again with the same key"
+                "policies have not decided in time, {seconds} s at most; nothing was submitted \
+                 and no order was made: ask again with the same key"
             ),
         )
     })
@@ -102,7 +102,7 @@ pub(super) async fn in_time<T>(
 /// A command on which nobody has to decide, or a basket to be decided on.
 enum Opened {
     Done(Decision),
-    Ask(Box<Ask>),
+    Ask(Ask),
 }
 
 fn open(call: Call<'_>, decoded: Decoded) -> Opened {
@@ -112,7 +112,7 @@ fn open(call: Call<'_>, decoded: Decoded) -> Opened {
         return Opened::Done(Ok(command));
     }
     match said.ask(command) {
-        Ok(ask) => Opened::Ask(Box::new(ask)),
+        Ok(ask) => Opened::Ask(ask),
         Err(error) => Opened::Done(Err(error)),
     }
 }

@@ -40,7 +40,8 @@ pub(super) fn readyz(call: Call<'_>) -> Result<Reply, Problem> {
 pub(super) async fn metrics(call: Call<'_>) -> Result<Reply, Problem> {
     call.query(&[])?;
     let ctx = Arc::clone(call.ctx);
-    // A step of a policy's life may hold the desk's figures while it waits for the disk.
+    // All shards and policies are asked, each under its lock: that takes longer than a thread that
+    // serves others may stand still.
     let read = move |engine: &Engine| {
         telemetry::engine(&ctx.telemetry, engine);
         telemetry::desk(&ctx.telemetry, &ctx.desk);

@@ -59,7 +59,7 @@ pub(crate) async fn answer(
     };
     let (parts, body) = request.into_parts();
     let chunked = parts.headers.contains_key(http::header::TRANSFER_ENCODING);
-    let (route, method, result) = if parts.uri.to_string_len() > URI_BYTES_MAX {
+    let (route, method, result) = if uri_bytes(&parts.uri) > URI_BYTES_MAX {
         let problem = Problem::new("uri_too_long", "path and query are longer than 8 KiB");
         (NO_ROUTE, "other", Err(problem))
     } else {
@@ -85,15 +85,9 @@ pub(crate) async fn answer(
     Ok(reply)
 }
 
-/// How long a request's path and query are.
-trait UriLength {
-    fn to_string_len(&self) -> usize;
-}
-
-impl UriLength for http::Uri {
-    fn to_string_len(&self) -> usize {
-        self.path().len() + self.query().map_or(0, str::len)
-    }
+/// Returns how long a request's path and query are.
+fn uri_bytes(uri: &http::Uri) -> usize {
+    uri.path().len() + uri.query().map_or(0, str::len)
 }
 
 fn method_label(method: &Method) -> &'static str {

@@ -152,7 +152,7 @@ pub(super) fn refused(
         None => {
             let behind = usize::from(refusal.line).checked_sub(node.map_or(0, line_count));
             let sku = behind.and_then(|at| added.get(at));
-            sku.map(|sku| encode::code(&call.ctx.engine, *sku).into_owned())
+            sku.map(|sku| encode::code(&call.ctx.engine, *sku))
         }
     };
     Some(Problem::refused(*refusal, sku, answer.seq))

@@ -370,7 +370,7 @@ pub const PAGES: &[Page] = &[
         409,
         Never,
         "Quote is no longer valid",
-        "The quote that the request names has expired, is of another basket or customer, or was made by an engine that has started anew since.",
+        "The quote that the request names has expired.",
         "Ask for a new quote, show it to the buyer and send it with a new key.",
     ),
     entry(

@@ -116,6 +116,11 @@ pub(crate) fn refused(error: &AskError, body: Option<&Node<'_>>) -> Problem {
         }
         AskError::Busy(_) => Problem::new("overloaded", error.to_string()),
         AskError::Closed => Problem::new("shutting_down", "the host is closing; nothing was done"),
+        AskError::Fault => Problem::new(
+            "internal",
+            "a fault of the host ended the decision; nothing was submitted and no order was made: \
+             its operator finds why in the log",
+        ),
         AskError::ForgedQuote | AskError::OtherQuote(_) => {
             Problem::new("quote_invalid", error.to_string())
         }

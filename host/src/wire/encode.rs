@@ -1,6 +1,5 @@
 //! Replies as JSON, written straight into one buffer.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use onhand_core::{
@@ -295,11 +294,8 @@ fn change_receipt(out: &mut Writer, receipt: &ChangeReceipt) {
 }
 
 /// Returns the code of a SKU, or its number where its definition is not to be seen.
-pub(crate) fn code(engine: &Engine, sku: SkuId) -> Cow<'static, str> {
-    match engine.sku(sku) {
-        Some(view) => Cow::Owned(view.code.clone()),
-        None => Cow::Owned(format!("#{:016x}", sku.bits())),
-    }
+pub(crate) fn code(engine: &Engine, sku: SkuId) -> String {
+    engine.sku(sku).map_or_else(|| format!("#{:016x}", sku.bits()), |view| view.code.clone())
 }
 
 /// Writes a SKU of the catalogue.

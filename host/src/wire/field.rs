@@ -66,7 +66,7 @@ fn describe(node: &Node<'_>) -> String {
     }
 }
 
-/// An object whose members are taken by name; [`Members::end`] refuses what is left over.
+/// An object whose members are taken by name; [`Members::open`] refuses those that are not known.
 pub(crate) struct Members<'n, 'a, 'p> {
     entries: &'n [(Cow<'a, str>, Node<'a>)],
     place: &'p Place<'p>,

@@ -11,7 +11,8 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 
 use crate::problem::Problem;
 
-/// Most values in one body; with at most 32 bytes each this bounds the tree's memory.
+/// Most values in one body; one takes 32 bytes, and 64 with its name as a member of an object, so
+/// that this bounds the tree's memory.
 pub(crate) const NODES_MAX: u32 = 100_000;
 
 /// Deepest nesting of a body, as the JSON reader bounds it. Kept low: no route needs more than 6.

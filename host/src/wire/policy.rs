@@ -246,5 +246,8 @@ pub(crate) fn note(note: &HealthNote) -> String {
         HealthNote::FeedStopped(why) => {
             format!("orders teach recommendations and fraud checks no more: {why}")
         }
+        HealthNote::Fault { count, why } => {
+            format!("threads that decide panicked, {count} times by now, the last one with: {why}")
+        }
     }
 }

@@ -15,7 +15,7 @@ use crate::results::series::series_csv;
 use crate::scenario::FaultAction;
 use crate::scenario::{ActorKind, Fault, READY, Scenario, Setting, ready};
 use crate::{
-    LoadError, LoadOptions, OnProgress, Outcome, Rate, RunOptions, Trust, Wire, comparison_html,
+    LoadError, LoadOptions, OnProgress, Outcome, Rate, RunOptions, Trust, comparison_html,
     comparison_json, comparison_text, prometheus_text, run, run_text, view, write_reports,
 };
 use clap::Args;
@@ -23,6 +23,31 @@ use clap::Args;
 use super::{
     Scratch, USAGE_MARK, out, parse_rate, seed_of_time, stop_on_interrupt, text_of, write,
 };
+
+/// Whose certificates are trusted.
+#[derive(Debug, Args)]
+pub(super) struct TrustArgs {
+    /// PEM file of the certificate that has signed the target's own, for https://
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Take any certificate: anybody in between may read everything, the API key included
+    #[arg(long, conflicts_with = "ca")]
+    insecure: bool,
+}
+
+impl TrustArgs {
+    /// Returns whom these arguments trust, if they say so; warns of what is not safe.
+    pub(super) fn trust(&self) -> Option<Trust> {
+        if self.insecure {
+            eprintln!(
+                "WARNING: --insecure takes any certificate: whoever is between this machine and the \
+                 target may read and change everything, the API key included"
+            );
+            return Some(Trust::Anything);
+        }
+        self.ca.clone().map(Trust::Ca)
+    }
+}
 
 /// Where the load goes, and what of the scenario is changed for it.
 #[derive(Debug, Args)]
@@ -55,12 +80,8 @@ pub(super) struct TargetArgs {
     /// Which HTTP is spoken, against the scenario's own
     #[arg(long, value_name = "VERSION", value_parser = ["1.1", "2"])]
     http: Option<String>,
-    /// PEM file of the certificate that has signed the target's own, for https://
-    #[arg(long, value_name = "FILE")]
-    ca: Option<PathBuf>,
-    /// Take any certificate: anybody in between may read everything, the API key included
-    #[arg(long, conflicts_with = "ca")]
-    insecure: bool,
+    #[command(flatten)]
+    trust: TrustArgs,
     /// Data directory of an engine inside this process [default: a temporary one]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -105,20 +126,6 @@ impl TargetArgs {
             settings.push(Setting::parse(text)?);
         }
         Ok(settings)
-    }
-
-    /// Sets whom these arguments trust.
-    fn set_trust(&self, wire: &mut Wire) {
-        if let Some(ca) = &self.ca {
-            wire.trust = Trust::Ca(ca.clone());
-        }
-        if self.insecure {
-            wire.trust = Trust::Anything;
-            eprintln!(
-                "WARNING: --insecure takes any certificate: whoever is between this machine and the \
-                 target may read and change everything, the API key included"
-            );
-        }
     }
 
     /// Returns the target that was named.
@@ -167,7 +174,9 @@ impl TargetArgs {
     fn change(&self, scenario: &Scenario, load: &mut LoadOptions) -> Result<(), String> {
         load.seed = self.seed.or(scenario.seed).unwrap_or_else(seed_of_time);
         load.api_key = std::env::var(&scenario.key_env).ok().filter(|key| !key.is_empty());
-        self.set_trust(&mut load.wire);
+        if let Some(trust) = self.trust.trust() {
+            load.wire.trust = trust;
+        }
         load.truth &= !self.no_truth;
         #[cfg(feature = "workers")]
         {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use crate::crew::{Token, WorkerOptions, Workers, serve};
 use clap::Args;
 
+use super::scenario::TrustArgs;
 use super::{USAGE_MARK, out, stop_on_interrupt, text_of};
 
 /// Environment variable that holds the token by default.
@@ -53,6 +54,8 @@ pub(super) struct WorkerArgs {
     /// Environment variable that holds the API key for the hosts; it never travels
     #[arg(long, value_name = "NAME", default_value = "ONHAND_KEY")]
     key_env: String,
+    #[command(flatten)]
+    trust: TrustArgs,
     /// End after one run
     #[arg(long)]
     once: bool,
@@ -72,6 +75,7 @@ pub(super) fn run_worker(args: &WorkerArgs) -> Result<ExitCode, String> {
     let options = WorkerOptions {
         token,
         api_key: std::env::var(&args.key_env).ok().filter(|key| !key.is_empty()),
+        trust: args.trust.trust(),
         once: args.once,
         stop: stop_on_interrupt(),
         say: Box::new(move |text| {

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::frame::{FRAME_BYTES_MAX, GREETING_BYTES_MAX, In, Kind, Out, parse, trouble};
 use super::message::{
-    End, FromCoordinator, FromWorker, Job, Progress, Steady, read_group, read_lag, read_ledger,
-    read_ranks,
+    End, FromCoordinator, FromWorker, Job, Progress, Steady, read_group, read_ledger, read_ranks,
+    read_times,
 };
 use super::secret::{Nonces, Side, nonce};
 use super::{
@@ -282,7 +282,7 @@ fn facts(
 enum Heard {
     Message(Box<FromWorker>),
     Group(Box<Interval>),
-    Lag(Box<Times>),
+    Times(Kind, Box<Times>),
     Rows(Kind, Vec<u8>),
     Ranks(Vec<(u64, u64)>),
     Gone(io::Error),
@@ -315,7 +315,7 @@ fn hear(from: &mut In) -> io::Result<Heard> {
             interval.groups.insert(group, Box::new(times));
             Heard::Group(Box::new(interval))
         }
-        Kind::Lag => Heard::Lag(Box::new(read_lag(content)?)),
+        Kind::Lag | Kind::Tcp | Kind::Tls => Heard::Times(kind, Box::new(read_times(content)?)),
         Kind::Ranks => Heard::Ranks(read_ranks(content)?),
         Kind::Told | Kind::Payments | Kind::SoldOut | Kind::Watched => {
             Heard::Rows(kind, content.to_vec())
@@ -388,7 +388,9 @@ impl<'a> Merge<'a> {
         match heard {
             Heard::Gone(error) => return Err(lost(address, &error)),
             Heard::Group(interval) => self.gather.take_second(*interval),
-            Heard::Lag(lag) => {
+            Heard::Times(Kind::Tcp, times) => driven.meter.dials.tcp.merge(&times),
+            Heard::Times(Kind::Tls, times) => driven.meter.dials.tls.merge(&times),
+            Heard::Times(_, lag) => {
                 driven.meter.lag.merge(&lag);
                 self.workers[at].1.lag = Spectrum::of(lag.histogram());
             }

@@ -30,10 +30,14 @@ pub(super) enum Kind {
     Watched,
     /// Arrivals and positions of the first orders.
     Ranks,
+    /// How long connections took to make: TCP.
+    Tcp,
+    /// The same: TLS, after TCP stood.
+    Tls,
 }
 
 impl Kind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::Message,
         Self::Group,
         Self::Lag,
@@ -42,6 +46,8 @@ impl Kind {
         Self::SoldOut,
         Self::Watched,
         Self::Ranks,
+        Self::Tcp,
+        Self::Tls,
     ];
 }
 

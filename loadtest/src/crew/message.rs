@@ -267,14 +267,14 @@ pub(super) fn read_group(bytes: &[u8]) -> io::Result<(u64, Group, KindTimes)> {
     Ok((second, Group { stage, actor, op, accepted }, KindTimes { intended, service }))
 }
 
-/// Sends the lag of requests.
-pub(super) fn send_lag(out: &mut Out, lag: &Times) -> io::Result<()> {
+/// Sends the times of a kind over the whole load.
+pub(super) fn send_times(out: &mut Out, kind: Kind, times: &Times) -> io::Result<()> {
     let mut bytes = Vec::new();
-    put_buckets(lag, &mut bytes);
-    out.frame(Kind::Lag, &bytes)
+    put_buckets(times, &mut bytes);
+    out.frame(kind, &bytes)
 }
 
-pub(super) fn read_lag(bytes: &[u8]) -> io::Result<Times> {
+pub(super) fn read_times(bytes: &[u8]) -> io::Result<Times> {
     take_buckets(bytes)
 }
 

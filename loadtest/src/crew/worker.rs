@@ -6,15 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::frame::{FRAME_BYTES_MAX, GREETING_BYTES_MAX, In, Out, trouble};
+use super::frame::{FRAME_BYTES_MAX, GREETING_BYTES_MAX, In, Kind, Out, trouble};
 use super::message::{
-    End, FromCoordinator, FromWorker, Job, Progress, send_lag, send_ledger, send_ranks, send_second,
+    End, FromCoordinator, FromWorker, Job, Progress, send_ledger, send_ranks, send_second,
+    send_times,
 };
 use super::secret::{Nonces, Side, nonce};
 use super::{GREETING_MAX, PROTOCOL, ROUND_TRIPS, SET_UP_MAX, SILENCE_MAX, Token};
 use crate::drive::{Counters, Share};
 use crate::error::{LoadError, LoadErrorKind};
-use crate::http::Authority;
+use crate::http::{Authority, Trust};
 use crate::load::{LoadOptions, Phase, Target, run_load};
 use crate::machine::Machine;
 use crate::meter::{Interval, OnSecond};
@@ -33,6 +34,8 @@ pub struct WorkerOptions {
     pub token: Token,
     /// API key for the hosts that it drives: it never travels between coordinator and worker.
     pub api_key: Option<String>,
+    /// Whose certificates it trusts, against what the scenario says; that does not travel either.
+    pub trust: Option<Trust>,
     /// Whether it ends after one run.
     pub once: bool,
     /// Set it to end the worker; a run in progress ends early.
@@ -226,6 +229,9 @@ fn understand(job: &Job, options: &WorkerOptions) -> Result<(Scenario, LoadOptio
     let mut load = RunOptions::new(&scenario, target).load;
     load.seed = job.seed;
     load.api_key.clone_from(&options.api_key);
+    if let Some(trust) = &options.trust {
+        load.wire.trust = trust.clone();
+    }
     load.connections = share.of(job.connections);
     load.threads = job.threads;
     load.truth = job.truth;
@@ -376,7 +382,12 @@ fn drive(
     };
     let end = End::of(&driven, progress, prepared.pacer.left());
     let out = &mut teller.out;
-    send_lag(out, &driven.meter.lag).map_err(|e| gone(&e))?;
+    let dials = &driven.meter.dials;
+    for (kind, times) in
+        [(Kind::Lag, &driven.meter.lag), (Kind::Tcp, &dials.tcp), (Kind::Tls, &dials.tls)]
+    {
+        send_times(out, kind, times).map_err(|e| gone(&e))?;
+    }
     send_ranks(out, &driven.ranks).map_err(|e| gone(&e))?;
     send_ledger(out, driven.ledger)?;
     out.message(&FromWorker::End(Box::new(end))).map_err(|e| gone(&e))
@@ -385,6 +396,37 @@ fn drive(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A worker trusts whom it was told to trust, and else whom the scenario names.
+    #[test]
+    fn trust_is_the_workers_own() {
+        let text = "schema = 1\n[target]\ntls = { ca = \"shop.pem\" }\n[[stage]]\nshape = \"max\"\nfor = \"1s\"\n[actor.human]\n";
+        let scenario = Scenario::read(text, "s.toml").expect("a scenario");
+        let job = Job {
+            scenario: text.to_owned(),
+            name: "s".to_owned(),
+            steady: None,
+            hash: scenario.hash(),
+            seed: 1,
+            run: "r".to_owned(),
+            url: "http://127.0.0.1:1".to_owned(),
+            index: 0,
+            count: 1,
+            connections: 1,
+            threads: 1,
+            after: 0,
+            truth: true,
+        };
+        let trusted = |trust: Option<Trust>| {
+            let (api_key, once, stop) = (None, true, Arc::default());
+            let token = Token::new("a-token-for-the-tests").expect("long enough");
+            let say = Box::new(|_: &str| ());
+            let options = WorkerOptions { token, api_key, trust, once, stop, say };
+            understand(&job, &options).map(|(_, load)| load.wire.trust)
+        };
+        assert_eq!(trusted(None).ok(), Some(Trust::Ca("shop.pem".into())));
+        assert_eq!(trusted(Some(Trust::Anything)).ok(), Some(Trust::Anything));
+    }
 
     /// A moment of the coordinator's clock is the same moment here.
     #[test]

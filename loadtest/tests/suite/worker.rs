@@ -117,6 +117,9 @@ fn two_workers_are_one_crowd() {
     assert_eq!(parts.iter().map(|part| part.late).sum::<u64>(), two.generator.late);
     let lags: u64 = parts.iter().map(|part| part.lag.count).sum();
     assert_eq!(lags, two.generator.lag.count);
+    // A connection is made when it is needed first, and timed on either side of the wire.
+    let made = |run: &Run| run.connecting.as_ref().map_or(0, |connecting| connecting.tcp.count);
+    assert!((1..=8).contains(&made(&one)) && (1..=8).contains(&made(&two)));
     assert!(parts.iter().all(|part| part.users.abs_diff(two.counts.users / 2) <= 1), "{parts:#?}");
     assert!(parts.iter().all(|part| part.round_trip_ns > 0 && part.machine.cores > 0));
     let sum = |of: fn(&SeriesRow) -> u64| series.iter().map(of).sum::<u64>();

@@ -191,25 +191,8 @@ pub(crate) fn project_manifest(dir: &Path) -> Result<Manifest, Failure> {
 pub(crate) fn limits(manifest: Option<&Manifest>) -> Limits {
     let mut limits = Limits::default();
     let Some(manifest) = manifest else { return limits };
-    for (name, &value) in &manifest.limits {
-        let field = match *name {
-            "fuel_per_order" => &mut limits.fuel_per_order,
-            "fuel_init" => &mut limits.fuel_init,
-            "deadline_ms" => &mut limits.deadline_ms,
-            "memory_bytes" => &mut limits.memory_bytes,
-            "table_elements" => &mut limits.table_elements,
-            "output_bytes" => &mut limits.output_bytes,
-            "host_calls" => &mut limits.host_calls,
-            "log_lines" => &mut limits.log_lines,
-            "module_bytes" => &mut limits.module_bytes,
-            "functions" => &mut limits.functions,
-            "function_bytes" => &mut limits.function_bytes,
-            "compile_ms" => &mut limits.compile_ms,
-            "instances" => &mut limits.instances,
-            // The manifest knows no other name.
-            _ => &mut limits.calls_per_instance,
-        };
-        *field = value;
+    for (bound, value) in limits.all_mut() {
+        *value = manifest.limit(bound.name).unwrap_or(*value);
     }
     limits
 }

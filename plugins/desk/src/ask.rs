@@ -96,6 +96,8 @@ pub enum AskError {
     Busy(usize),
     /// The desk is closing.
     Closed,
+    /// A fault of the desk's own ended the decision; its health tells more.
+    Fault,
 }
 
 impl fmt::Display for AskError {
@@ -116,6 +118,7 @@ impl fmt::Display for AskError {
                 write!(f, "{queued} baskets wait for a decision, no more are taken for a moment")
             }
             Self::Closed => f.write_str("desk is closing"),
+            Self::Fault => f.write_str("a fault of the desk's own ended the decision"),
         }
     }
 }

@@ -7,7 +7,7 @@ use onhand_core::{
     Currency, Decided, DecidedBy, Fill, FraudDecision, Line, LinePrice, Money, PolicyDecision,
     PolicyNo, PolicyRefusal, Refusal, Reject, Risk as OrderRisk, SkuId, SkuKind,
 };
-use onhand_plugin_runtime::{By, Made, World};
+use onhand_plugin_runtime::{By, Fraud, Made, Pricing, World};
 use onhand_policy::decision::{PriceOutcome, Prices, Risk, Verdict, check_prices};
 use onhand_policy::fact::{FraudHeader, FraudLine, PricingHeader, PricingLine};
 
@@ -19,7 +19,7 @@ use crate::guard::{Sample, WHOLE};
 use crate::limits::BATCH_MAX;
 use crate::policy::{Answered, Policy};
 use crate::quote::{PricedBasket, Terms, hash_lines};
-use crate::set::{Route, Set, Trial};
+use crate::set::{Holds, Kept, Part, Route, Set, Side, Trial};
 
 /// A thread that is not the desk's own, deciding where it is.
 struct Seat<'s>(&'s AtomicU64);
@@ -52,6 +52,8 @@ struct Basket {
     decided: Decided,
     /// Whether a pricing policy is asked.
     unpriced: bool,
+    /// Who is asked by the kind of policy whose turn it is.
+    part: Part,
 }
 
 /// Baskets of one batch, and the list prices of their lines.
@@ -101,17 +103,26 @@ impl Work {
         }
         let decided = Decided { ask: ask.shopper.hash(), ..Decided::default() };
         let units = u32::try_from(units).unwrap_or(u32::MAX);
-        let list_total = total;
-        let basket = Basket { at, currency, units, list_total, total, first, decided, unpriced };
+        let (list_total, part) = (total, Part::default());
+        let basket =
+            Basket { at, currency, units, list_total, total, first, decided, unpriced, part };
         self.baskets.push(basket);
         Ok(())
+    }
+
+    /// Says of every basket who is asked about it now.
+    fn assign<W: World>(&mut self, route: &Route<W>, asks: &[Ask]) {
+        for basket in &mut self.baskets {
+            let ask = &asks[basket.at];
+            basket.part = route.part(ask.customer(), ask.key());
+        }
     }
 }
 
 impl Shared {
     /// Decides on baskets, in batches.
     pub(crate) fn decide(&self, asks: &mut [Ask]) {
-        self.decide_by(&self.set(), asks);
+        self.decide_by(&self.set(), &mut Kept::default(), asks);
     }
 
     /// Decides on baskets if that takes little time at most; returns whether it did.
@@ -120,14 +131,15 @@ impl Shared {
         let seats = set.seats(asks.len() as u64, self.threads);
         // Counted down in any case, and before anybody else is let in.
         let _seat = Seat::take(&self.here);
-        let here = self.here.load(Ordering::Relaxed) <= seats;
-        if here {
-            self.decide_by(&set, asks);
+        if self.here.load(Ordering::Relaxed) > seats {
+            return false;
         }
-        here
+        let Some(mut kept) = set.hold() else { return false };
+        self.decide_by(&set, &mut kept, asks);
+        true
     }
 
-    fn decide_by(&self, set: &Set, asks: &mut [Ask]) {
+    fn decide_by(&self, set: &Set, kept: &mut Kept<'_>, asks: &mut [Ask]) {
         for batch in asks.chunks_mut(BATCH_MAX) {
             let plain = |ask: &Ask| ask.quote.is_none() && !ask.is_quote();
             if set.is_silent() && batch.iter().all(plain) {
@@ -135,9 +147,9 @@ impl Shared {
                 continue;
             }
             let mut work = self.size(batch);
-            self.price(set, batch, &mut work);
+            self.price(set, &mut kept.pricing, batch, &mut work);
             self.quote(batch, &mut work);
-            self.score(set, batch, &mut work);
+            self.score(set, &mut kept.fraud, batch, &mut work);
             for basket in work.baskets {
                 let Basket { at, decided, .. } = basket;
                 // Where only a shadow was asked, the journal says nothing of it.
@@ -228,13 +240,14 @@ impl Shared {
     }
 
     /// Asks pricing policies: one call for each of them.
-    fn price(&self, set: &Set, asks: &mut [Ask], work: &mut Work) {
+    fn price(&self, set: &Set, kept: &mut Holds<'_, Pricing>, asks: &mut [Ask], work: &mut Work) {
         if set.pricing.is_empty() {
             return;
         }
-        for canary in [false, true] {
+        work.assign(&set.pricing, asks);
+        for side in Side::BOTH {
             let unpriced = |basket: &Basket| basket.unpriced;
-            let Some(call) = Call::gather(&set.pricing, canary, asks, work, unpriced) else {
+            let Some(call) = Call::gather(&set.pricing, side, asks, work, unpriced) else {
                 continue;
             };
             let mut facts = PricingFacts::default();
@@ -247,7 +260,7 @@ impl Shared {
                 continue;
             };
             let Answered { answer, made, nanoseconds } =
-                call.policy.price(call.now_ms, batch, &set.prices);
+                call.policy.price(call.now_ms, batch, &set.prices, kept.of(side).as_mut());
             let mut sample = Sample::default();
             for (order, member) in call.members.iter().enumerate() {
                 let basket = &mut work.baskets[*member];
@@ -260,9 +273,9 @@ impl Shared {
                     note_price(&mut sample, made[order], outcome, basket.list_total);
                 }
             }
-            self.note_call(&set.pricing, canary, call.now_ms, sample, nanoseconds);
-            let shadowed = call.shadowed(&set.pricing, asks, work);
-            self.after_prices(set, call.now_ms, facts, &answer, &shadowed);
+            self.note_call(&set.pricing, side, call.now_ms, sample, nanoseconds);
+            let shadowed = call.shadowed(work);
+            self.after_prices(set, call.now_ms, facts, answer, &shadowed);
         }
         if let Some(trial) = &set.pricing.canary {
             // Who sells at list price is the incumbent of a first plugin.
@@ -271,10 +284,8 @@ impl Shared {
                 price_bp_sum: orders * WHOLE,
                 ..Sample::default()
             };
-            let undecided = work.baskets.iter().filter(|basket| {
-                let ask = &asks[basket.at];
-                basket.unpriced && set.pricing.decides(ask.customer(), ask.key()).is_none()
-            });
+            let nobody = |basket: &&Basket| basket.unpriced && basket.part.side.is_none();
+            let undecided = work.baskets.iter().filter(nobody);
             self.note_undecided(trial, asks, undecided, priced);
         }
         if set.pricing.shadow.is_some() {
@@ -286,12 +297,13 @@ impl Shared {
     fn note_call<W: World>(
         &self,
         route: &Route<W>,
-        of_canary: bool,
+        side: Side,
         now_ms: u64,
         sample: Sample,
         nanoseconds: u64,
     ) {
         if let Some(trial) = &route.canary {
+            let of_canary = side == Side::Canary;
             let tripped = trial.watch.note(now_ms, of_canary, sample, nanoseconds);
             self.call_back(trial.policy.no, tripped);
         }
@@ -305,11 +317,16 @@ impl Shared {
         undecided: impl Iterator<Item = &'b Basket>,
         sample: impl Fn(u64) -> Sample,
     ) {
-        let times: Vec<u64> = undecided.map(|basket| asks[basket.at].now_ms).collect();
-        let Some(now_ms) = times.iter().max() else { return };
-        let orders = times.len() as u64;
+        let (mut orders, mut now_ms) = (0, 0);
+        for basket in undecided {
+            orders += 1;
+            now_ms = now_ms.max(asks[basket.at].now_ms);
+        }
+        if orders == 0 {
+            return;
+        }
         let sample = Sample { orders, ..sample(orders) };
-        let tripped = trial.watch.note(*now_ms, false, sample, 0);
+        let tripped = trial.watch.note(now_ms, false, sample, 0);
         self.call_back(trial.policy.no, tripped);
     }
 
@@ -319,9 +336,8 @@ impl Shared {
         let mut now_ms = 0;
         for basket in &work.baskets {
             let ask = &asks[basket.at];
-            let (customer, key) = (ask.customer(), ask.key());
-            let nobody = basket.unpriced && set.pricing.decides(customer, key).is_none();
-            if nobody && set.pricing.shadows(customer, key) {
+            let nobody = basket.unpriced && basket.part.side.is_none();
+            if nobody && basket.part.shadowed {
                 now_ms = now_ms.max(ask.now_ms);
                 self.gather_prices(set, ask, basket, &work.units[basket.first..], &mut facts);
             }
@@ -330,7 +346,7 @@ impl Shared {
         let orders: Vec<usize> = (0..batch.headers().len()).collect();
         let Ok(prices) = check_prices(&batch, &[]) else { return };
         if !orders.is_empty() {
-            self.after_prices(set, now_ms, facts, &prices, &orders);
+            self.after_prices(set, now_ms, facts, prices, &orders);
         }
     }
 
@@ -375,14 +391,15 @@ impl Shared {
     }
 
     /// Asks fraud policies: one call for each of them.
-    fn score(&self, set: &Set, asks: &mut [Ask], work: &mut Work) {
+    fn score(&self, set: &Set, kept: &mut Holds<'_, Fraud>, asks: &mut [Ask], work: &mut Work) {
         if set.fraud.is_empty() {
             return;
         }
+        work.assign(&set.fraud, asks);
         let headers = self.sight(asks, work);
-        for canary in [false, true] {
+        for side in Side::BOTH {
             let welcome = |basket: &Basket| basket.decided.refusal.is_none();
-            let Some(call) = Call::gather(&set.fraud, canary, asks, work, welcome) else {
+            let Some(call) = Call::gather(&set.fraud, side, asks, work, welcome) else {
                 continue;
             };
             let mut facts = FraudFacts::default();
@@ -396,7 +413,7 @@ impl Shared {
                 continue;
             };
             let Answered { answer, made, nanoseconds } =
-                call.policy.score(call.now_ms, batch, &set.risks);
+                call.policy.score(call.now_ms, batch, &set.risks, kept.of(side).as_mut());
             let mut sample = Sample::default();
             for (order, member) in call.members.iter().enumerate() {
                 let decided = &mut work.baskets[*member].decided;
@@ -407,16 +424,14 @@ impl Shared {
                 }
                 note_risk(&mut sample, made[order], answer[order]);
             }
-            self.note_call(&set.fraud, canary, call.now_ms, sample, nanoseconds);
-            let shadowed = call.shadowed(&set.fraud, asks, work);
-            self.after_scores(set, call.now_ms, facts, &answer, &shadowed);
+            self.note_call(&set.fraud, side, call.now_ms, sample, nanoseconds);
+            let shadowed = call.shadowed(work);
+            self.after_scores(set, call.now_ms, facts, answer, &shadowed);
         }
         if let Some(trial) = &set.fraud.canary {
-            let undecided = work.baskets.iter().filter(|basket| {
-                let ask = &asks[basket.at];
-                let nobody = set.fraud.decides(ask.customer(), ask.key()).is_none();
-                nobody && basket.decided.refusal.is_none()
-            });
+            let nobody =
+                |basket: &&Basket| basket.part.side.is_none() && basket.decided.refusal.is_none();
+            let undecided = work.baskets.iter().filter(nobody);
             self.note_undecided(trial, asks, undecided, |_| Sample::default());
         }
         if set.fraud.shadow.is_some() {
@@ -447,9 +462,8 @@ impl Shared {
         let mut now_ms = 0;
         for (basket, header) in work.baskets.iter().zip(headers) {
             let ask = &asks[basket.at];
-            let (customer, key) = (ask.customer(), ask.key());
-            let nobody = set.fraud.decides(customer, key).is_none();
-            if nobody && basket.decided.refusal.is_none() && set.fraud.shadows(customer, key) {
+            let Part { side, shadowed } = basket.part;
+            if side.is_none() && shadowed && basket.decided.refusal.is_none() {
                 now_ms = now_ms.max(ask.now_ms);
                 Self::gather_risk(ask, basket, &work.units[basket.first..], *header, &mut facts);
             }
@@ -457,7 +471,7 @@ impl Shared {
         let orders: Vec<usize> = (0..facts.headers.len()).collect();
         if !orders.is_empty() {
             let risks = vec![Risk::default(); orders.len()];
-            self.after_scores(set, now_ms, facts, &risks, &orders);
+            self.after_scores(set, now_ms, facts, risks, &orders);
         }
     }
 
@@ -497,27 +511,20 @@ impl<'s, W: World> Call<'s, W> {
     /// Gathers the baskets of one side that are to be decided on; `None` without any.
     fn gather(
         route: &'s Route<W>,
-        canary: bool,
+        side: Side,
         asks: &[Ask],
         work: &Work,
         is_open: impl Fn(&Basket) -> bool,
     ) -> Option<Self> {
-        if canary && route.canary.is_none() {
-            return None;
-        }
-        let (mut decider, mut now_ms, mut members) = (None, 0, Vec::new());
-        for (number, basket) in work.baskets.iter().enumerate().filter(|(_, b)| is_open(b)) {
-            let ask = &asks[basket.at];
-            let Some((policy, of_canary)) = route.decides(ask.customer(), ask.key()) else {
-                continue;
-            };
-            if of_canary == canary {
-                decider = Some(policy);
-                now_ms = now_ms.max(ask.now_ms);
+        let policy = route.policy(side)?;
+        let (mut now_ms, mut members) = (0, Vec::new());
+        for (number, basket) in work.baskets.iter().enumerate() {
+            if basket.part.side == Some(side) && is_open(basket) {
+                now_ms = now_ms.max(asks[basket.at].now_ms);
                 members.push(number);
             }
         }
-        decider.map(|policy| Self { policy, now_ms, members })
+        (!members.is_empty()).then_some(Self { policy, now_ms, members })
     }
 
     /// Refuses the baskets of facts that make no batch: sizes were checked, so that this cannot be,
@@ -529,14 +536,8 @@ impl<'s, W: World> Call<'s, W> {
     }
 
     /// Returns which of the call's orders the shadow is asked about too.
-    fn shadowed(&self, route: &Route<W>, asks: &[Ask], work: &Work) -> Vec<usize> {
-        if route.shadow.is_none() {
-            return Vec::new();
-        }
-        let shadowed = |order: &usize| {
-            let ask = &asks[work.baskets[self.members[*order]].at];
-            route.shadows(ask.customer(), ask.key())
-        };
+    fn shadowed(&self, work: &Work) -> Vec<usize> {
+        let shadowed = |order: &usize| work.baskets[self.members[*order]].part.shadowed;
         (0..self.members.len()).filter(shadowed).collect()
     }
 }

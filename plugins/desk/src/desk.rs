@@ -16,6 +16,7 @@ use crate::ask::{Ask, AskError};
 use crate::decide::price_answer;
 use crate::error::DeskError;
 use crate::facts::{FraudFacts, PricingFacts};
+use crate::fault::Faults;
 use crate::life::Life;
 use crate::limits::{QUEUE, QUOTE_MS, RECORDED, SUBJECTS, THREADS, check_all};
 use crate::queue::{Decision, DeskTicket, Queue};
@@ -129,6 +130,7 @@ pub(crate) struct Shared {
     /// Position up to which events were followed.
     pub(crate) followed: AtomicU64,
     pub(crate) follow_fault: Mutex<Option<String>>,
+    pub(crate) faults: Faults,
 }
 
 impl Shared {
@@ -170,23 +172,22 @@ impl Shared {
         set: &Set,
         now_ms: u64,
         facts: PricingFacts,
-        prices: &Prices,
+        prices: Prices,
         shadowed: &[usize],
     ) {
+        if let Some((policy, _)) = set.pricing.shadow.as_ref().filter(|_| !shadowed.is_empty()) {
+            let incumbent = shadowed.iter().map(|order| price_answer(&facts, &prices, *order));
+            self.shadows.offer(Job::Pricing {
+                policy: Arc::clone(policy),
+                book: Arc::clone(&set.prices),
+                now_ms,
+                incumbent: incumbent.collect(),
+                facts: facts.part(shadowed.iter().copied()),
+            });
+        }
         if self.recorder.is_on() {
-            let one =
-                |order| (facts.part(std::iter::once(order)), price_answer(&facts, prices, order));
-            self.recorder.prices((0..facts.headers.len()).map(one));
+            self.recorder.prices(facts, prices);
         }
-        let Some((policy, _)) = &set.pricing.shadow else { return };
-        if shadowed.is_empty() {
-            return;
-        }
-        let incumbent = shadowed.iter().map(|order| price_answer(&facts, prices, *order)).collect();
-        let all = shadowed.len() == facts.headers.len();
-        let facts = if all { facts } else { facts.part(shadowed.iter().copied()) };
-        let (policy, book) = (Arc::clone(policy), Arc::clone(&set.prices));
-        self.shadows.offer(Job::Pricing { policy, book, now_ms, facts, incumbent });
     }
 
     /// Records scored orders, and offers them to the shadow.
@@ -195,22 +196,21 @@ impl Shared {
         set: &Set,
         now_ms: u64,
         facts: FraudFacts,
-        risks: &[Risk],
+        risks: Vec<Risk>,
         shadowed: &[usize],
     ) {
+        if let Some((policy, _)) = set.fraud.shadow.as_ref().filter(|_| !shadowed.is_empty()) {
+            self.shadows.offer(Job::Fraud {
+                policy: Arc::clone(policy),
+                book: Arc::clone(&set.risks),
+                now_ms,
+                incumbent: shadowed.iter().map(|order| risks[*order]).collect(),
+                facts: facts.part(shadowed.iter().copied()),
+            });
+        }
         if self.recorder.is_on() {
-            let one = |order| (facts.part(std::iter::once(order)), risks[order]);
-            self.recorder.risks((0..facts.headers.len()).map(one));
+            self.recorder.risks(facts, risks);
         }
-        let Some((policy, _)) = &set.fraud.shadow else { return };
-        if shadowed.is_empty() {
-            return;
-        }
-        let incumbent = shadowed.iter().map(|order| risks[*order]).collect();
-        let all = shadowed.len() == facts.headers.len();
-        let facts = if all { facts } else { facts.part(shadowed.iter().copied()) };
-        let (policy, book) = (Arc::clone(policy), Arc::clone(&set.risks));
-        self.shadows.offer(Job::Fraud { policy, book, now_ms, facts, incumbent });
     }
 }
 
@@ -271,17 +271,18 @@ impl Desk {
             closing: AtomicBool::new(false),
             followed: AtomicU64::new(0),
             follow_fault: Mutex::default(),
+            faults: Faults::default(),
         });
         shared.resume()?;
         let mut desk = Self { shared, threads: Vec::new() };
         for number in 0..config.threads {
             desk.start(&format!("onhand-desk-{number}"), |shared| {
-                shared.queue.work(|asks| shared.decide(asks));
+                shared.queue.work(&shared.faults, |asks| shared.decide(asks));
             })?;
         }
         desk.start("onhand-desk-guard", Shared::guard)?;
         desk.start("onhand-desk-shadow", |shared| {
-            shared.shadows.work(&Pseudonyms(&shared.secret));
+            shared.shadows.work(&shared.faults, &Pseudonyms(&shared.secret));
         })?;
         if config.learn {
             desk.start("onhand-desk-feed", Shared::follow)?;
@@ -307,12 +308,13 @@ impl Desk {
     }
 
     /// Decides on baskets on the calling thread if that takes little time at most; returns whether
-    /// it did. It never waits.
+    /// it did. It waits for nobody else's call.
     ///
     /// Without a plugin that takes microseconds. Plugins are called here if all their fuel is at
-    /// most [`HERE_FUEL_MAX`](crate::limits::HERE_FUEL_MAX) and each has a warm instance that is
-    /// free: by their default limits for one basket at a time. Their calls need a stack of at least
-    /// 1 MiB beside the caller's own use.
+    /// most [`HERE_FUEL_MAX`](crate::limits::HERE_FUEL_MAX), their deadlines are at most
+    /// [`HERE_DEADLINE_MS_MAX`](crate::limits::HERE_DEADLINE_MS_MAX), and each has a warm instance
+    /// that is free, which is kept for this call: by their default limits for one basket at a time.
+    /// Their calls need a stack of at least 1 MiB beside the caller's own use.
     pub fn decide_here(&self, now_ms: u64, asks: &mut [Ask]) -> bool {
         asks.iter_mut().for_each(|ask| ask.now_ms = now_ms);
         self.shared.decide_here(asks)

@@ -5,10 +5,9 @@
 
 use std::fmt;
 
-use onhand_plugin_runtime::{FailureKind, Made};
+use onhand_plugin_runtime::{FailureKind, Histogram, Made};
 use parking_lot::Mutex;
 
-use crate::histogram::Histogram;
 use crate::limits::{
     Bound, GUARD_FAILURE, GUARD_P99, GUARD_PRICE, GUARD_REFUSAL, GUARD_SAMPLE, GUARD_WINDOW,
     LimitError, check_all,
@@ -217,7 +216,7 @@ impl Watch {
         *side = side.plus(sample);
         // A call for which no instance was free shows how busy the plugin is, not how slow.
         if of_canary && sample.orders > 0 {
-            self.times[0].add(nanoseconds);
+            self.times[0].add(nanoseconds, 1);
         }
         state.noted += 1;
         if state.tripped || (!state.noted.is_multiple_of(JUDGE_EVERY) && sample.failed == 0) {
@@ -243,13 +242,10 @@ impl Watch {
         state.older = if age < 2 * half { newer } else { Default::default() };
         state.half_since = now_ms;
         // Two histograms only: times of the older half are forgotten with it.
-        self.times[1].clear();
-        if age < 2 * half {
-            for (time, count) in self.times[0].buckets() {
-                (0..count.min(WHOLE)).for_each(|_| self.times[1].add(time));
-            }
+        self.times[1].take_over(&self.times[0]);
+        if age >= 2 * half {
+            self.times[1].clear();
         }
-        self.times[0].clear();
     }
 
     fn sums(state: &State) -> [Sample; 2] {
@@ -257,7 +253,7 @@ impl Watch {
     }
 
     fn p99_us(&self) -> u64 {
-        self.times[0].percentile(Some(&self.times[1]), 99) / 1_000
+        Histogram::percentile_of(&[&self.times[0], &self.times[1]], 99) / 1_000
     }
 
     fn judge(&self, state: &State) -> Option<String> {
@@ -330,6 +326,21 @@ mod tests {
         assert_eq!(text.as_deref(), Some("price_bp is 7900 beside 9000, at most 1000 apart"));
         let text = verdict(calm, calm, 40_000_000);
         assert!(text.is_some_and(|text| text.starts_with("p99_us is ")));
+    }
+
+    /// The older half of a window has its times as they were: what takes long once in 150 calls takes
+    /// so long for less than one in 100, however many calls there were.
+    #[test]
+    fn the_older_half_keeps_its_times() {
+        let watch = Watch::new(guards());
+        let calm = sample(1, 0, 0, 9_000);
+        for call in 0..30_000 {
+            let slow = call % 150 == 149;
+            assert_eq!(watch.note(0, true, calm, if slow { 40_000_000 } else { 1_000 }), None);
+        }
+        let before = watch.view().p99_us;
+        assert_eq!(watch.note(5_000, true, calm, 1_000), None);
+        assert_eq!(watch.view().p99_us, before);
     }
 
     /// Below the least sample nothing is judged, and a window that is over is forgotten.

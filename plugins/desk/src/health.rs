@@ -22,7 +22,7 @@ pub enum Role {
     Idle,
 }
 
-/// What a policy has done since the desk was opened or the policy was made ready.
+/// What a policy has done since the desk was opened, over all its installations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyStats {
     /// Its number.
@@ -48,7 +48,8 @@ pub struct PolicyStats {
     pub time_p50_ns: u64,
     /// Time that 99 of 100 calls took at most, in nanoseconds.
     pub time_p99_ns: u64,
-    /// Figures of the plugin itself: fuel, instances, breaker; `None` for a built-in policy.
+    /// Figures of the plugin itself since it was installed or made ready last: fuel, instances,
+    /// breaker; `None` for a built-in policy.
     pub plugin: Option<Stats>,
     /// Its latest failure with all details; `None` if it had none or is no plugin.
     pub last_failure: Option<String>,
@@ -100,6 +101,13 @@ pub enum HealthNote {
     },
     /// Committed orders teach nothing any more.
     FeedStopped(String),
+    /// Threads of the desk panicked since it was opened; what they worked on failed.
+    Fault {
+        /// How often.
+        count: u64,
+        /// What the last one said.
+        why: String,
+    },
 }
 
 /// Figures of the desk itself.
@@ -128,8 +136,8 @@ fn stats_of<W: World>(policy: &Policy<W>, role: Role, guards: Option<GuardView>)
         refused: read(&tally.refused),
         failures: std::array::from_fn(|at| read(&tally.failures[at])),
         time_ns: tally.time.buckets(),
-        time_p50_ns: tally.time.percentile(None, 50),
-        time_p99_ns: tally.time.percentile(None, 99),
+        time_p50_ns: tally.time.percentile(50),
+        time_p99_ns: tally.time.percentile(99),
         plugin: match &policy.maker {
             Maker::Plugin(plugin) => Some(plugin.stats()),
             Maker::BuiltIn | Maker::Absent { .. } => None,
@@ -202,6 +210,8 @@ impl Desk {
         drop(life);
         let fault = self.shared.follow_fault.lock().clone();
         notes.extend(fault.map(HealthNote::FeedStopped));
+        let seen = self.shared.faults.seen();
+        notes.extend(seen.map(|(count, why)| HealthNote::Fault { count, why }));
         notes
     }
 

@@ -22,8 +22,8 @@ use crate::guard::{GuardView, Guards, Watch};
 use crate::health::{HealthNote, Role};
 use crate::limits::{CALL_BACK_PAUSE, CALL_BACK_TRIES, SHARE, check_all};
 use crate::lineup::{Lineup, Lineups};
-use crate::policy::{AnyPolicy, Identity, Policy};
-use crate::ready::{AnyMaker, failure_of};
+use crate::policy::{AnyPolicy, Identity, Policy, Tally};
+use crate::ready::{AnyMaker, Loading, failure_of};
 use crate::secret::fill_random;
 use crate::set::{Route, Set, Trial};
 use crate::settings::is_built_in;
@@ -74,6 +74,8 @@ pub(crate) struct Life {
     known: BTreeMap<PolicyNo, Identity>,
     /// Policies that can be asked.
     pub(crate) ready: BTreeMap<PolicyNo, AnyPolicy>,
+    /// What policies have done since the desk was opened, also those that were removed.
+    tallies: BTreeMap<PolicyNo, Arc<Tally>>,
     /// Watches of canaries, kept over swaps.
     watches: BTreeMap<PolicyNo, Arc<Watch>>,
     /// What is done when a policy fails, as its installation noted.
@@ -84,6 +86,11 @@ pub(crate) struct Life {
 impl Life {
     pub(crate) fn identity(&self, no: PolicyNo) -> Result<&Identity, DeskError> {
         self.known.get(&no).ok_or(DeskError::Unknown(no))
+    }
+
+    /// Returns the tally of a policy, which a new installation goes on with.
+    pub(crate) fn tally(&mut self, no: PolicyNo) -> Arc<Tally> {
+        Arc::clone(self.tallies.entry(no).or_default())
     }
 
     fn lineup(&self, no: PolicyNo) -> Result<&Lineup, DeskError> {
@@ -387,8 +394,7 @@ impl Shared {
     }
 }
 
-/// Tries so many times, with a pause after each failure that is not the last; a pause that returns
-/// `false` is the end of it.
+/// Tries so many times, with a pause after each failure; one that returns `false` is the end of it.
 fn persist<T, E>(
     tries: u32,
     mut attempt: impl FnMut() -> Result<T, E>,
@@ -428,7 +434,9 @@ impl Desk {
             plugin: read.wasm_hash(),
             config: *blake3::hash(config.as_bytes()).as_bytes(),
         };
-        let maker = AnyMaker::load(runtime, &read, &config, kind)?;
+        let threads = shared.threads;
+        let loading = Loading { runtime, bundle: &read, config: &config, threads };
+        let maker = AnyMaker::load(kind, &loading)?;
         let turn = shared.turn.lock();
         let kept = shared.shelf.bundle(&identity.plugin)?;
         let kept = kept.map(|kept| Bundle::read(&kept, &BundleLimits::default()));
@@ -451,7 +459,8 @@ impl Desk {
         };
         let mut life = shared.life.lock();
         life.on_failure.insert(no, on_failure);
-        life.ready.insert(no, maker.policy(no, identity.clone()));
+        let tally = life.tally(no);
+        life.ready.insert(no, maker.policy(no, identity.clone(), tally));
         drop(life);
         shared.arrange(&turn)?;
         Ok(Installed { no, identity, signer })

@@ -11,6 +11,9 @@ pub const BATCH_MAX: usize = 256;
 /// asked: about a millisecond, and ten of code that is made to be slow. Baskets that may take more
 /// go to the desk's threads.
 pub const HERE_FUEL_MAX: u64 = 1_000_000;
+/// Longest deadline of a plugin that is called on a caller's own thread, in milliseconds: what fuel
+/// does not see holds that thread up for so long at most.
+pub const HERE_DEADLINE_MS_MAX: u64 = 250;
 /// Most coupons of one basket; further ones are [`AskError::Coupons`](crate::AskError::Coupons).
 pub const COUPONS_MAX: usize = onhand_policy::fact::COUPONS_MAX;
 /// Most characters of a quote's token: 512 lines and 32 coupons fit.
@@ -19,6 +22,14 @@ pub const TOKEN_CHARS_MAX: usize = 16_384;
 pub const EXAMPLES_MAX: usize = 20;
 /// Most shadow batches that wait; a further one is counted and dropped.
 pub const SHADOW_QUEUE_MAX: usize = 256;
+/// Most lines of the shadow batches that wait, some 50 bytes each; of a request for recommendations,
+/// its items and candidates. A batch that would be more is counted and dropped.
+pub const SHADOW_LINES_MAX: usize = 1 << 18;
+const _: () = assert!(BATCH_MAX * onhand_core::limits::LINES_MAX <= SHADOW_LINES_MAX);
+/// Most lines of the inputs of each kind that are kept, some 50 bytes each; of requests for
+/// recommendations, their items and candidates. The oldest inputs give way.
+pub const RECORDED_LINES_MAX: usize = 1 << 18;
+const _: () = assert!(BATCH_MAX * onhand_core::limits::LINES_MAX <= RECORDED_LINES_MAX);
 /// Most keys that are remembered, so that a repetition is not counted as another order.
 pub const KEYS_MAX: usize = 16_384;
 /// Most reserved baskets that are remembered until they are placed; older ones are read again.
@@ -49,7 +60,8 @@ pub const SETTINGS_BYTES_MAX: usize = 8 << 20;
 pub const THREADS: Bound = bound("threads", "threads", 2, 1, 64);
 /// Baskets that may wait in the queue.
 pub const QUEUE: Bound = bound("queue_max", "baskets", 4_096, 1, 1 << 20);
-/// Inputs of each kind that are kept with their answers; 0 keeps none.
+/// Inputs of each kind that are kept with their answers, fewer if they are more lines than
+/// [`RECORDED_LINES_MAX`]; 0 keeps none.
 pub const RECORDED: Bound = bound("recorded_max", "inputs", 1_000, 0, 100_000);
 /// Subjects of each kind whose orders the fraud check counts, about 500 bytes each.
 pub const SUBJECTS: Bound = bound("subjects_max", "subjects", 65_536, 1, 1 << 24);

@@ -7,17 +7,15 @@ use std::time::{Duration, Instant};
 use foldhash::HashMap;
 use onhand_core::{PolicyKind, PolicyNo, SkuId};
 use onhand_plugin_runtime::{
-    By, FailureKind, Fraud, Made, OnFailure, Plugin, Pricing, REFUSAL_UNDECIDED, Recommend, World,
+    By, FailureKind, Fraud, Held, Histogram, Made, OnFailure, Plugin, Pricing, Recommend, World,
 };
 use onhand_policy::decision::{
-    Adjustment, KIND_REFUSAL, PriceOutcome, Prices, Risk, Score, Verdict, check_prices,
-    check_scores,
+    Adjustment, PriceOutcome, Prices, Risk, Score, Verdict, check_prices, check_scores,
 };
 use onhand_policy::fact::{FraudBatch, PricingBatch};
 use onhand_policy::fraud::{Rules, Thresholds, default_rules};
 use onhand_policy::pricing::PriceList;
 
-use crate::histogram::Histogram;
 use crate::limits::REVIEW_MS;
 
 /// Who a policy is; two with the same plugin and configuration are one.
@@ -72,7 +70,8 @@ pub(crate) struct Policy<W: World> {
     pub(crate) no: PolicyNo,
     pub(crate) identity: Identity,
     pub(crate) maker: Maker<W>,
-    pub(crate) tally: Tally,
+    /// Kept over every new installation, so that its figures only ever grow.
+    pub(crate) tally: Arc<Tally>,
 }
 
 /// Running totals of a policy.
@@ -91,7 +90,7 @@ impl Tally {
         self.calls.fetch_add(1, Ordering::Relaxed);
         self.orders.fetch_add(made.len() as u64, Ordering::Relaxed);
         self.refused.fetch_add(refused as u64, Ordering::Relaxed);
-        self.time.add(nanoseconds);
+        self.time.add(nanoseconds, 1);
         // Counted here first: mostly all orders are alike, and a shared counter is dear.
         let mut by = [0; 4];
         for one in made {
@@ -162,18 +161,24 @@ impl<W: World> Policy<W> {
 }
 
 impl Policy<Pricing> {
-    /// Prices a batch; `book` is the built-in policy.
+    /// Prices a batch; `book` is the built-in policy. A plugin is called by its instance that is
+    /// `held`, if one is.
     pub(crate) fn price(
         &self,
         now_ms: u64,
         batch: PricingBatch<'_>,
         book: &PriceBook,
+        held: Option<&mut Held<'_, Pricing>>,
     ) -> Answered<Prices> {
         let start = Instant::now();
         let orders = batch.headers().len();
         let (answer, made) = match &self.maker {
             Maker::Plugin(plugin) => {
-                let decided = plugin.decide(now_ms, batch, &mut |batch| book.raw(&batch));
+                let built_in = &mut |batch: PricingBatch<'_>| book.raw(&batch);
+                let decided = match held {
+                    Some(held) => held.decide(now_ms, batch, built_in),
+                    None => plugin.decide(now_ms, batch, built_in),
+                };
                 (decided.answer, decided.made)
             }
             Maker::BuiltIn => checked_prices(batch, &book.raw(&batch), made(By::Plugin)),
@@ -181,8 +186,8 @@ impl Policy<Pricing> {
                 let made = absent(*on_failure);
                 match on_failure {
                     OnFailure::BuiltIn => checked_prices(batch, &book.raw(&batch), made),
-                    OnFailure::FailOpen => checked_prices(batch, &[], made),
-                    OnFailure::FailClosed => (closed_prices(&batch), vec![made; orders]),
+                    OnFailure::FailOpen => (Pricing::pass(batch), vec![made; orders]),
+                    OnFailure::FailClosed => (Pricing::close(batch), vec![made; orders]),
                 }
             }
         };
@@ -199,23 +204,19 @@ fn checked_prices(batch: PricingBatch<'_>, raw: &[Adjustment], by: Made) -> (Pri
     match check_prices(&batch, raw) {
         Ok(prices) => (prices, vec![by; orders]),
         // A built-in answer that breaks a rule is a bug; nobody is left who could decide.
-        Err(_) => (closed_prices(&batch), vec![made(By::FailClosed); orders]),
+        Err(_) => (Pricing::close(batch), vec![made(By::FailClosed); orders]),
     }
 }
 
-fn closed_prices(batch: &PricingBatch<'_>) -> Prices {
-    let refusal = |at| Adjustment { kind: KIND_REFUSAL, at, amount: 0, code: REFUSAL_UNDECIDED };
-    let all: Vec<_> = (0..batch.headers().len() as u32).map(refusal).collect();
-    check_prices(batch, &all).expect("one refusal for each order breaks no rule")
-}
-
 impl Policy<Fraud> {
-    /// Scores a batch; `book` is the built-in policy.
+    /// Scores a batch; `book` is the built-in policy. A plugin is called by its instance that is
+    /// `held`, if one is.
     pub(crate) fn score(
         &self,
         now_ms: u64,
         batch: FraudBatch<'_>,
         book: &RiskBook,
+        held: Option<&mut Held<'_, Fraud>>,
     ) -> Answered<Vec<Risk>> {
         let start = Instant::now();
         let orders = batch.headers().len();
@@ -226,7 +227,11 @@ impl Policy<Fraud> {
         };
         let (answer, made) = match &self.maker {
             Maker::Plugin(plugin) => {
-                let decided = plugin.decide(now_ms, batch, &mut |batch| raw(&batch));
+                let built_in = &mut |batch: FraudBatch<'_>| raw(&batch);
+                let decided = match held {
+                    Some(held) => held.decide(now_ms, batch, built_in),
+                    None => plugin.decide(now_ms, batch, built_in),
+                };
                 (decided.answer, decided.made)
             }
             Maker::BuiltIn => checked_risks(batch, &raw(&batch), made(By::Plugin)),
@@ -234,8 +239,8 @@ impl Policy<Fraud> {
                 let made = absent(*on_failure);
                 match on_failure {
                     OnFailure::BuiltIn => checked_risks(batch, &raw(&batch), made),
-                    OnFailure::FailOpen => (vec![Risk::default(); orders], vec![made; orders]),
-                    OnFailure::FailClosed => (vec![closed_risk(); orders], vec![made; orders]),
+                    OnFailure::FailOpen => (Fraud::pass(batch), vec![made; orders]),
+                    OnFailure::FailClosed => (Fraud::close(batch), vec![made; orders]),
                 }
             }
         };
@@ -246,16 +251,11 @@ impl Policy<Fraud> {
     }
 }
 
-const fn closed_risk() -> Risk {
-    let code = onhand_plugin_runtime::DENIAL_UNDECIDED;
-    Risk { points: 0, verdict: Verdict::Deny, code }
-}
-
 fn checked_risks(batch: FraudBatch<'_>, raw: &[Score], by: Made) -> (Vec<Risk>, Vec<Made>) {
     let orders = batch.headers().len();
     match check_scores(&batch, raw) {
         Ok(risks) => (risks, vec![by; orders]),
-        Err(_) => (vec![closed_risk(); orders], vec![made(By::FailClosed); orders]),
+        Err(_) => (Fraud::close(batch), vec![made(By::FailClosed); orders]),
     }
 }
 

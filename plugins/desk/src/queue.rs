@@ -10,6 +10,7 @@ use onhand_core::Command;
 use parking_lot::{Condvar, Mutex};
 
 use crate::ask::{Ask, AskError};
+use crate::fault::Faults;
 use crate::limits::BATCH_MAX;
 use crate::quote::{Quote, QuoteError};
 
@@ -51,7 +52,8 @@ pub type Decision = Result<Command, AskError>;
 ///
 /// # Cancel safety
 ///
-/// Dropping a ticket loses the answer and nothing else: no command was sent.
+/// Dropping a ticket loses the answer and nothing else: no command was sent, and a basket that is
+/// still queued then is not decided on.
 pub struct DeskTicket<T = Decision>(Arc<Answer<T>>);
 
 impl<T> std::fmt::Debug for DeskTicket<T> {
@@ -103,6 +105,17 @@ pub(crate) struct Beyond {
 }
 
 impl Waiter {
+    /// Returns whether the ticket was dropped, so that nobody will look for the answer.
+    fn is_gone(&self) -> bool {
+        // The waiter's own handle is the one; a ticket would be the other.
+        let handles = match self {
+            Self::Order(answer) => Arc::strong_count(answer),
+            Self::Orders(answer, _) => Arc::strong_count(answer),
+            Self::Quote(answer) => Arc::strong_count(answer),
+        };
+        handles == 1
+    }
+
     fn give(&self, mut asks: impl Iterator<Item = Ask>) {
         match self {
             Self::Orders(answer, beyond) => {
@@ -117,13 +130,15 @@ impl Waiter {
         }
     }
 
-    fn close(&self, baskets: usize) {
+    /// Answers that nothing was decided on so many baskets.
+    fn fail(&self, baskets: usize, why: &AskError) {
+        let failed = || Err(why.clone());
         match self {
-            Self::Order(answer) => answer.give(CLOSED),
+            Self::Order(answer) => answer.give(failed()),
             Self::Orders(answer, beyond) => {
-                answer.give((0..baskets + beyond.baskets).map(|_| CLOSED).collect());
+                answer.give((0..baskets + beyond.baskets).map(|_| failed()).collect());
             }
-            Self::Quote(answer) => answer.give(Err(QuoteError::Ask(AskError::Closed))),
+            Self::Quote(answer) => answer.give(Err(QuoteError::Ask(why.clone()))),
         }
     }
 }
@@ -205,35 +220,46 @@ impl Queue {
     }
 
     /// Takes what has arrived and answers it, until the queue is closed and empty.
-    pub(crate) fn work(&self, decide: impl Fn(&mut [Ask])) {
+    ///
+    /// A batch that `decide` panics on fails as a whole, and the thread goes on: with it would go the
+    /// decisions on all baskets to come.
+    pub(crate) fn work(&self, faults: &Faults, decide: impl Fn(&mut [Ask])) {
         let mut asks = Vec::with_capacity(BATCH_MAX);
         let mut waiters = Vec::new();
         while self.next(&mut asks, &mut waiters) {
-            decide(&mut asks);
+            let done = faults.watch(|| decide(&mut asks));
             let mut decided = asks.drain(..);
             for waiter in waiters.drain(..) {
-                waiter.give(&mut decided);
+                match done {
+                    Some(()) => waiter.give(&mut decided),
+                    None => waiter.fail(&AskError::Fault),
+                }
             }
         }
     }
 
     /// Waits for groups and takes as many as make one batch, or one larger group; `false` when
-    /// there will be none.
+    /// there will be none. Those that nobody waits for any more are passed over: their buyers are
+    /// told that nothing was decided, and may come again.
     fn next(&self, asks: &mut Vec<Ask>, waiters: &mut Vec<Undecided>) -> bool {
         let mut waiting = self.waiting.lock();
-        while waiting.groups.is_empty() {
-            if waiting.closed {
-                return false;
+        while asks.is_empty() {
+            while waiting.groups.is_empty() {
+                if waiting.closed {
+                    return false;
+                }
+                self.arrived.wait(&mut waiting);
             }
-            self.arrived.wait(&mut waiting);
-        }
-        while let Some(group) = waiting.groups.front()
-            && (asks.is_empty() || asks.len() + group.asks.len() <= BATCH_MAX)
-            && let Some(Group { asks: mut more, waiter }) = waiting.groups.pop_front()
-        {
-            waiting.baskets -= more.len();
-            asks.append(&mut more);
-            waiters.push(waiter);
+            while let Some(group) = waiting.groups.front()
+                && (asks.is_empty() || asks.len() + group.asks.len() <= BATCH_MAX)
+                && let Some(Group { asks: mut more, waiter }) = waiting.groups.pop_front()
+            {
+                waiting.baskets -= more.len();
+                if !waiter.is_gone() {
+                    asks.append(&mut more);
+                    waiters.push(waiter);
+                }
+            }
         }
         true
     }
@@ -258,12 +284,23 @@ impl Undecided {
             waiter.give(decided.take(self.baskets));
         }
     }
+
+    /// Answers that nothing was decided.
+    fn fail(mut self, why: &AskError) {
+        if let Some(waiter) = self.waiter.take() {
+            waiter.fail(self.baskets, why);
+        }
+    }
+
+    fn is_gone(&self) -> bool {
+        self.waiter.as_ref().is_none_or(Waiter::is_gone)
+    }
 }
 
 impl Drop for Undecided {
     fn drop(&mut self) {
         if let Some(waiter) = &self.waiter {
-            waiter.close(self.baskets);
+            waiter.fail(self.baskets, &AskError::Closed);
         }
     }
 }
@@ -274,6 +311,7 @@ mod tests {
 
     use super::Queue;
     use crate::ask::{Ask, AskError, Shopper};
+    use crate::fault::Faults;
     use crate::limits::BATCH_MAX;
 
     fn ask(key: u128) -> Ask {
@@ -293,7 +331,7 @@ mod tests {
         queue.close();
         assert_eq!(queue.push(ask(0)).err(), Some(AskError::Closed));
         let batches = std::cell::RefCell::new(Vec::new());
-        queue.work(|asks| batches.borrow_mut().push(asks.len()));
+        queue.work(&Faults::default(), |asks| batches.borrow_mut().push(asks.len()));
         assert_eq!(batches.into_inner(), [BATCH_MAX, 1]);
         for (key, ticket) in tickets.into_iter().enumerate() {
             let command = ticket.wait().expect("decided");
@@ -314,7 +352,7 @@ mod tests {
         assert_eq!(queue.push_all(asks(0..1)).err(), Some(AskError::Busy(BATCH_MAX + 2)));
         queue.close();
         let batches = std::cell::RefCell::new(Vec::new());
-        queue.work(|asks| batches.borrow_mut().push(asks.len()));
+        queue.work(&Faults::default(), |asks| batches.borrow_mut().push(asks.len()));
         assert_eq!(batches.into_inner(), [BATCH_MAX + 1, 1]);
         let keys: Vec<_> = large.wait().into_iter().map(|one| one.map(|c| c.key())).collect();
         assert_eq!(keys, (0..=most).map(|key| Ok(Some(Key::new(key)))).collect::<Vec<_>>());
@@ -326,19 +364,53 @@ mod tests {
         let two = queue.push_all(asks(0..2)).expect("room");
         let one = queue.push(ask(2)).expect("room");
         queue.close();
-        queue.work(|asks| assert_eq!(asks.len(), 3));
+        queue.work(&Faults::default(), |asks| assert_eq!(asks.len(), 3));
         assert_eq!(two.wait().len(), 2);
         assert_eq!(one.wait().expect("decided").key(), Some(Key::new(2)));
     }
 
-    /// Whoever waits is told if the thread that decides goes down.
+    /// What nobody waits for any more is not decided on, be it one basket or many.
     #[test]
-    fn a_thread_that_panics_leaves_nobody_waiting() {
+    fn abandoned_baskets_are_passed_over() {
+        let queue = Queue::new(9);
+        drop(queue.push(ask(1)));
+        let two = queue.push(ask(2)).expect("room");
+        drop(queue.push_all(vec![ask(3), ask(4)]));
+        drop(queue.push_quote(ask(5)));
+        assert_eq!(queue.len(), 5);
+        queue.close();
+        let decided = std::cell::RefCell::new(Vec::new());
+        queue.work(&Faults::default(), |asks| {
+            decided.borrow_mut().extend(asks.iter().map(Ask::key));
+        });
+        assert_eq!((decided.into_inner(), queue.len()), (vec![Key::new(2)], 0));
+        assert!(two.wait().is_ok());
+    }
+
+    /// A batch that makes the thread panic fails, and the thread goes on with the next one.
+    #[test]
+    fn a_batch_that_panics_is_answered() {
+        let queue = Queue::new(3 + BATCH_MAX);
+        let ticket = queue.push(ask(1)).expect("room");
+        let two = queue.push_all(vec![ask(2), ask(3)]).expect("room");
+        let next = queue.push_all((0..BATCH_MAX as u128).map(ask).collect()).expect("room");
+        queue.close();
+        let faults = Faults::default();
+        queue.work(&faults, |asks| assert_eq!(asks.len(), BATCH_MAX, "on purpose"));
+        assert_eq!(ticket.wait(), Err(AskError::Fault));
+        assert_eq!(two.wait(), [const { Err(AskError::Fault) }; 2]);
+        assert!(next.wait().iter().all(Result::is_ok));
+        let (count, text) = faults.seen().expect("a fault");
+        assert!(count == 1 && text.contains("on purpose"), "{count}: {text}");
+    }
+
+    /// Whoever waits is told if the thread that decides ends before its answer is there.
+    #[test]
+    fn a_thread_that_ends_leaves_nobody_waiting() {
         let queue = Queue::new(3);
         let ticket = queue.push(ask(1)).expect("room");
         let two = queue.push_all(vec![ask(2), ask(3), ask(4)]).expect("room for two");
-        let work = std::panic::AssertUnwindSafe(|| queue.work(|_| panic!("on purpose")));
-        assert!(std::panic::catch_unwind(work).is_err());
+        drop(queue);
         assert_eq!(ticket.wait(), Err(AskError::Closed));
         assert_eq!(two.wait(), [const { Err(AskError::Closed) }; 3]);
     }

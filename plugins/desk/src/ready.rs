@@ -14,27 +14,14 @@ use crate::error::DeskError;
 use crate::policy::{AnyPolicy, Identity, Maker, Policy, Tally};
 use crate::settings::is_built_in;
 
-fn limits_of(manifest: &Manifest) -> Limits {
+/// Returns the limits that a manifest asks for, with an instance for each of the desk's threads: with
+/// fewer, one thread's orders would fail because another asks the plugin too.
+fn limits_of(manifest: &Manifest, threads: u64) -> Limits {
     let mut limits = Limits::default();
-    let fields: [(&str, &mut u64); 14] = [
-        ("fuel_per_order", &mut limits.fuel_per_order),
-        ("fuel_init", &mut limits.fuel_init),
-        ("deadline_ms", &mut limits.deadline_ms),
-        ("memory_bytes", &mut limits.memory_bytes),
-        ("table_elements", &mut limits.table_elements),
-        ("output_bytes", &mut limits.output_bytes),
-        ("host_calls", &mut limits.host_calls),
-        ("log_lines", &mut limits.log_lines),
-        ("module_bytes", &mut limits.module_bytes),
-        ("functions", &mut limits.functions),
-        ("function_bytes", &mut limits.function_bytes),
-        ("compile_ms", &mut limits.compile_ms),
-        ("instances", &mut limits.instances),
-        ("calls_per_instance", &mut limits.calls_per_instance),
-    ];
-    for (name, field) in fields {
-        *field = manifest.limit(name).unwrap_or(*field);
+    for (bound, value) in limits.all_mut() {
+        *value = manifest.limit(bound.name).unwrap_or(*value);
     }
+    limits.instances = limits.instances.max(threads);
     limits
 }
 
@@ -46,17 +33,22 @@ pub(crate) const fn failure_of(manifest: &Manifest) -> OnFailure {
     }
 }
 
-fn load<W: World>(runtime: &Runtime, bundle: &Bundle, config: &str) -> Result<Maker<W>, DeskError> {
+/// What a plugin is loaded from, and for how many threads.
+pub(crate) struct Loading<'a> {
+    pub(crate) runtime: &'a Runtime,
+    pub(crate) bundle: &'a Bundle,
+    pub(crate) config: &'a str,
+    pub(crate) threads: u64,
+}
+
+fn load<W: World>(loading: &Loading<'_>) -> Result<Maker<W>, DeskError> {
+    let Loading { runtime, bundle, config, threads } = *loading;
     let options = PluginOptions {
-        limits: limits_of(bundle.manifest()),
+        limits: limits_of(bundle.manifest(), threads),
         config: config.to_owned(),
         on_failure: failure_of(bundle.manifest()),
     };
     Plugin::<W>::load(runtime, bundle.wasm(), options).map(Maker::Plugin).map_err(DeskError::Load)
-}
-
-fn policy<W: World>(no: PolicyNo, identity: Identity, maker: Maker<W>) -> Arc<Policy<W>> {
-    Arc::new(Policy { no, identity, maker, tally: Tally::default() })
 }
 
 /// A maker of any world, before its policy has a number.
@@ -67,16 +59,11 @@ pub(crate) enum AnyMaker {
 }
 
 impl AnyMaker {
-    pub(crate) fn load(
-        runtime: &Runtime,
-        bundle: &Bundle,
-        config: &str,
-        kind: PolicyKind,
-    ) -> Result<Self, DeskError> {
+    pub(crate) fn load(kind: PolicyKind, loading: &Loading<'_>) -> Result<Self, DeskError> {
         Ok(match kind {
-            PolicyKind::Pricing => Self::Pricing(load(runtime, bundle, config)?),
-            PolicyKind::Fraud => Self::Fraud(load(runtime, bundle, config)?),
-            PolicyKind::Recommend => Self::Recommend(load(runtime, bundle, config)?),
+            PolicyKind::Pricing => Self::Pricing(load(loading)?),
+            PolicyKind::Fraud => Self::Fraud(load(loading)?),
+            PolicyKind::Recommend => Self::Recommend(load(loading)?),
         })
     }
 
@@ -96,11 +83,15 @@ impl AnyMaker {
         }
     }
 
-    pub(crate) fn policy(self, no: PolicyNo, identity: Identity) -> AnyPolicy {
+    pub(crate) fn policy(self, no: PolicyNo, identity: Identity, tally: Arc<Tally>) -> AnyPolicy {
         match self {
-            Self::Pricing(maker) => AnyPolicy::Pricing(policy(no, identity, maker)),
-            Self::Fraud(maker) => AnyPolicy::Fraud(policy(no, identity, maker)),
-            Self::Recommend(maker) => AnyPolicy::Recommend(policy(no, identity, maker)),
+            Self::Pricing(maker) => {
+                AnyPolicy::Pricing(Arc::new(Policy { no, identity, maker, tally }))
+            }
+            Self::Fraud(maker) => AnyPolicy::Fraud(Arc::new(Policy { no, identity, maker, tally })),
+            Self::Recommend(maker) => {
+                AnyPolicy::Recommend(Arc::new(Policy { no, identity, maker, tally }))
+            }
         }
     }
 }
@@ -128,8 +119,8 @@ impl Shared {
                 self.fetch(&identity)
                     .unwrap_or_else(|error| AnyMaker::absent(kind, on_failure, error.to_string()))
             };
-            let policy = maker.policy(*no, identity);
             let mut life = self.life.lock();
+            let policy = maker.policy(*no, identity, life.tally(*no));
             // Somebody else may have been faster: figures are kept in one place only. What was
             // removed meanwhile is not asked.
             if life.lineups.of(kind).installed.contains(no) {
@@ -149,7 +140,8 @@ impl Shared {
         if bundle.wasm_hash() != *plugin {
             return Err(gone("component"));
         }
-        AnyMaker::load(runtime, &bundle, &text, *kind)
+        let (config, threads) = (text.as_str(), self.threads);
+        AnyMaker::load(*kind, &Loading { runtime, bundle: &bundle, config, threads })
     }
 
     /// Reads a bundle; returns who signed it.
@@ -163,5 +155,30 @@ impl Shared {
             Err(error) => return Err(DeskError::Trust(error.to_string())),
         };
         Ok((bundle, signer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use onhand_plugin_bundle::Manifest;
+    use onhand_plugin_runtime::Limits;
+
+    use super::limits_of;
+
+    /// Every limit of a manifest is taken over, and each thread of the desk has an instance.
+    #[test]
+    fn limits_are_those_of_the_manifest() {
+        let all =
+            Limits::default().all().map(|(bound, _)| format!("{} = {}", bound.name, bound.min));
+        let text = format!(
+            "id = \"acme/tenth\"\nversion = \"1.0.0\"\nkind = \"pricing\"\n\
+             wit = \"onhand:pricing@1.0.0\"\nlicense = \"Apache-2.0\"\n[limits]\n{}\n",
+            all.join("\n")
+        );
+        let manifest = Manifest::read(&text).expect("a manifest");
+        let min = |limits: Limits| limits.all().map(|(bound, value)| (bound.name, value));
+        let own = Limits::default().all().map(|(bound, _)| (bound.name, bound.min));
+        assert_eq!(min(limits_of(&manifest, 1)), own);
+        assert_eq!(limits_of(&manifest, 7).instances, 7);
     }
 }

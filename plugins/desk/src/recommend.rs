@@ -14,7 +14,8 @@ use crate::desk::Shared;
 use crate::facts::RecommendFacts;
 use crate::guard::Sample;
 use crate::limits::{BASKET_MAX, CANDIDATES_MAX, HISTORIES_MAX, HISTORY_MAX, PICKS_MAX};
-use crate::set::Set;
+use crate::policy::Policy;
+use crate::set::{Part, Set, Side};
 use crate::shadow::{Job, pairs};
 
 /// What goes with a basket.
@@ -138,8 +139,10 @@ impl Shared {
         limit: usize,
     ) -> Result<Recommendations, Duration> {
         let set = self.set();
-        let decides = set.recommend.decides(customer, key_of(now_ms, customer, basket));
-        if let Some(deadline) = decides.and_then(|(policy, _)| policy.deadline()) {
+        let route = &set.recommend;
+        let side = route.part(customer, key_of(now_ms, customer, basket)).side;
+        let decider = side.and_then(|side| route.policy(side));
+        if let Some(deadline) = decider.and_then(Policy::deadline) {
             return Err(deadline);
         }
         Ok(self.recommend_by(&set, now_ms, customer, basket, limit))
@@ -211,16 +214,15 @@ impl Shared {
     ) -> Recommendations {
         let route = &set.recommend;
         let key = key_of(now_ms, customer, basket);
-        let shadowed = route.shadows(customer, key);
-        let decides = route.decides(customer, key);
-        if decides.is_none() && !shadowed {
+        let Part { side, shadowed } = route.part(customer, key);
+        if side.is_none() && !shadowed {
             return Recommendations::default();
         }
         let facts = self.gather_candidates(now_ms, customer, basket, limit);
         let Ok(batch) = facts.batch() else { return Recommendations::default() };
         let mut found = Recommendations::default();
         let mut given = Vec::new();
-        if let Some((policy, of_canary)) = decides {
+        if let Some((side, policy)) = side.and_then(|side| Some((side, route.policy(side)?))) {
             let answered = policy.pick(now_ms, batch);
             let recommended = |pick: &onhand_policy::decision::Pick| Recommended {
                 sku: SkuId::new(pick.sku),
@@ -235,7 +237,8 @@ impl Shared {
                 for made in &answered.made {
                     sample.note(*made, |_| {});
                 }
-                let tripped = trial.watch.note(now_ms, of_canary, sample, answered.nanoseconds);
+                let tripped =
+                    trial.watch.note(now_ms, side == Side::Canary, sample, answered.nanoseconds);
                 self.call_back(trial.policy.no, tripped);
             }
         }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use onhand_core::{CustomerId, Key};
-use onhand_plugin_runtime::{Fraud, Plugin, Pricing, Recommend, World};
+use onhand_plugin_runtime::{Fraud, Held, Plugin, Pricing, Recommend, World};
 
 use crate::guard::Watch;
-use crate::limits::HERE_FUEL_MAX;
+use crate::limits::{HERE_DEADLINE_MS_MAX, HERE_FUEL_MAX};
 use crate::policy::{Policy, PriceBook, RiskBook};
 
 /// A whole in ten-thousandths.
@@ -17,6 +17,26 @@ pub(crate) struct Trial<W: World> {
     pub(crate) policy: Arc<Policy<W>>,
     pub(crate) share: u16,
     pub(crate) watch: Arc<Watch>,
+}
+
+/// Which of two policies decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Active,
+    Canary,
+}
+
+impl Side {
+    pub(crate) const BOTH: [Self; 2] = [Self::Active, Self::Canary];
+}
+
+/// Who is asked about one customer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Part {
+    /// Who decides; `None` if nobody does.
+    pub(crate) side: Option<Side>,
+    /// Whether the shadow is asked too.
+    pub(crate) shadowed: bool,
 }
 
 /// Who is asked on one kind of question.
@@ -54,21 +74,25 @@ pub(crate) fn in_share(share: u16, customer: CustomerId, key: Key, plugin: &[u8;
 }
 
 impl<W: World> Route<W> {
-    /// Returns who decides for a customer, and whether that is the canary.
-    pub(crate) fn decides(&self, customer: CustomerId, key: Key) -> Option<(&Policy<W>, bool)> {
-        if let Some(Trial { policy, share, .. }) = &self.canary
-            && in_share(*share, customer, key, &policy.identity.plugin)
-        {
-            return Some((policy, true));
-        }
-        self.active.as_deref().map(|policy| (policy, false))
+    /// Returns who is asked about a customer; an unnamed one is told apart by the order's key.
+    pub(crate) fn part(&self, customer: CustomerId, key: Key) -> Part {
+        let holds =
+            |policy: &Policy<W>, share| in_share(share, customer, key, &policy.identity.plugin);
+        let side = match (&self.canary, &self.active) {
+            (Some(trial), _) if holds(&trial.policy, trial.share) => Some(Side::Canary),
+            (_, Some(_)) => Some(Side::Active),
+            (_, None) => None,
+        };
+        let shadowed = self.shadow.as_ref().is_some_and(|(policy, share)| holds(policy, *share));
+        Part { side, shadowed }
     }
 
-    /// Returns the shadow if this customer is in its share.
-    pub(crate) fn shadows(&self, customer: CustomerId, key: Key) -> bool {
-        self.shadow
-            .as_ref()
-            .is_some_and(|(policy, share)| in_share(*share, customer, key, &policy.identity.plugin))
+    /// Returns the policy of a side.
+    pub(crate) fn policy(&self, side: Side) -> Option<&Policy<W>> {
+        match side {
+            Side::Active => self.active.as_deref(),
+            Side::Canary => self.canary.as_ref().map(|trial| &*trial.policy),
+        }
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
@@ -86,15 +110,57 @@ impl<W: World> Route<W> {
         self.plugins().map(|plugin| plugin.limits().fuel_per_order).max().unwrap_or(0)
     }
 
-    /// Returns how many callers may call each plugin beside the desk's threads, so that none ever
-    /// waits for an instance or for its start.
+    /// Returns how many callers may call each plugin beside the desk's threads, which so never wait
+    /// for an instance.
     fn seats(&self, threads: u64) -> u64 {
         let seats = |plugin: &Plugin<W>| {
-            let beside = plugin.limits().instances.saturating_sub(threads);
-            if plugin.is_warm() { beside } else { 0 }
+            let limits = plugin.limits();
+            let beside = limits.instances.saturating_sub(threads);
+            if limits.deadline_ms <= HERE_DEADLINE_MS_MAX { beside } else { 0 }
         };
         self.plugins().map(seats).min().unwrap_or(u64::MAX)
     }
+
+    /// Keeps an instance of each plugin that may decide; `None` if one of them has none that is warm
+    /// and free.
+    fn hold(&self) -> Option<Holds<'_, W>> {
+        let mut holds = Holds::default();
+        for side in Side::BOTH {
+            if let Some(plugin) = self.policy(side).and_then(Policy::plugin) {
+                *holds.of(side) = Some(plugin.hold()?);
+            }
+        }
+        Some(holds)
+    }
+}
+
+/// Instances that are kept for one caller.
+pub(crate) struct Holds<'s, W: World> {
+    active: Option<Held<'s, W>>,
+    canary: Option<Held<'s, W>>,
+}
+
+impl<W: World> Default for Holds<'_, W> {
+    fn default() -> Self {
+        Self { active: None, canary: None }
+    }
+}
+
+impl<'s, W: World> Holds<'s, W> {
+    /// Returns the instance of a side's plugin; `None` where that has none or none is kept.
+    pub(crate) const fn of(&mut self, side: Side) -> &mut Option<Held<'s, W>> {
+        match side {
+            Side::Active => &mut self.active,
+            Side::Canary => &mut self.canary,
+        }
+    }
+}
+
+/// Instances of all plugins that may decide on baskets, kept for one caller; by default none are.
+#[derive(Default)]
+pub(crate) struct Kept<'s> {
+    pub(crate) pricing: Holds<'s, Pricing>,
+    pub(crate) fraud: Holds<'s, Fraud>,
 }
 
 /// Everything that one request needs to be decided.
@@ -115,7 +181,7 @@ impl Set {
 
     /// Returns how many callers at a time may decide on so many baskets where they are, beside the
     /// desk's threads: any number if no plugin is asked, none if that might take more than
-    /// [`HERE_FUEL_MAX`].
+    /// [`HERE_FUEL_MAX`], or a call more than [`HERE_DEADLINE_MS_MAX`].
     pub(crate) fn seats(&self, baskets: u64, threads: u64) -> u64 {
         // A call for many that fails is followed by one for each.
         let calls = if baskets > 1 { 2 * baskets } else { 1 };
@@ -124,6 +190,12 @@ impl Set {
             return 0;
         }
         self.pricing.seats(threads).min(self.fraud.seats(threads))
+    }
+
+    /// Keeps an instance of each plugin that may decide on baskets for one caller, who then neither
+    /// waits for one nor starts one; `None` if one of them has none that is warm and free.
+    pub(crate) fn hold(&self) -> Option<Kept<'_>> {
+        Some(Kept { pricing: self.pricing.hold()?, fraud: self.fraud.hold()? })
     }
 }
 

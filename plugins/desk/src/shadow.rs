@@ -13,7 +13,8 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::decide::price_answer;
 use crate::facts::{FraudFacts, PriceAnswer, PricingFacts, RecommendFacts};
-use crate::limits::{EXAMPLES_MAX, SHADOW_QUEUE_MAX};
+use crate::fault::Faults;
+use crate::limits::{EXAMPLES_MAX, SHADOW_LINES_MAX, SHADOW_QUEUE_MAX};
 use crate::policy::{Policy, PriceBook, RiskBook};
 use crate::record::{Pseudonyms, fraud_input, pricing_input, recommend_input};
 
@@ -139,11 +140,22 @@ impl Job {
             Self::Recommend { .. } => 1,
         }
     }
+
+    /// Returns what it weighs in the queue.
+    fn lines(&self) -> usize {
+        match self {
+            Self::Pricing { facts, .. } => facts.lines.len(),
+            Self::Fraud { facts, .. } => facts.lines.len(),
+            Self::Recommend { facts, .. } => facts.items.len() + facts.candidates.len(),
+        }
+    }
 }
 
 #[derive(Default)]
 struct Waiting {
     jobs: VecDeque<Job>,
+    /// Lines of all jobs.
+    lines: usize,
     /// Whether a job is being worked on.
     busy: bool,
     closed: bool,
@@ -184,7 +196,10 @@ impl Shadows {
     /// Leaves a job to the thread, or counts it as dropped.
     pub(crate) fn offer(&self, job: Job) {
         let mut waiting = self.waiting.lock();
-        if waiting.jobs.len() < SHADOW_QUEUE_MAX && !waiting.closed {
+        let lines = waiting.lines + job.lines();
+        let room = waiting.jobs.len() < SHADOW_QUEUE_MAX && lines <= SHADOW_LINES_MAX;
+        if room && !waiting.closed {
+            waiting.lines = lines;
             waiting.jobs.push_back(job);
             drop(waiting);
             self.arrived.notify_one();
@@ -212,8 +227,8 @@ impl Shadows {
         }
     }
 
-    /// Works on jobs until the queue is closed.
-    pub(crate) fn work(&self, hide: &Pseudonyms<'_>) {
+    /// Works on jobs until the queue is closed; those of a job that panics have failed.
+    pub(crate) fn work(&self, faults: &Faults, hide: &Pseudonyms<'_>) {
         loop {
             let mut waiting = self.waiting.lock();
             waiting.busy = false;
@@ -226,6 +241,7 @@ impl Shadows {
                     return;
                 }
                 if let Some(job) = waiting.jobs.pop_front() {
+                    waiting.lines -= job.lines();
                     break job;
                 }
                 self.arrived.wait(&mut waiting);
@@ -233,8 +249,10 @@ impl Shadows {
             waiting.busy = true;
             drop(waiting);
             let report = self.reports.lock().get(&job.policy()).cloned();
-            if let Some(report) = report {
-                compare(job, &report, hide);
+            let Some(report) = report else { continue };
+            let orders = job.orders() as u64;
+            if faults.watch(|| compare(job, &report, hide)).is_none() {
+                report.lock().failed += orders;
             }
         }
     }
@@ -252,7 +270,7 @@ fn compare(job: Job, report: &Report, hide: &Pseudonyms<'_>) {
     match job {
         Job::Pricing { policy, book, now_ms, facts, incumbent } => {
             let Ok(batch) = facts.batch() else { return };
-            let answered = policy.price(now_ms, batch, &book);
+            let answered = policy.price(now_ms, batch, &book, None);
             let own = decided_itself(report, &answered.made);
             for (order, incumbent) in incumbent.into_iter().enumerate().filter(|(o, _)| own[*o]) {
                 let candidate = price_answer(&facts, &answered.answer, order);
@@ -272,7 +290,7 @@ fn compare(job: Job, report: &Report, hide: &Pseudonyms<'_>) {
         }
         Job::Fraud { policy, book, now_ms, facts, incumbent } => {
             let Ok(batch) = facts.batch() else { return };
-            let answered = policy.score(now_ms, batch, &book);
+            let answered = policy.score(now_ms, batch, &book, None);
             let own = decided_itself(report, &answered.made);
             for (order, incumbent) in incumbent.into_iter().enumerate().filter(|(o, _)| own[*o]) {
                 let candidate = answered.answer[order];
@@ -305,4 +323,46 @@ fn compare(job: Job, report: &Report, hide: &Pseudonyms<'_>) {
 /// Returns picks as SKU and score.
 pub(crate) fn pairs(picks: &[Pick]) -> Vec<(u64, u32)> {
     picks.iter().map(|pick| (pick.sku, pick.score)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::Ordering;
+
+    use onhand_core::{PolicyKind, PolicyNo};
+
+    use super::{Job, Shadows};
+    use crate::facts::RecommendFacts;
+    use crate::limits::{SHADOW_LINES_MAX, SHADOW_QUEUE_MAX};
+    use crate::policy::{Identity, Maker, Policy, Tally};
+
+    /// The queue is full when its jobs are many, and when their lines are.
+    #[test]
+    fn the_queue_is_bounded_by_jobs_and_lines() {
+        let identity = Identity {
+            kind: PolicyKind::Recommend,
+            name: "shadow".to_owned(),
+            version: "1".to_owned(),
+            plugin: [0; 32],
+            config: [0; 32],
+        };
+        let (no, maker) = (PolicyNo(1), Maker::BuiltIn);
+        let policy = Arc::new(Policy { no, identity, maker, tally: Arc::<Tally>::default() });
+        let job = |items: usize| Job::Recommend {
+            policy: Arc::clone(&policy),
+            now_ms: 0,
+            facts: RecommendFacts { items: vec![0; items], ..RecommendFacts::default() },
+            incumbent: Vec::new(),
+        };
+        let dropped = |jobs: usize, items: usize| {
+            let shadows = Shadows::default();
+            (0..jobs).for_each(|_| shadows.offer(job(items)));
+            shadows.dropped.load(Ordering::Relaxed)
+        };
+        assert_eq!(dropped(SHADOW_QUEUE_MAX, 1), 0);
+        assert_eq!(dropped(SHADOW_QUEUE_MAX + 1, 1), 1);
+        assert_eq!(dropped(2, SHADOW_LINES_MAX / 2), 0);
+        assert_eq!(dropped(3, SHADOW_LINES_MAX / 2), 1);
+    }
 }

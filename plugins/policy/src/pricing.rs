@@ -300,11 +300,13 @@ impl PriceList {
     /// The answer passes [`check_prices`](crate::decision::check_prices) and refuses nothing; a
     /// coupon that is unknown or out of its time takes nothing off, and is not used.
     pub fn price(&self, batch: &PricingBatch<'_>, answer: &mut Vec<Adjustment>) {
-        let mut offers = Vec::new();
+        let (mut offers, mut tested) = (Vec::new(), Vec::new());
         for (order, header) in batch.headers().iter().enumerate() {
             let first = answer.len();
             let (lines, coupons) = (batch.lines_of(order), batch.coupons_of(order));
             let list_total = batch.list_total(order);
+            let test = |promotion: &Promotion| promotion.applies(header, list_total, coupons);
+            let mut applying = Applying::new(&self.promotions, lines.len(), &mut tested);
             let mut left = 0;
             for (at, line) in lines.iter().enumerate() {
                 let price = line.unit * i64::from(line.quantity);
@@ -320,8 +322,7 @@ impl PriceList {
                 let own = self.by_sku.get(&SkuId::new(line.sku)).into_iter().flatten();
                 let class = self.by_class.get(&line.class).into_iter().flatten();
                 for index in own.chain(class).chain(&self.every_line) {
-                    let promotion = &self.promotions[*index];
-                    if promotion.applies(header, list_total, coupons) {
+                    if let Some(promotion) = applying.get(*index, test) {
                         let amount = promotion.amount(rest, line.quantity);
                         offers.push(Offer { index: *index, amount });
                     }
@@ -334,8 +335,7 @@ impl PriceList {
                 left += rest;
             }
             for index in &self.orders {
-                let promotion = &self.promotions[*index];
-                if promotion.applies(header, list_total, coupons) {
+                if let Some(promotion) = applying.get(*index, test) {
                     offers.push(Offer { index: *index, amount: promotion.amount(left, 1) });
                 }
             }
@@ -442,6 +442,34 @@ impl PriceList {
     }
 }
 
+/// Which promotions apply to one order whatever its lines: each is tested once, however many lines
+/// ask for it.
+struct Applying<'a> {
+    promotions: &'a [Promotion],
+    /// What came of the tests; empty for an order of one line, which asks for each promotion once.
+    tested: &'a mut Vec<Option<bool>>,
+}
+
+impl<'a> Applying<'a> {
+    fn new(promotions: &'a [Promotion], lines: usize, tested: &'a mut Vec<Option<bool>>) -> Self {
+        tested.clear();
+        if lines > 1 {
+            tested.resize(promotions.len(), None);
+        }
+        Self { promotions, tested }
+    }
+
+    /// Returns a promotion if it passes the order's test.
+    fn get(&mut self, index: usize, test: impl Fn(&Promotion) -> bool) -> Option<&'a Promotion> {
+        let promotion = &self.promotions[index];
+        let applies = match self.tested.get_mut(index) {
+            Some(tested) => *tested.get_or_insert_with(|| test(promotion)),
+            None => test(promotion),
+        };
+        applies.then_some(promotion)
+    }
+}
+
 /// The part of an answer that is about one order.
 struct Adjustments<'a> {
     list: &'a mut Vec<Adjustment>,
@@ -497,4 +525,33 @@ pub fn basket(batch: &PricingBatch<'_>, prices: &Prices, order: usize) -> Option
     let used = prices.coupons_of(order).map(|sku| Line::new(sku, Quantity::ONE).priced(free));
     lines.extend(used);
     Some(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::{Applying, Benefit, Promotion, Target};
+
+    /// An order of many lines tests a promotion once, and each order tests anew.
+    #[test]
+    fn a_promotion_is_tested_once_for_an_order() {
+        let promotions =
+            [1, 2].map(|code| Promotion::new(code, Target::Lines, Benefit::Percent(1)));
+        let mut tested = Vec::new();
+        for (lines, wanted) in [(1, 1), (2, 2), (512, 2), (3, 2)] {
+            let tests = Cell::new(0);
+            let mut applying = Applying::new(&promotions, lines, &mut tested);
+            for _ in 0..lines {
+                for (index, applies) in [(0, true), (1, false)].into_iter().take(lines) {
+                    let found = applying.get(index, |promotion| {
+                        tests.set(tests.get() + 1);
+                        promotion.code == 1
+                    });
+                    assert_eq!(found.is_some(), applies);
+                }
+            }
+            assert_eq!(tests.get(), wanted, "{lines} lines");
+        }
+    }
 }

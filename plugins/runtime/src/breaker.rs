@@ -2,11 +2,16 @@
 //!
 //! Time is passed in by the caller, in milliseconds of any clock that does not run backwards.
 
+use crate::error::FailureKind;
+
 /// Least number of failures that opens the breaker.
 pub const FAILURES: u64 = 3;
 /// Least share of failures that opens it: one of so many orders. One odd order in a thousand, which
 /// any customer might send, must not switch a plugin off for all others.
 pub(crate) const ONE_OF: u64 = 100;
+/// Deadlines in a row, without an answer between them, that open the breaker whatever their share:
+/// each holds a thread up, and the orders that were decided before count for a minute.
+pub const HANGS: u64 = 6;
 /// Time within which failures and orders count, in milliseconds, give or take 10 s.
 pub const WINDOW_MS: u64 = BUCKETS as u64 * BUCKET_MS;
 /// Length of one bucket of the window in milliseconds.
@@ -43,6 +48,8 @@ struct Bucket {
 pub(crate) struct Breaker {
     state: BreakerState,
     buckets: [Bucket; BUCKETS],
+    /// Deadlines since the last answer.
+    hangs: u64,
     /// Latest time that was told, so that a clock that steps back does no harm.
     latest: u64,
     opened_at: u64,
@@ -70,6 +77,7 @@ impl Breaker {
         if self.state == BreakerState::HalfOpen {
             *self = Self { opened_count: self.opened_count, ..Self::default() };
         }
+        self.hangs = 0;
         self.bucket(now).decided += orders;
     }
 
@@ -82,16 +90,19 @@ impl Breaker {
     }
 
     /// Takes note of a failure.
-    pub(crate) fn fail(&mut self, now: u64) {
+    pub(crate) fn fail(&mut self, now: u64, kind: FailureKind) {
         if self.state == BreakerState::Open {
             // A call that was under way when another one opened the breaker.
             return;
         }
         self.bucket(now).failed += 1;
-        if self.state == BreakerState::HalfOpen || self.fails_too_often() {
+        self.hangs += u64::from(kind == FailureKind::Deadline);
+        let trial = self.state == BreakerState::HalfOpen;
+        if trial || self.hangs >= HANGS || self.fails_too_often() {
             self.state = BreakerState::Open;
             self.opened_at = now;
             self.opened_count += 1;
+            self.hangs = 0;
             self.buckets = Default::default();
         }
     }
@@ -126,13 +137,14 @@ impl Breaker {
 
 #[cfg(test)]
 mod tests {
-    use super::{BUCKET_MS, Breaker, BreakerState, REST_MS, WINDOW_MS};
+    use super::{BUCKET_MS, Breaker, BreakerState, HANGS, REST_MS, WINDOW_MS};
+    use crate::error::FailureKind;
 
     fn failed(times: &[u64]) -> Breaker {
         let mut breaker = Breaker::default();
         for &now in times {
             assert!(breaker.admits(now), "closed at {now}");
-            breaker.fail(now);
+            breaker.fail(now, FailureKind::Trap);
         }
         breaker
     }
@@ -152,7 +164,7 @@ mod tests {
         assert!(!breaker.admits(REST_MS - 1));
         assert!(breaker.admits(REST_MS));
         assert!(!breaker.admits(REST_MS), "one trial at a time");
-        breaker.fail(REST_MS);
+        breaker.fail(REST_MS, FailureKind::Trap);
         assert_eq!(breaker.state(), BreakerState::Open);
         assert!(!breaker.admits(2 * REST_MS - 1));
         assert!(breaker.admits(2 * REST_MS));
@@ -166,7 +178,7 @@ mod tests {
     #[test]
     fn a_trial_that_was_not_made_is_made_later() {
         let mut breaker = failed(&[0, 0, 0]);
-        breaker.fail(REST_MS / 2);
+        breaker.fail(REST_MS / 2, FailureKind::Trap);
         assert!(breaker.admits(REST_MS));
         breaker.withdraw();
         assert!(breaker.admits(REST_MS));
@@ -185,10 +197,26 @@ mod tests {
     fn a_few_failures_among_very_many_orders_leave_it_closed() {
         let mut breaker = Breaker::default();
         breaker.succeed(0, 10_000);
-        (0..100).for_each(|_| breaker.fail(BUCKET_MS));
+        (0..100).for_each(|_| breaker.fail(BUCKET_MS, FailureKind::Trap));
         assert_eq!(breaker.state(), BreakerState::Closed, "100 of 10,100");
         // The orders leave the window before the failures do.
-        breaker.fail(WINDOW_MS);
+        breaker.fail(WINDOW_MS, FailureKind::Trap);
+        assert_eq!(breaker.state(), BreakerState::Open);
+    }
+
+    /// Deadlines in a row open it among any number of orders; an answer between them does not let
+    /// them add up.
+    #[test]
+    fn a_plugin_that_hangs_is_left_alone_soon() {
+        let mut breaker = Breaker::default();
+        for _ in 0..3 {
+            breaker.succeed(0, 10_000);
+            (1..HANGS).for_each(|_| breaker.fail(0, FailureKind::Deadline));
+        }
+        assert_eq!(breaker.state(), BreakerState::Closed);
+        breaker.fail(0, FailureKind::Trap);
+        assert_eq!(breaker.state(), BreakerState::Closed, "a trap takes no time");
+        breaker.fail(0, FailureKind::Deadline);
         assert_eq!(breaker.state(), BreakerState::Open);
     }
 }

@@ -207,7 +207,7 @@ pub enum Failure {
     Resources(String),
     /// `init` refuses the configuration that it took before.
     Config(String),
-    /// All its instances were at work until the deadline.
+    /// All its instances were at work for as long as a call may take.
     Busy,
     /// It failed so often that it is left alone for a while.
     Breaker,
@@ -316,7 +316,9 @@ impl fmt::Display for Failure {
             Self::Answer(error) => write!(f, "its answer breaks a rule: {error}"),
             Self::Resources(why) => write!(f, "no room for an instance: {why}"),
             Self::Config(why) => write!(f, "init refuses its configuration: {why}"),
-            Self::Busy => f.write_str("all its instances were at work until the deadline"),
+            Self::Busy => {
+                f.write_str("all its instances were at work for as long as a call may take")
+            }
             Self::Breaker => f.write_str("it failed too often and is left alone for a while"),
         }
     }

@@ -109,8 +109,7 @@ impl<W: World> Instance<W> {
         if let Err(error) = self.store.set_fuel(budget) {
             return Outcome::not_made(Failure::Resources(explain(&error)));
         }
-        let deadline_ms = limits.deadline_ms + (orders - 1) * FURTHER_ORDER_MS;
-        self.store.set_epoch_deadline(ticks(deadline_ms));
+        self.store.set_epoch_deadline(ticks(deadline_ms(limits, orders)));
         let called = {
             let _running = runtime.running();
             self.entry.call(&mut self.store, batch)
@@ -145,6 +144,11 @@ impl<W: World> Instance<W> {
     pub(crate) fn is_old(&self, limits: &Limits) -> bool {
         self.calls >= limits.calls_per_instance
     }
+}
+
+/// Returns the wall-clock time that a call for so many orders, at least one, may take.
+pub(crate) const fn deadline_ms(limits: &Limits, orders: u64) -> u64 {
+    limits.deadline_ms + (orders - 1) * FURTHER_ORDER_MS
 }
 
 /// Returns ticks that last at least so long.

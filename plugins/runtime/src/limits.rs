@@ -71,8 +71,8 @@ pub const fn bound(
 pub const FUEL_PER_ORDER: Bound = bound("fuel_per_order", "fuel", 200_000, 1_000, 10_000_000_000);
 /// Fuel of an instance's start: its start functions and `init`.
 pub const FUEL_INIT: Bound = bound("fuel_init", "fuel", 50_000_000, 1_000, 10_000_000_000);
-/// Wall-clock time of a call for one order, behind fuel, and 1 ms more for each further order: it ends what fuel does not see. So long that a busy
-/// machine does not turn good answers into failures.
+/// Wall-clock time of a call for one order, behind fuel, and 1 ms more for each further order: it
+/// ends what fuel does not see. So long that a busy machine does not turn good answers into failures.
 pub const DEADLINE_MS: Bound = bound("deadline_ms", "ms", 50, 1, 60_000);
 /// Linear memory of one instance.
 pub const MEMORY_BYTES: Bound = bound("memory_bytes", "bytes", 16 << 20, 64 << 10, 256 << 20);
@@ -94,7 +94,8 @@ pub const FUNCTION_BYTES: Bound = bound("function_bytes", "bytes", 256 << 10, 16
 pub const COMPILE_MS: Bound = bound("compile_ms", "ms", 5_000, 1, 600_000);
 /// Address space of a process that compiles; what its executable takes is part of it.
 pub const COMPILE_ADDRESS_BYTES: u64 = 2 << 30;
-/// Instances of a plugin that may be at work at once; a call waits for one up to its deadline.
+/// Instances of a plugin that may be at work at once; a call waits for one as long as the largest
+/// call of another may take.
 pub const INSTANCES: Bound = bound("instances", "instances", 4, 1, 1_000);
 /// Calls after which an instance is replaced by a fresh one.
 pub const CALLS_PER_INSTANCE: Bound =
@@ -170,21 +171,27 @@ impl Default for Limits {
 impl Limits {
     /// Returns every limit with its value, for whoever shows them.
     pub fn all(&self) -> [(Bound, u64); 14] {
+        let mut limits = *self;
+        limits.all_mut().map(|(bound, value)| (bound, *value))
+    }
+
+    /// Returns every limit with the place of its value, for whoever reads them.
+    pub fn all_mut(&mut self) -> [(Bound, &mut u64); 14] {
         [
-            (FUEL_PER_ORDER, self.fuel_per_order),
-            (FUEL_INIT, self.fuel_init),
-            (DEADLINE_MS, self.deadline_ms),
-            (MEMORY_BYTES, self.memory_bytes),
-            (TABLE_ELEMENTS, self.table_elements),
-            (OUTPUT_BYTES, self.output_bytes),
-            (HOST_CALLS, self.host_calls),
-            (LOG_LINES, self.log_lines),
-            (MODULE_BYTES, self.module_bytes),
-            (FUNCTIONS, self.functions),
-            (FUNCTION_BYTES, self.function_bytes),
-            (COMPILE_MS, self.compile_ms),
-            (INSTANCES, self.instances),
-            (CALLS_PER_INSTANCE, self.calls_per_instance),
+            (FUEL_PER_ORDER, &mut self.fuel_per_order),
+            (FUEL_INIT, &mut self.fuel_init),
+            (DEADLINE_MS, &mut self.deadline_ms),
+            (MEMORY_BYTES, &mut self.memory_bytes),
+            (TABLE_ELEMENTS, &mut self.table_elements),
+            (OUTPUT_BYTES, &mut self.output_bytes),
+            (HOST_CALLS, &mut self.host_calls),
+            (LOG_LINES, &mut self.log_lines),
+            (MODULE_BYTES, &mut self.module_bytes),
+            (FUNCTIONS, &mut self.functions),
+            (FUNCTION_BYTES, &mut self.function_bytes),
+            (COMPILE_MS, &mut self.compile_ms),
+            (INSTANCES, &mut self.instances),
+            (CALLS_PER_INSTANCE, &mut self.calls_per_instance),
         ]
     }
 

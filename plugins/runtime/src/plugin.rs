@@ -21,6 +21,10 @@ use crate::shape::{Shape, inspect};
 use crate::stats::{Counters, Stats};
 use crate::world::World;
 
+/// Most orders of a failed batch that may run into their deadline when each is tried alone: a plugin
+/// that hangs would else hold its thread up for one deadline after the other.
+const HANGS_MAX: usize = 2;
+
 /// What is done with an order whose plugin fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnFailure {
@@ -200,25 +204,23 @@ impl<W: World> Plugin<W> {
     /// Decides on a batch of orders or requests.
     ///
     /// The plugin is called with all of them; if it fails, with each alone, so that one bad order
-    /// spoils no other. What it fails on alone is decided as [`OnFailure`] says, by `built_in` if
-    /// that is its word. `now_ms` is the caller's clock for the breaker, in milliseconds.
+    /// spoils no other; once two of those have run into their deadline, with no more of them. What
+    /// it has not decided on is decided as [`OnFailure`] says, by `built_in` if that is its word. `now_ms` is the caller's clock for the breaker, in milliseconds.
     pub fn decide(
         &self,
         now_ms: u64,
         batch: W::Batch<'_>,
         built_in: BuiltIn<'_, W>,
     ) -> Decided<W::Answer> {
-        let orders = W::orders(batch);
-        let mut work = Work { shared: &self.shared, now_ms, built_in, done: Decided::default() };
-        if orders <= W::CALL_ORDERS {
-            work.together(batch);
-        } else {
-            for first in (0..orders).step_by(W::CALL_ORDERS) {
-                let part = first..orders.min(first + W::CALL_ORDERS);
-                W::part(batch, part, |part| work.together(part));
-            }
-        }
-        work.done
+        let (shared, done) = (&*self.shared, Decided::default());
+        Work { shared, held: None, now_ms, built_in, done }.decide(batch)
+    }
+
+    /// Keeps a warm instance for one caller, if there is one that no call uses.
+    pub fn hold(&self) -> Option<Held<'_, W>> {
+        let shared = &*self.shared;
+        let instance = Some(shared.pool.lend_warm()?);
+        Some(Held { shared, loan: Loan { pool: &shared.pool, instance } })
     }
 
     /// Calls the plugin once with a batch, on a fresh instance or a warm one, and returns what it
@@ -236,9 +238,8 @@ impl<W: World> Plugin<W> {
             let Outcome { answer, fuel, .. } = instance.call(recipe, batch);
             return Ok((answer?.0, fuel));
         }
-        let (instance, _) = pool.lend(recipe)?;
-        let mut loan = Loan { pool, instance: Some(instance) };
-        let Outcome { answer, fuel, .. } = loan.call(recipe, batch);
+        let mut loan = Loan { pool, instance: pool.lend(&recipe.limits)? };
+        let (Outcome { answer, fuel, .. }, _) = loan.call(recipe, batch)?;
         Ok((answer?.0, fuel))
     }
 
@@ -330,12 +331,6 @@ impl<W: World> Plugin<W> {
         (lines, std::mem::take(&mut control.logs_dropped))
     }
 
-    /// Returns whether an instance is there that no call uses, so that a call would neither wait for
-    /// one nor start one.
-    pub fn is_warm(&self) -> bool {
-        self.shared.pool.has_idle()
-    }
-
     /// Drops every warm instance, so that the next calls start on fresh ones.
     pub fn cool(&self) {
         self.shared.pool.cool();
@@ -346,29 +341,64 @@ fn below(bound: Bound, value: u64, max: u64) -> Result<(), LimitError> {
     if value <= max { Ok(()) } else { Err(LimitError { bound: Bound { max, ..bound }, value }) }
 }
 
-/// An instance on loan, given back in any case.
+/// What a plugin's calls answer before and after their check.
+type Checked<W> = (<W as World>::Raw, <W as World>::Answer);
+
+/// An instance on loan, or the room for one, given back in any case.
 struct Loan<'a, W: World> {
     pool: &'a Pool<W>,
     instance: Option<Instance<W>>,
 }
 
 impl<W: World> Loan<'_, W> {
-    /// Calls the instance, which is dropped if that fails or if it has done enough.
-    fn call(&mut self, recipe: &Recipe, batch: W::Batch<'_>) -> Outcome<(W::Raw, W::Answer)> {
-        let Some(mut instance) = self.instance.take() else {
-            return Outcome::not_made(Failure::Busy);
+    /// Calls the instance, which is started where there is none, and dropped if the call fails or if
+    /// it has done enough; the second value says whether it was started.
+    fn call(
+        &mut self,
+        recipe: &Recipe,
+        batch: W::Batch<'_>,
+    ) -> Result<(Outcome<Checked<W>>, bool), Failure> {
+        let (mut instance, fresh) = match self.instance.take() {
+            Some(warm) => (warm, false),
+            None => (Instance::start(recipe)?, true),
         };
         let outcome = instance.call(recipe, batch);
         if outcome.answer.is_ok() && !instance.is_old(&recipe.limits) {
             self.instance = Some(instance);
         }
-        outcome
+        Ok((outcome, fresh))
     }
 }
 
 impl<W: World> Drop for Loan<'_, W> {
     fn drop(&mut self) {
         self.pool.end(self.instance.take());
+    }
+}
+
+/// An instance of a plugin that is kept for one caller: its calls wait for none, and start one only
+/// in the place of one that failed or had done enough.
+pub struct Held<'p, W: World> {
+    shared: &'p Shared<W>,
+    loan: Loan<'p, W>,
+}
+
+impl<W: World> fmt::Debug for Held<'_, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held").field("shape", &self.shared.shape).finish()
+    }
+}
+
+impl<W: World> Held<'_, W> {
+    /// Decides on a batch as [`Plugin::decide`] does, with this instance.
+    pub fn decide(
+        &mut self,
+        now_ms: u64,
+        batch: W::Batch<'_>,
+        built_in: BuiltIn<'_, W>,
+    ) -> Decided<W::Answer> {
+        let (held, done) = (Some(&mut self.loan), Decided::default());
+        Work { shared: self.shared, held, now_ms, built_in, done }.decide(batch)
     }
 }
 
@@ -391,18 +421,35 @@ impl<W: World> Shared<W> {
         Ok(())
     }
 
+    /// Calls an instance, a lent one where none is held.
+    fn call(
+        &self,
+        held: Option<&mut Loan<'_, W>>,
+        batch: W::Batch<'_>,
+    ) -> Result<(Outcome<Checked<W>>, bool), Failure> {
+        if let Some(loan) = held {
+            return loan.call(&self.recipe, batch);
+        }
+        let pool = &self.pool;
+        let mut loan = Loan { pool, instance: pool.lend(&self.recipe.limits)? };
+        loan.call(&self.recipe, batch)
+    }
+
     /// Calls the plugin once, if its breaker lets it.
-    fn attempt(&self, now_ms: u64, batch: W::Batch<'_>) -> Outcome<W::Answer> {
+    fn attempt(
+        &self,
+        held: Option<&mut Loan<'_, W>>,
+        now_ms: u64,
+        batch: W::Batch<'_>,
+    ) -> Outcome<W::Answer> {
         if !self.control.lock().breaker.admits(now_ms) {
             return Outcome::not_made(Failure::Breaker);
         }
-        let (instance, fresh) = match self.pool.lend(&self.recipe) {
-            Ok(lent) => lent,
+        let (outcome, fresh) = match self.call(held, batch) {
+            Ok(called) => called,
             Err(failure) => return Outcome::not_made(failure),
         };
-        let mut loan = Loan { pool: &self.pool, instance: Some(instance) };
-        let Outcome { answer, fuel, logged: (lines, dropped) } = loan.call(&self.recipe, batch);
-        drop(loan);
+        let Outcome { answer, fuel, logged: (lines, dropped) } = outcome;
         let orders = W::orders(batch);
         let mut control = self.control.lock();
         control.counters.call(orders, fuel.div_ceil((orders as u64).max(1)));
@@ -438,27 +485,47 @@ impl Control {
         }
         self.last_failure = Some(failure.clone());
         if last_word || self.breaker.state() == BreakerState::HalfOpen {
-            self.breaker.fail(now_ms);
+            self.breaker.fail(now_ms, failure.kind());
         }
     }
 }
 
 /// Decisions being made on one batch.
-struct Work<'a, 'b, W: World> {
+struct Work<'a, 'b, 'p, W: World> {
     shared: &'a Shared<W>,
+    /// The instance that is kept for these decisions, if any is.
+    held: Option<&'a mut Loan<'p, W>>,
     now_ms: u64,
     built_in: BuiltIn<'b, W>,
     done: Decided<W::Answer>,
 }
 
-impl<W: World> Work<'_, '_, W> {
+impl<W: World> Work<'_, '_, '_, W> {
+    /// Decides on all orders, in parts that make one call each.
+    fn decide(mut self, batch: W::Batch<'_>) -> Decided<W::Answer> {
+        let orders = W::orders(batch);
+        if orders <= W::CALL_ORDERS {
+            self.together(batch);
+        } else {
+            for first in (0..orders).step_by(W::CALL_ORDERS) {
+                let part = first..orders.min(first + W::CALL_ORDERS);
+                W::part(batch, part, |part| self.together(part));
+            }
+        }
+        self.done
+    }
+
+    fn attempt(&mut self, batch: W::Batch<'_>) -> Outcome<W::Answer> {
+        self.shared.attempt(self.held.as_deref_mut(), self.now_ms, batch)
+    }
+
     /// Decides on orders in one call, and one by one if that fails.
     fn together(&mut self, batch: W::Batch<'_>) {
         let orders = W::orders(batch);
         if orders == 0 {
             return;
         }
-        let Outcome { answer, fuel, .. } = self.shared.attempt(self.now_ms, batch);
+        let Outcome { answer, fuel, .. } = self.attempt(batch);
         let failure = match answer {
             Ok(answer) => return self.decided(orders, answer, By::Plugin, fuel, None),
             Err(failure) => failure,
@@ -468,30 +535,29 @@ impl<W: World> Work<'_, '_, W> {
         if !again {
             return self.fall_back(batch, fuel, failure.kind());
         }
-        let mut all_well = true;
+        let (mut failures, mut hangs) = (0, 0);
         for order in 0..orders {
-            match self.alone(batch, order..order + 1) {
-                None => {}
-                Some(failure) if failure.is_no_call() => {
-                    // The others would wait as long, one after the other, for nothing.
-                    let rest = order + 1..orders;
-                    self.shared.control.lock().counters.failure(failure, rest.len() as u64);
-                    W::part(batch, rest, |rest| self.fall_back(rest, 0, failure));
-                    return;
-                }
-                Some(_) => all_well = false,
+            let Some(failure) = self.alone(batch, order..order + 1) else { continue };
+            failures += 1;
+            hangs += usize::from(failure == FailureKind::Deadline);
+            if failure.is_no_call() || hangs >= HANGS_MAX {
+                // The others would wait as long, one after the other, for nothing.
+                let rest = order + 1..orders;
+                self.shared.control.lock().counters.failure(failure, rest.len() as u64);
+                W::part(batch, rest, |rest| self.fall_back(rest, 0, failure));
+                return;
             }
         }
-        if all_well {
+        if failures == 0 {
             // Each order is fine and all of them are not: that counts as one failure.
-            self.shared.control.lock().breaker.fail(self.now_ms);
+            self.shared.control.lock().breaker.fail(self.now_ms, failure.kind());
         }
     }
 
     /// Decides on one order of a batch that failed; returns why the plugin did not.
     fn alone(&mut self, batch: W::Batch<'_>, order: Range<usize>) -> Option<FailureKind> {
         W::part(batch, order, |one| {
-            let Outcome { answer, fuel, .. } = self.shared.attempt(self.now_ms, one);
+            let Outcome { answer, fuel, .. } = self.attempt(one);
             match answer {
                 Ok(answer) => {
                     self.decided(1, answer, By::Plugin, fuel, None);

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant as Moment};
 use parking_lot::{Condvar, Mutex};
 
 use crate::error::Failure;
-use crate::instance::{Instance, Recipe};
+use crate::instance::{Instance, deadline_ms};
+use crate::limits::Limits;
 use crate::world::World;
 
 struct Slots<W: World> {
@@ -25,12 +26,11 @@ impl<W: World> Pool<W> {
         Self { slots: Mutex::new(Slots { idle: Vec::new(), out: 0 }), back: Condvar::new() }
     }
 
-    /// Lends an instance, a warm one if there is one; waits for one until the deadline of a call.
-    ///
-    /// The second value says whether it was made now. Every loan ends with [`Pool::end`].
-    pub(crate) fn lend(&self, recipe: &Recipe) -> Result<(Instance<W>, bool), Failure> {
-        let limits = &recipe.limits;
-        let until = Moment::now() + Duration::from_millis(limits.deadline_ms);
+    /// Lends an instance if one is warm, or else the room for one; waits for it as long as the
+    /// largest call of another may take. Every loan ends with [`Pool::end`].
+    pub(crate) fn lend(&self, limits: &Limits) -> Result<Option<Instance<W>>, Failure> {
+        let wait_ms = deadline_ms(limits, W::CALL_ORDERS as u64);
+        let until = Moment::now() + Duration::from_millis(wait_ms);
         let mut slots = self.slots.lock();
         while slots.out >= limits.instances {
             if self.back.wait_until(&mut slots, until).timed_out() && slots.out >= limits.instances
@@ -39,17 +39,16 @@ impl<W: World> Pool<W> {
             }
         }
         slots.out += 1;
-        if let Some(warm) = slots.idle.pop() {
-            return Ok((warm, false));
-        }
-        drop(slots);
-        match Instance::start(recipe) {
-            Ok(fresh) => Ok((fresh, true)),
-            Err(failure) => {
-                self.end(None);
-                Err(failure)
-            }
-        }
+        Ok(slots.idle.pop())
+    }
+
+    /// Lends a warm instance if there is one, without waiting.
+    pub(crate) fn lend_warm(&self) -> Option<Instance<W>> {
+        let mut slots = self.slots.lock();
+        // As many as are idle and lent together are at most those that may be at work.
+        let warm = slots.idle.pop()?;
+        slots.out += 1;
+        Some(warm)
     }
 
     /// Ends a loan; an instance that may be called again comes back.
@@ -59,10 +58,6 @@ impl<W: World> Pool<W> {
         slots.idle.extend(instance);
         drop(slots);
         self.back.notify_one();
-    }
-
-    pub(crate) fn has_idle(&self) -> bool {
-        !self.slots.lock().idle.is_empty()
     }
 
     /// Drops every idle instance.

@@ -57,10 +57,8 @@ pub trait World: sealed::Sealed + Send + Sync + Sized + 'static {
     #[doc(hidden)]
     fn append(all: &mut Self::Answer, before: usize, part: Self::Answer);
     /// Returns the answer that lets every order pass.
-    #[doc(hidden)]
     fn pass(batch: Self::Batch<'_>) -> Self::Answer;
     /// Returns the answer that refuses every order.
-    #[doc(hidden)]
     fn close(batch: Self::Batch<'_>) -> Self::Answer;
     /// Calls `then` with the batch that a fresh plugin is tried with.
     #[doc(hidden)]

@@ -8,7 +8,7 @@ use std::time::Instant;
 use common::{Text, VICTIM, bad, load, options, patient, pricing, runtime, text};
 use onhand_plugin_runtime::limits::FUEL_PER_ORDER;
 use onhand_plugin_runtime::{
-    By, Failure, FailureKind, Kind, Limits, LoadError, Plugin, PluginOptions, Pricing,
+    BreakerState, By, Failure, FailureKind, Kind, Limits, LoadError, Plugin, PluginOptions, Pricing,
 };
 use onhand_policy::decision::{DecisionError, PriceOutcome};
 use onhand_policy::fact::PricingBatch;
@@ -61,6 +61,58 @@ fn an_endless_loop_ends_with_its_deadline() {
         ),
         Err(error) => assert_eq!(error, LoadError::FirstCall(Failure::Deadline)),
     }
+}
+
+/// A batch on which the plugin hangs ends soon, with the failure of those that were tried: one
+/// deadline after the other would hold its thread up, and among many orders that were decided
+/// before no breaker opens.
+#[test]
+fn a_batch_that_hangs_is_cut_short() {
+    let limits = Limits { fuel_per_order: FUEL_PER_ORDER.max, deadline_ms: 250, ..patient() };
+    let options = PluginOptions { limits, ..options() };
+    let plugin = Plugin::<Pricing>::load(&runtime(), &bad(LOOP).bytes(), options);
+    let plugin = plugin.expect("a plugin");
+    let decide = |customer: u64, orders: usize| {
+        let (headers, lines) = pricing(&vec![(customer, 1, 10_00); orders]);
+        let batch = PricingBatch::new(&headers, &lines, &[]).expect("a batch");
+        plugin.decide(0, batch, &mut |_| Vec::new()).made
+    };
+    assert!(decide(1, 2_000).iter().all(|made| made.by == By::Plugin));
+    let calls = plugin.stats().calls;
+    let made = decide(VICTIM, 20);
+    let wanted = (By::BuiltIn, Some(FailureKind::Deadline));
+    assert!(made.iter().all(|made| (made.by, made.failure) == wanted), "{made:?}");
+    let stats = plugin.stats();
+    assert_eq!((stats.calls - calls, stats.failed(FailureKind::Deadline)), (3, 21));
+    assert_eq!(plugin.breaker(), BreakerState::Closed);
+    decide(VICTIM, 20);
+    assert_eq!(plugin.breaker(), BreakerState::Closed);
+    decide(VICTIM, 20);
+    assert_eq!(plugin.breaker(), BreakerState::Open);
+}
+
+/// Who finds the only instance at work waits for as long as that call may take, which is longer for
+/// many orders than for one.
+#[test]
+fn a_call_waits_for_another_of_many_orders() {
+    let limits = Limits { fuel_per_order: FUEL_PER_ORDER.max, deadline_ms: 100, ..patient() };
+    let options = PluginOptions { limits: Limits { instances: 1, ..limits }, ..options() };
+    let plugin = Plugin::<Pricing>::load(&runtime(), &bad(LOOP).bytes(), options);
+    let plugin = plugin.expect("a plugin");
+    assert_eq!(ask(&plugin, 1), (By::Plugin, None, 9_00));
+    assert!(plugin.hold().is_some());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let (headers, lines) = pricing(&[(VICTIM, 1, 10_00); 80]);
+            let batch = PricingBatch::new(&headers, &lines, &[]).expect("a batch");
+            assert_eq!(plugin.answer(batch, false).err(), Some(Failure::Deadline));
+        });
+        while plugin.hold().is_some() {
+            std::thread::yield_now();
+        }
+        // By its own, short deadline it may fail on a busy machine: that is not looked at here.
+        assert_ne!(ask(&plugin, 1).1, Some(FailureKind::Busy));
+    });
 }
 
 /// Memory stops growing at its limit, and the plugin goes on with what it has.

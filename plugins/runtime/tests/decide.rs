@@ -280,6 +280,24 @@ fn many_threads_share_a_plugin() {
     assert!(stats.instances <= 3, "{}", stats.instances);
 }
 
+/// An instance that is kept for one caller is nobody else's until it is given back, and decides as
+/// any other does, also when a call of it has failed.
+#[test]
+fn an_instance_is_kept_for_one_caller() {
+    let plugin = load::<Pricing>(&runtime(), &bad("unreachable"));
+    assert!(plugin.hold().is_none(), "none is warm");
+    let (headers, lines) = pricing(&[(1, 1, 10_00), (VICTIM, 1, 20_00), (3, 1, 30_00)]);
+    let batch = PricingBatch::new(&headers, &lines, &[]).expect("a batch");
+    let wanted = plugin.decide(0, batch, &mut |_| Vec::new());
+    let mut held = plugin.hold().expect("one is warm");
+    assert!(plugin.hold().is_none(), "there was one");
+    let instances = plugin.stats().instances;
+    assert_eq!(held.decide(0, batch, &mut |_| Vec::new()), wanted);
+    assert_eq!(plugin.stats().instances - instances, 2, "one after each failure");
+    drop(held);
+    assert!(plugin.hold().is_some());
+}
+
 /// Warm instances of one plugin make room for another when the runtime is full.
 #[test]
 fn plugins_share_the_room_for_instances() {

@@ -4,14 +4,12 @@ use onhand_core::{
     Command, CustomerId, DecidedBy, Fill, Line, LinePrice, OrderStatus, PolicyNo, Receipt, Reject,
     Risk,
 };
-use onhand_desk::limits::HERE_FUEL_MAX;
+use onhand_desk::limits::{HERE_DEADLINE_MS_MAX, HERE_FUEL_MAX};
 use onhand_desk::{Ask, AskError, Desk, DeskConfig, Shopper};
-use onhand_plugin_bundle::{BundleBuilder, BundleLimits};
-use onhand_plugin_runtime::Kind;
 
 use crate::common::{
-    NOW, ask, ask_as, bought, decide, desk, manifest, plain, purchase, refused, send, shop, sku,
-    tenth, units,
+    NOW, ask, ask_as, bought, decide, desk, plain, purchase, quick_tenth, refused, send, shop, sku,
+    units,
 };
 
 const TENTH: &str = "[[pricing.promotion]]\ncode = 7\nsku = \"MUG\"\npercent = 1000";
@@ -75,14 +73,17 @@ fn a_short_call_is_made_by_its_caller() {
         (0..count).map(|number| ask(&number.to_string(), 7, &[("MUG", 2)])).collect()
     };
     // A call for many that fails is followed by one for each.
-    for (fuel, most) in [(HERE_FUEL_MAX, 1), (HERE_FUEL_MAX / 6, 3), (HERE_FUEL_MAX + 1, 0)] {
+    for (fuel, deadline_ms, most) in [
+        (HERE_FUEL_MAX, HERE_DEADLINE_MS_MAX, 1),
+        (HERE_FUEL_MAX / 6, HERE_DEADLINE_MS_MAX, 3),
+        (HERE_FUEL_MAX + 1, HERE_DEADLINE_MS_MAX, 0),
+        (HERE_FUEL_MAX, HERE_DEADLINE_MS_MAX + 1, 0),
+    ] {
         let engine = shop();
         let desk = desk(&engine);
         assert!(desk.decide_here(NOW, &mut baskets(1_000)), "no plugin is asked");
-        let fuel_line = format!("[limits]\nfuel_per_order = {fuel}");
-        let manifest = manifest("acme/tenth", Kind::Pricing, "").replace("[limits]", &fuel_line);
-        let bundle = BundleBuilder::new(&manifest, tenth()).build(&BundleLimits::default());
-        let installed = desk.install(bundle.expect("a bundle").bytes(), "").expect("installed");
+        let bundle = quick_tenth(&format!("fuel_per_order = {fuel}"), deadline_ms);
+        let installed = desk.install(&bundle, "").expect("installed");
         desk.activate(installed.no).expect("activated");
         assert!(!desk.decide_here(NOW, &mut baskets(1)), "no instance is warm");
         let asked = desk.submit_all(NOW, baskets(20)).expect("room").wait();

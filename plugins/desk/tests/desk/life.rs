@@ -324,6 +324,27 @@ fn guards_call_a_canary_back() {
     });
 }
 
+/// What a policy has done is counted on when it is installed once more, or anew after its removal:
+/// whoever collects the figures takes one that falls for one that stands still.
+#[test]
+fn figures_go_on_over_installations() {
+    let engine = shop();
+    let desk = desk(&engine);
+    let install = || desk.install(&pricing(ID, fifth()), "").expect("installed").no;
+    let no = install();
+    let orders = || {
+        let stats = desk.stats().into_iter().find(|stats| stats.no == no);
+        stats.map(|stats| (stats.orders, stats.by[0]))
+    };
+    desk.activate(no).expect("activated");
+    total(&engine, &desk, "one", 1);
+    assert_eq!((install(), orders()), (no, Some((1, 1))));
+    total(&engine, &desk, "two", 1);
+    desk.rollback(no).expect("rolled back");
+    desk.remove(no).expect("removed");
+    assert_eq!((install(), orders()), (no, Some((2, 2))));
+}
+
 /// The first plugin of a shop is judged beside its list prices.
 #[test]
 fn guards_judge_a_first_plugin_beside_list_prices() {

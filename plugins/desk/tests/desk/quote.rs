@@ -1,10 +1,12 @@
 //! Quotes: prices that hold although policies change, and what is no quote.
 
 use onhand_core::{Command, Engine, Key, Reject};
+use onhand_desk::limits::HERE_DEADLINE_MS_MAX;
 use onhand_desk::{Ask, AskError, Desk, QuoteError, Shopper};
 
 use crate::common::{
-    NOW, ask, ask_as, bought, config, desk, fifth, plain, pricing, purchase, shop, sku, tenth,
+    NOW, ask, ask_as, bought, config, desk, fifth, plain, pricing, purchase, quick_tenth, shop,
+    sku, tenth,
 };
 
 fn at(desk: &Desk, now_ms: u64, ask: Ask) -> Result<Command, AskError> {
@@ -148,7 +150,8 @@ fn quotes_go_through_the_queue() {
     let ask = |key: &str| ask(key, 7, &[("MUG", 2)]);
     let quick = desk.quote_here(NOW, ask("q")).expect("no plugin is asked");
     assert_eq!(quick.expect("a quote").total.minor(), 20_00);
-    let no = desk.install(&pricing("acme/tenth", tenth()), "").expect("installed").no;
+    let bundle = quick_tenth("", HERE_DEADLINE_MS_MAX);
+    let no = desk.install(&bundle, "").expect("installed").no;
     desk.activate(no).expect("activated");
     let back = desk.quote_here(NOW, ask("q")).expect_err("no instance is there yet");
     let tickets: Vec<_> = (0..20)
