@@ -168,6 +168,7 @@ pub struct Answer {
 
 impl Answer {
     /// Makes an answer that tells no more than its status and code.
+    #[cfg(any(test, feature = "inproc"))]
     pub(crate) const fn bare(status: u16, code: &'static str, done: Instant) -> Self {
         Self {
             status,
