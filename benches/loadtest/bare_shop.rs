@@ -113,10 +113,9 @@ fn run(cli: &Cli) -> io::Result<Infallible> {
     for _ in 1..cli.threads {
         let (listener, stall) = (listener.try_clone()?, Arc::clone(&stall));
         std::thread::spawn(move || {
-            if let Err(error) = serve(listener, &stall) {
-                eprintln!("bare-shop: {error}");
-                std::process::exit(1);
-            }
+            let Err(error) = serve(listener, &stall);
+            eprintln!("bare-shop: {error}");
+            std::process::exit(1);
         });
     }
     serve(listener, &stall)

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::crowd::Callbacks;
 use crate::drive::{
     self, BACKLOG_SHARE_MAX, CONNECTIONS_MAX, Counters, Course, Drive, Driven, GENERATOR_CPU_MAX,
-    LAG_P99_MAX, PIPELINE_MAX, Pacer, Plan, THREADS_MAX,
+    LAG_P99_MAX, OnPanic, PIPELINE_MAX, Pacer, Plan, THREADS_MAX,
 };
 use crate::error::{LoadError, LoadErrorKind};
 use crate::http::{Authority, Limits, STREAMS_MAX, Ways, Wire};
@@ -620,6 +620,8 @@ pub(crate) fn run_load(
         on_second: on_second.as_deref_mut().map(|on_second| on_second as &mut dyn OnSecond),
     };
     let driven = std::thread::scope(|scope| {
+        // Who goes on beside the load waits for its end, whatever ends it.
+        let _panics = OnPanic(|| over.store(true, Ordering::Relaxed));
         let started = Instant::now();
         let ran = beside.as_mut().map(|beside| {
             let (over, faults) = (&over, &faults);

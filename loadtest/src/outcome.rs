@@ -218,14 +218,9 @@ pub(crate) fn start_host(
     Ok(scratch)
 }
 
-/// Hires the workers of a run, before anything is done to the target.
+/// Refuses workers for a scenario that one process must drive.
 #[cfg(feature = "workers")]
-fn hire(
-    workers: &Workers,
-    scenario: &Scenario,
-    load: &LoadOptions,
-    run: &str,
-) -> Result<Crew, LoadError> {
+pub(crate) fn check_shared(scenario: &Scenario) -> Result<(), LoadError> {
     let traced = |stage: &StageTerms| matches!(stage.arrivals, StageArrivals::Trace { .. });
     if scenario.stages.iter().any(traced) {
         return Err(LoadError::usage("workers can't share a trace: one process reads its file"));
@@ -236,6 +231,18 @@ fn hire(
              process",
         ));
     }
+    Ok(())
+}
+
+/// Hires the workers of a run, before anything is done to the target.
+#[cfg(feature = "workers")]
+fn hire(
+    workers: &Workers,
+    scenario: &Scenario,
+    load: &LoadOptions,
+    run: &str,
+) -> Result<Crew, LoadError> {
+    check_shared(scenario)?;
     let url = load.target.to_string();
     if !url.starts_with("http") {
         return Err(LoadError::usage(format!("workers drive a host over HTTP, not {url}")));
@@ -334,11 +341,16 @@ fn record(scenario: &Scenario, facts: Facts, report: &LoadReport) -> Run {
     let refused: u64 = report.refusals.values().sum();
     let accepted = report.accepted.intended.count;
     let detail = &report.detail;
+    // Whom a worker trusts is its own.
+    let took_any = report.workers.iter().any(|worker| worker.unverified);
     Run {
         schema: SCHEMA,
         tool: Tool::this(),
         scenario: facts.scenario,
-        target: facts.target,
+        target: TargetFacts {
+            unverified: facts.target.tls && (facts.target.unverified || took_any),
+            ..facts.target
+        },
         date: report.date.clone(),
         machine: MachineFacts::from(&report.machine),
         elapsed_ns: nanos(report.elapsed),

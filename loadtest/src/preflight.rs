@@ -10,8 +10,8 @@ use crate::scenario::Scenario;
 
 /// Files that a run has open beside its connections: its folder, logs, sorted runs of the ledger.
 const FILES_BESIDE: u64 = 128;
-/// Files of each generator thread: those of its event loop.
-const FILES_PER_THREAD: u64 = 4;
+/// Files of each generator thread: those of its event loop, and of three kinds of rows.
+const FILES_PER_THREAD: u64 = 8;
 /// How long a port is kept from new connections to the same address by whoever closes first.
 ///
 /// Source: Linux, `TCP_TIMEWAIT_LEN`.
@@ -105,7 +105,7 @@ fn ports_to(authority: &Authority, scenario: &Scenario, connections: usize) -> O
     let made = scenario.connections_within(kept_s)?;
     let needed = made + connections as f64;
     let ports = (high + 1).saturating_sub(low);
-    (needed > ports as f64).then(|| {
+    (made > 0.0 && needed > ports as f64).then(|| {
         format!(
             "about {made:.0} connections are made and closed within {kept_s:.0} s, for which their \
              ports may be kept (TIME_WAIT), but there are {ports} ({low} to {high}, \
@@ -119,7 +119,8 @@ fn ports_to(authority: &Authority, scenario: &Scenario, connections: usize) -> O
 /// Returns whether a target is on this machine for certain: on its loopback.
 pub(crate) fn is_loopback(authority: &Authority) -> bool {
     let host = authority.host();
-    host == "localhost" || host == "::1" || host.starts_with("127.")
+    let address = host.parse::<std::net::IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::fault::HostCommand;
 use crate::results::Folder;
 use crate::results::compare::{CompareOptions, Recorded, compare};
 use crate::results::folder::run_json;
-use crate::results::run::EXIT_PASS;
+use crate::results::run::{EXIT_ERROR, EXIT_PASS};
 use crate::results::series::series_csv;
 #[cfg(all(feature = "faults", target_os = "linux"))]
 use crate::scenario::FaultAction;
@@ -257,9 +257,9 @@ struct RecordArgs {
     /// Make a folder with the results in this one
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// What must hold beside the scenario's thresholds, such as 'buy.intended.p99 < 50ms'; several
-    /// may follow
-    #[arg(long, value_name = "EXPRESSION", num_args = 1..)]
+    /// What must hold beside the scenario's thresholds, such as 'buy.intended.p99 < 50ms'; repeat
+    /// it for several
+    #[arg(long, value_name = "EXPRESSION")]
     threshold: Vec<String>,
     /// Write the record as JSON to a file, or to standard output with -
     #[arg(long, value_name = "FILE")]
@@ -447,11 +447,11 @@ impl RecordArgs {
                 Ok(compared.exit_code(self.fail_on_regression))
             }
             // A run that failed has said why, and need not be like its baseline.
-            Err(error) if outcome.run.exit.code != EXIT_PASS => {
+            Err(error) => {
                 eprintln!("no comparison with {}: {error}", path.display());
-                Ok(EXIT_PASS)
+                let asked = self.fail_on_regression && outcome.run.exit.code == EXIT_PASS;
+                Ok(if asked { EXIT_ERROR } else { EXIT_PASS })
             }
-            Err(error) => Err(text_of(error)),
         }
     }
 }

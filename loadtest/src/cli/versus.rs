@@ -9,7 +9,8 @@ use crate::peer::{PeerKind, PeerServer, check};
 use crate::results::Folder;
 use crate::results::compare::{Better, CompareOptions, EFFECT_MIN, Recorded, compare};
 use crate::results::run::{
-    EXIT_ERROR, EXIT_GENERATOR, EXIT_INTERRUPTED, EXIT_PASS, EXIT_TRUTH, Run, Verdict,
+    EXIT_ERROR, EXIT_GENERATOR, EXIT_INTERRUPTED, EXIT_PASS, EXIT_THRESHOLD, EXIT_TRUTH, Run,
+    Verdict,
 };
 use crate::scenario::Scenario;
 use crate::{Authority, LoadError, RunOptions, Target, comparison_text, run, time_text, view};
@@ -172,6 +173,8 @@ fn exit_code(shops: &[Shop], interrupted: bool, limit_allowed: bool) -> u8 {
         EXIT_ERROR
     } else if !limit_allowed && any(&|run| run.generator.limited.is_some()) {
         EXIT_GENERATOR
+    } else if any(&|run| !run.unserved().is_empty()) {
+        EXIT_THRESHOLD
     } else {
         EXIT_PASS
     }
@@ -275,7 +278,11 @@ fn contests(shops: &[Shop], limit_allowed: bool) -> Vec<Contest> {
     for other in others {
         for (name, figure, _, better) in FIGURES {
             let Some(better) = better else { continue };
-            let sound = |run: &&Run| limit_allowed || run.generator.limited.is_none();
+            let sound = |run: &&Run| {
+                let whole = run.trouble.is_none() && run.violated().next().is_none();
+                let limited = !limit_allowed && run.generator.limited.is_some();
+                whole && !limited && run.unserved().is_empty()
+            };
             let value = |run: &Run| Some(run).filter(sound).and_then(figure);
             let pairs = first.runs.iter().zip(&other.runs);
             let ratios: Vec<f64> = pairs
@@ -306,7 +313,9 @@ fn contest_text(contests: &[Contest]) -> String {
             format!("x {median:.2} ({least:.2} to {most:.2})")
         });
         let said = match (verdict, rounds) {
-            (_, 0) => "no verdict: limited by the generator, or nothing to compare".to_owned(),
+            (_, 0) => {
+                "no verdict: limited by the generator, not served, or nothing to compare".to_owned()
+            }
             (_, 1) => "no verdict: one round does not tell how much rounds differ".to_owned(),
             (Standing::Unclear, _) => "no verdict: the rounds do not agree".to_owned(),
             // Without any difference all rounds lie on one side with this chance.

@@ -129,6 +129,8 @@ impl Crew {
         merge.gather.driven.started = Some(wall);
         let (sender, receiver) = sync_channel(QUEUE_FRAMES);
         std::thread::scope(|scope| {
+            // If this thread ends badly the listeners must find nobody who takes what they hear.
+            let receiver = receiver;
             let mut outs = Vec::new();
             for (at, hired) in self.hired.into_iter().enumerate() {
                 let Hired { address, out, from, facts } = hired;
@@ -452,6 +454,7 @@ impl<'a> Merge<'a> {
         let facts = &mut self.workers[at].1;
         (facts.users, facts.sent) = (end.progress.users, end.progress.sent);
         (facts.late, facts.cpu_share) = (end.late, end.cpu);
+        facts.unverified = end.unverified;
         Ok(())
     }
 

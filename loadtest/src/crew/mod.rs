@@ -27,7 +27,7 @@ pub use secret::{TOKEN_BYTES_MIN, Token};
 pub use worker::{WorkerOptions, serve};
 
 /// Version of what workers and coordinators say to each other.
-const PROTOCOL: u32 = 1;
+const PROTOCOL: u32 = 2;
 /// Most workers of one run.
 pub const WORKERS_MAX: usize = 64;
 /// Time that a stranger has to prove that it knows the token.

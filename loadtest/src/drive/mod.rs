@@ -395,7 +395,7 @@ impl Gather<'_> {
 }
 
 /// Does something when the thread that holds it panics.
-struct OnPanic<F: FnMut()>(F);
+pub(crate) struct OnPanic<F: FnMut()>(pub(crate) F);
 
 impl<F: FnMut()> Drop for OnPanic<F> {
     fn drop(&mut self) {

@@ -153,6 +153,10 @@ pub fn find(scenario: &Scenario, mut options: FindOptions) -> Result<Found, Load
     options.check()?;
     // What has no rate is refused before anything is started.
     scenario.at_rate(options.from.value(), options.warm_up, options.step)?;
+    #[cfg(feature = "workers")]
+    if options.load.workers.is_some() {
+        crate::outcome::check_shared(scenario)?;
+    }
     let slo = slo(scenario, &options.slo)?;
     let name = options.run.clone();
     let name = name.unwrap_or_else(|| format!("{}-{}", scenario.name, options.load.seed));
@@ -385,9 +389,7 @@ fn reasons(run: &Run, slo: &[Threshold]) -> Vec<String> {
         (None, Some(why)) => format!("{}: {why}", outcome.expression),
         (None, None) => outcome.expression.clone(),
     });
-    // What the generator did not get sent is no fault of the target.
-    let served = run.generator.limited.is_some() || run.trouble.is_some();
-    let unserved = if served { Vec::new() } else { run.unserved() };
+    let unserved = if run.trouble.is_some() { Vec::new() } else { run.unserved() };
     violated.chain(trouble).chain(missed).chain(unserved).collect()
 }
 

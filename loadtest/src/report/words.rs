@@ -245,7 +245,7 @@ pub(crate) fn shared_machine(run: &Run) -> Option<String> {
     let (own, host) = (cpu(run.generator.cpu_share), cpu(run.generator.host_cpu_share));
     Some(format!(
         "generator and target shared the {} of this machine (generator {own}, target {host}): these \
-         figures are of both together, and a target alone would do better",
+         figures are of both together, and a target alone may do better",
         plural(run.machine.cores, "core", "cores")
     ))
 }

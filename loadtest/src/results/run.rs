@@ -418,6 +418,9 @@ pub struct WorkerFacts {
     pub round_trip_ns: u64,
     /// How far its clock was ahead of the coordinator's; the start does not depend on it.
     pub clock_offset_ns: i64,
+    /// Whether it took any certificate of the target.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unverified: bool,
 }
 
 /// Units over all SKUs of a run: `sold + reserved + left = put_in` in an honest shop.
@@ -617,12 +620,16 @@ impl Run {
     /// Returns in what the load stayed behind what was asked; empty for a run that may pass.
     ///
     /// Users who never got in, and requests that got no answer, are in no percentile and in no
-    /// check, so a run may look well because hardly anybody was served. A threshold on `unsent` or
-    /// `lost` says what is allowed instead; faults that were put in are expected to cost answers.
+    /// check, so a run may look well because hardly anybody was served. A threshold on `unsent`,
+    /// `lost`, or the share of either says what is allowed instead; faults that were put in are expected to cost answers.
     pub fn unserved(&self) -> Vec<String> {
         let mut found = Vec::new();
         let mut judge = |metric: &str, count: u64, of: u64, what: &str| {
-            let judged = |one: &ThresholdOutcome| one.expression.trim_start().starts_with(metric);
+            let judged = |one: &ThresholdOutcome| {
+                let name = one.expression.split(['<', '>', '=', '!', '[']).next();
+                let name = name.unwrap_or_default().trim();
+                name == metric || name.strip_suffix(".share") == Some(metric)
+            };
             let share = count as f64 / of.max(1) as f64;
             if share > UNSERVED_SHARE_MAX && !self.thresholds.iter().any(judged) {
                 found.push(format!(
@@ -634,7 +641,11 @@ impl Run {
             }
         };
         let (unsent, sent) = (self.counts.unsent, self.counts.sent);
-        judge("unsent", unsent, self.counts.users + unsent, "users who were due were never let in");
+        // What a generator at its limit did not get sent is no fault of the target.
+        if self.generator.limited.is_none() {
+            let due = self.counts.users + unsent;
+            judge("unsent", unsent, due, "users who were due were never let in");
+        }
         if self.faults.is_empty() {
             judge("lost", self.lost_count(), sent, "requests got no answer");
         }
@@ -667,7 +678,7 @@ impl Run {
             found.push((EXIT_THRESHOLD, text));
         }
         let cut_off = self.interrupted || self.trouble.is_some();
-        if !cut_off && self.generator.limited.is_none() {
+        if !cut_off {
             found.extend(self.unserved().into_iter().map(|text| (EXIT_THRESHOLD, text)));
         }
         let code = found.first().map_or(EXIT_PASS, |(code, _)| *code);

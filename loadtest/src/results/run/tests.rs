@@ -77,6 +77,13 @@ fn a_run_that_was_not_served_fails() {
     let mut limited = run(990, 0);
     limited.generator.limited = Some("lag".into());
     assert_eq!([false, true].map(|allow| limited.judge(allow).code), [EXIT_GENERATOR, 0]);
+    // An answer that never came is the target's, and a threshold on a part of them allows no other.
+    limited.lost.insert("timeout".to_owned(), 500);
+    assert_eq!(limited.judge(true).code, EXIT_THRESHOLD);
+    let mut partly = run(0, 500);
+    let (expression, holds) = ("lost.no_connection == 0".to_owned(), true);
+    partly.thresholds.push(ThresholdOutcome { expression, holds, ..Default::default() });
+    assert_eq!(partly.judge(false).code, EXIT_THRESHOLD);
 }
 
 /// The gravest reason decides the exit code, and every reason is told.
