@@ -74,7 +74,11 @@ pub const SETTINGS: &[Setting] = &[
     setting("plugins.policies", "", "file of the built-in prices and fraud rules, TOML"),
     setting("plugins.queue_max", "4096", "most baskets that wait for a decision, then 503"),
     setting("plugins.quote_ms", "600000", "how long a quote holds, 1 s to 1 day"),
-    setting("plugins.recorded_max", "1000", "inputs of each kind kept for replays; 0 keeps none"),
+    setting(
+        "plugins.recorded_max",
+        "1000",
+        "inputs of each kind kept for replays, of 262,144 lines in all at most; 0 keeps none",
+    ),
     setting("plugins.subjects_max", "65536", "customers, addresses and devices whose orders count"),
     setting(
         "plugins.threads",

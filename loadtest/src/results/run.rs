@@ -621,7 +621,8 @@ impl Run {
     ///
     /// Users who never got in, and requests that got no answer, are in no percentile and in no
     /// check, so a run may look well because hardly anybody was served. A threshold on `unsent`,
-    /// `lost`, or the share of either says what is allowed instead; faults that were put in are expected to cost answers.
+    /// `lost`, or the share of either says what is allowed instead; faults that were put in are
+    /// expected to cost answers.
     pub fn unserved(&self) -> Vec<String> {
         let mut found = Vec::new();
         let mut judge = |metric: &str, count: u64, of: u64, what: &str| {

@@ -12,7 +12,7 @@ pub const BATCH_MAX: usize = 256;
 /// go to the desk's threads.
 pub const HERE_FUEL_MAX: u64 = 1_000_000;
 /// Longest deadline of a plugin that is called on a caller's own thread, in milliseconds: what fuel
-/// does not see holds that thread up for so long at most.
+/// does not see holds that thread up for so long at most, in each call.
 pub const HERE_DEADLINE_MS_MAX: u64 = 250;
 /// Most coupons of one basket; further ones are [`AskError::Coupons`](crate::AskError::Coupons).
 pub const COUPONS_MAX: usize = onhand_policy::fact::COUPONS_MAX;

@@ -192,8 +192,8 @@ impl Set {
         self.pricing.seats(threads).min(self.fraud.seats(threads))
     }
 
-    /// Keeps an instance of each plugin that may decide on baskets for one caller, who then neither
-    /// waits for one nor starts one; `None` if one of them has none that is warm and free.
+    /// Keeps an instance of each plugin that may decide on baskets for one caller, who then waits
+    /// for none, and starts one only in the place of one that failed; `None` if one of them has none that is warm and free.
     pub(crate) fn hold(&self) -> Option<Kept<'_>> {
         Some(Kept { pricing: self.pricing.hold()?, fraud: self.fraud.hold()? })
     }

@@ -205,7 +205,8 @@ impl<W: World> Plugin<W> {
     ///
     /// The plugin is called with all of them; if it fails, with each alone, so that one bad order
     /// spoils no other; once two of those have run into their deadline, with no more of them. What
-    /// it has not decided on is decided as [`OnFailure`] says, by `built_in` if that is its word. `now_ms` is the caller's clock for the breaker, in milliseconds.
+    /// it has not decided on is decided as [`OnFailure`] says, by `built_in` if that is its word.
+    /// `now_ms` is the caller's clock for the breaker, in milliseconds.
     pub fn decide(
         &self,
         now_ms: u64,
@@ -344,6 +345,18 @@ fn below(bound: Bound, value: u64, max: u64) -> Result<(), LimitError> {
 /// What a plugin's calls answer before and after their check.
 type Checked<W> = (<W as World>::Raw, <W as World>::Answer);
 
+/// A call that the breaker has admitted: one that ends in a panic reports nothing, and the breaker
+/// would wait for its outcome for ever.
+struct Trial<'a>(&'a Mutex<Control>);
+
+impl Drop for Trial<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.lock().breaker.withdraw();
+        }
+    }
+}
+
 /// An instance on loan, or the room for one, given back in any case.
 struct Loan<'a, W: World> {
     pool: &'a Pool<W>,
@@ -445,6 +458,7 @@ impl<W: World> Shared<W> {
         if !self.control.lock().breaker.admits(now_ms) {
             return Outcome::not_made(Failure::Breaker);
         }
+        let _trial = Trial(&self.control);
         let (outcome, fresh) = match self.call(held, batch) {
             Ok(called) => called,
             Err(failure) => return Outcome::not_made(failure),
