@@ -92,7 +92,11 @@ pub(super) fn run_find(args: &FindArgs) -> Result<ExitCode, String> {
             if plain { view::plain() } else { view::live(&title) }
         }));
         options.on_step = Some(Box::new(|number, step| {
-            let word = if step.holds { "holds" } else { "does not hold" };
+            let word = match (&step.limited, step.holds) {
+                (Some(_), _) => "tells nothing",
+                (None, true) => "holds",
+                (None, false) => "does not hold",
+            };
             let why = step.limited.iter().chain(&step.why).cloned().collect::<Vec<_>>();
             eprintln!("step {number}: {}/s {word}{}", step.rate, {
                 if why.is_empty() { String::new() } else { format!(": {}", why.join("; ")) }

@@ -671,6 +671,14 @@ pub(super) fn compare_runs(args: &CompareArgs) -> Result<ExitCode, String> {
     if super::versus::shops(&args.names) {
         return super::versus::compare_shops(args);
     }
+    #[cfg(all(feature = "peers", target_os = "linux"))]
+    if let Some(name) = super::versus::stranger(&args.names) {
+        return Err(format!(
+            "{USAGE_MARK}{} is neither a shop (onhand, redis, postgres, or http://HOST:PORT) nor a \
+             folder of a run",
+            name.display()
+        ));
+    }
     let [baseline, run] = args.names.as_slice() else {
         let text = "compare takes two folders of runs, or shops: onhand, redis, postgres, or \
                     http://HOST:PORT";

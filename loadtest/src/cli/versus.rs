@@ -88,6 +88,13 @@ pub(super) fn shops(names: &[PathBuf]) -> bool {
     names.iter().all(|name| named(name) && !name.exists())
 }
 
+/// Returns the first name that is neither a shop nor there at all, where another is a shop's.
+pub(super) fn stranger(names: &[PathBuf]) -> Option<&PathBuf> {
+    let named = |name: &PathBuf| ShopName::parse(&name.to_string_lossy()).is_some();
+    let meant = names.iter().any(|name| named(name) && !name.exists());
+    names.iter().find(|name| meant && !named(name) && !name.exists())
+}
+
 /// The runs of one shop.
 struct Shop {
     name: ShopName,

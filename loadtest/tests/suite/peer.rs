@@ -170,3 +170,13 @@ fn a_slip_in_the_shops_is_said() {
     let quoted = compare(&["redis", "postgres", "--scenario", "crash"]);
     assert!(quoted.contains("crash wants a host of the load tester"), "{quoted}");
 }
+
+/// A name that is no shop is told by its name, not by that of the shop beside it.
+#[test]
+fn an_unknown_shop_is_named() {
+    let mut tool = Command::new(env!("CARGO_BIN_EXE_onhand-loadtest"));
+    let output = tool.args(["compare", "onhand", "mysql"]).output().expect("it starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("mysql is neither a shop (onhand, redis, postgres, or http"), "{said}");
+}
